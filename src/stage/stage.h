@@ -1,0 +1,97 @@
+/* stage: what all stages share - the interface, bundles (which file holds a product of a state),
+ * results and their JSON, the need forecast, rounds, the common options, provenance. */
+#pragma once
+#include "config.h"
+#include "store.h"
+
+/* ---- common options (all commands) ------------------------------------------------------------ */
+struct stage_common {
+#include "config_struct.inc"
+#include "common_params.def"
+#include "config_undef.inc"
+};
+extern const struct config_set stage_common_set;
+
+/* ---- results ------------------------------------------------------------------------------------ */
+struct stage_result {
+  char name[64], unit[24], state[48]; /* state "" or why the value is not a number: "infinite" ... */
+  double value, sigma, lower, upper;  /* NAN = absent (value: null in JSON) */
+};
+struct stage_results {
+  struct stage_result *row;
+  int n, room;
+};
+void stage_results_free(struct stage_results *results);
+/* Local; rank-independent by the caller's care. Gives the new row for sigma, lower, upper, state. */
+struct stage_result *stage_result_add(struct stage_results *results, const char *name, double value,
+                                      const char *unit);
+struct stage_result *stage_result_find(struct stage_results *results, const char *name);
+
+/* ---- need: the forecast -------------------------------------------------------------------------- */
+struct stage_need {
+  int64_t memory_bytes; /* of the busiest rank, beyond the program's base */
+  int64_t disk_bytes;   /* of all output files */
+  int64_t rounds;
+  double seconds; /* rough; 0 = not known */
+};
+
+/* ---- a stage ---------------------------------------------------------------------------------------- */
+/* Where a stage finds its inputs. By hand: `input` is --input. In a cycle: state folders. */
+struct stage_bundle {
+  const char *input;       /* FILE[:DATASET] or "" */
+  const char *folder;      /* OUT/<state> of a cycle or NULL */
+  const char *state;       /* name or NULL */
+  const char *const *extra_name; /* further product -> FILE[:DS] pairs, e.g. "volume" */
+  const char *const *extra_file;
+  int extras;
+  /* all-state stages: one bundle per state */
+  const struct stage_bundle *states;
+  int states_n;
+};
+/* Local. Name for store_open of `product`: the pair of that name, else --input when product is the
+ * stage's main one, else OUT/<state>/<stage>.h5 which makes it. NULL: not to be had. */
+const char *stage_bundle_find(const struct stage_bundle *bundle, const char *product, bool main,
+                              char *text, size_t bytes);
+
+struct stage_job {
+  MPI_Comm comm;
+  const struct stage_common *common;
+  const void *params;
+  const struct stage_bundle *input;
+  const char *output;            /* path, "" = nothing to write */
+  const char *record;            /* effective YAML + inputs (for provenance and "done") */
+  struct stage_results *results; /* filled on all ranks alike */
+};
+struct stage {
+  const char *name, *words; /* "flux", one line for help */
+  const struct config_set *params;
+  const char *reads, *writes; /* products, comma-separated; first of reads is --input's */
+  bool all_states;            /* works once on all states */
+  /* Local: cross-parameter checks beyond bounds; USAGE. */
+  enum status (*check)(const void *params, const struct stage_common *common);
+  /* Collective, reads headers only. */
+  enum status (*plan)(const struct stage_job *job, struct stage_need *need);
+  /* Collective: reads, calculates, writes, fills results. */
+  enum status (*run)(const struct stage_job *job);
+};
+
+/* Collective. store_begin with the lock, space and record, the common notes (program, version,
+ * revision, effective YAML, inputs, ranks, instruction set) already written by stage_output_commit. */
+enum status stage_output_begin(const struct stage_job *job, int64_t size_bytes,
+                               struct store_output **output);
+/* Collective. Writes provenance and results (/entry/process, /entry/results), then commits. */
+enum status stage_output_commit(const struct stage_job *job, struct store_output **output);
+
+/* Memory a rank may use, bytes: --memory-gb over ranks, else the job's limit (SLURM, cgroup), else
+ * 80 % of the node over the node's ranks. Collective. */
+enum status stage_memory_limit(const struct stage_job *job, int64_t *bytes);
+/* Collective. MEMORY status with both numbers when the need is more than the limit. */
+enum status stage_need_check(const struct stage_job *job, const struct stage_need *need);
+/* Parses "U" or "UX,UY,UZ" into z, y, x; "" leaves {0,0,0}. USAGE otherwise. */
+enum status stage_voxel_parse(const char *text, double voxel_um[3]);
+
+const char *stage_version(void);  /* "0.1.0" */
+const char *stage_revision(void); /* git revision at build time or "unknown" */
+/* Local. JSON of results as a string (strict; NaN never appears); caller memory_free's. */
+enum status stage_results_json(const char *command, const struct stage_results *results, char **json);
+void stage_results_print(const char *command, const struct stage_results *results, FILE *to);

@@ -1,0 +1,5 @@
+/* voxel: the one header to include; its parts: */
+#pragma once
+#include "voxel_filter.h"
+#include "voxel_components.h"
+#include "voxel_transform.h"
