@@ -14,13 +14,14 @@ static char scratch[256];
 
 void check_register(struct check_test *test) {
   *last = test;
-  last = &test->next;
+  last  = &test->next;
 }
 
 static void tell(const char *file, int line, const char *what, const char *words) {
   int rank;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  if (failures <= 20) fprintf(stderr, "    %s:%d: rank %d: %s: %s\n", file, line, rank, what, words);
+  if (failures <= 20)
+    fprintf(stderr, "    %s:%d: rank %d: %s: %s\n", file, line, rank, what, words);
 }
 
 bool check_that(bool good, const char *file, int line, const char *condition, const char *format,
@@ -92,7 +93,7 @@ int main(int argc, char **argv) {
   for (struct check_test *test = first; test; test = test->next) {
     if (!wanted(test->name, argc, argv)) continue;
     failures = checks = 0;
-    skip_reason = NULL;
+    skip_reason       = NULL;
     status_clear();
     double begun = time_now_s();
     test->run(MPI_COMM_WORLD);
@@ -103,9 +104,12 @@ int main(int argc, char **argv) {
       printf("%-8s %s.%s.np%d (%.2f s)%s%s%s\n", verdict, program, test->name, size,
              time_now_s() - begun, skip_reason ? ": " : "", skip_reason ? skip_reason : "",
              sums[1] || skip_reason ? "" : ": no check was made");
-    if (verdict[0] == 'F') failed++;
-    else if (skip_reason) skipped++;
-    else passed++;
+    if (verdict[0] == 'F')
+      failed++;
+    else if (skip_reason)
+      skipped++;
+    else
+      passed++;
   }
   if (rank == 0) {
     printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);

@@ -13,8 +13,8 @@ struct check_test {
   struct check_test *next;
 };
 void check_register(struct check_test *test);
-bool check_that(bool good, const char *file, int line, const char *condition, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+bool check_that(bool good, const char *file, int line, const char *condition, const char *format,
+                ...) __attribute__((format(printf, 5, 6)));
 /* Ends the test as skipped (visibly, with the reason); call on all ranks, then return. */
 void check_skip(const char *reason);
 /* Path of a file in the real-data folder XCSCT_DATA, or NULL when it is not there. */
@@ -31,7 +31,7 @@ const char *check_scratch(void);
   static void sentence(__attribute__((unused)) MPI_Comm comm)
 /* true when good; the words after the condition are a printf format. */
 #define CHECK(condition, ...) check_that((condition), __FILE__, __LINE__, #condition, __VA_ARGS__)
-#define CHECK_OK(expr) CHECK((expr) == STATUS_OK, "%s", status_text())
+#define CHECK_OK(expr)        CHECK((expr) == STATUS_OK, "%s", status_text())
 #define CHECK_NEAR(got, want, tolerance)                                                           \
   check_near((got), (want), (tolerance), __FILE__, __LINE__, #got)
 bool check_near(double got, double want, double tolerance, const char *file, int line,

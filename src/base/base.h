@@ -45,9 +45,9 @@ enum status status_agree(MPI_Comm comm, enum status mine, const char *site);
   } while (0)
 /* Collective function: leave only when all ranks leave. */
 #define TRY_ALL(comm, expr) TRY(AGREE(comm, expr))
-#define AGREE(comm, expr) status_agree((comm), (expr), __FILE__ ":" STATUS_LINE_(__LINE__))
-#define STATUS_LINE_(n) STATUS_LINE2_(n)
-#define STATUS_LINE2_(n) #n
+#define AGREE(comm, expr)   status_agree((comm), (expr), __FILE__ ":" STATUS_LINE_(__LINE__))
+#define STATUS_LINE_(n)     STATUS_LINE2_(n)
+#define STATUS_LINE2_(n)    #n
 
 const char *status_name(enum status code);
 const char *status_words(enum status code);
@@ -110,7 +110,7 @@ enum status stop_agree(MPI_Comm comm);
  * than x86-64 only the baseline exists. */
 enum isa { ISA_BASELINE, ISA_AVX2, ISA_AVX512 };
 #define ISA_PASTE2_(f, s) f##_##s
-#define ISA_PASTE_(f, s) ISA_PASTE2_(f, s)
+#define ISA_PASTE_(f, s)  ISA_PASTE2_(f, s)
 #ifdef XCSCT_ISA
 #define ISA_NAME(f) ISA_PASTE_(f, XCSCT_ISA)
 #endif
@@ -123,7 +123,7 @@ enum isa { ISA_BASELINE, ISA_AVX2, ISA_AVX512 };
   (isa_now() == ISA_AVX512 ? f##_avx512 : isa_now() == ISA_AVX2 ? f##_avx2 : f##_baseline)
 #else
 #define ISA_DECLARE(ret, f, ...) ret f##_baseline(__VA_ARGS__);
-#define ISA_PICK(f) (f##_baseline)
+#define ISA_PICK(f)              (f##_baseline)
 #endif
 /* What was chosen; before isa_agree: the best of this machine. */
 enum isa isa_now(void);
@@ -153,8 +153,8 @@ enum status exact_allreduce(MPI_Comm comm, struct exact_sum *sum, int n);
 
 /* ---- units and constants (CODATA 2018) ------------------------------------------------------ */
 
-#define ELECTRON_MASS_KEV 510.99895
+#define ELECTRON_MASS_KEV      510.99895
 #define INVERSE_FINE_STRUCTURE 137.035999
-#define FARADAY_C_PER_MOL 96485.33212
-#define PI 3.14159265358979323846
-#define DEG_PER_RAD (180.0 / PI)
+#define FARADAY_C_PER_MOL      96485.33212
+#define PI                     3.14159265358979323846
+#define DEG_PER_RAD            (180.0 / PI)

@@ -4,8 +4,8 @@
 
 /* Element types of fields and datasets. */
 #define GRID_TYPE_LIST(X)                                                                          \
-  X(U8, uint8_t) X(U16, uint16_t) X(U32, uint32_t) X(I32, int32_t) X(I64, int64_t)                 \
-  X(F32, float) X(F64, double)
+  X(U8, uint8_t)                                                                                   \
+  X(U16, uint16_t) X(U32, uint32_t) X(I32, int32_t) X(I64, int64_t) X(F32, float) X(F64, double)
 enum grid_type {
 #define X(name, ctype) GRID_##name,
   GRID_TYPE_LIST(X)

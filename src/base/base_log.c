@@ -1,0 +1,81 @@
+/* The log: rank 0 speaks, on stderr. Progress is a bar on a terminal, else a line per 10 s. */
+#include "base.h"
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+  bool speaker, quiet, terminal, bar_open;
+  double said_s, begun_s;
+  char what[64];
+} log_state = {.speaker = true};
+
+void log_open(MPI_Comm comm, bool quiet) {
+  int rank;
+  MPI_Comm_rank(comm, &rank);
+  log_state.speaker  = rank == 0;
+  log_state.quiet    = quiet;
+  log_state.terminal = isatty(STDERR_FILENO) == 1;
+}
+
+bool log_is_speaker(void) { return log_state.speaker; }
+
+double time_now_s(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void say(const char *kind, const char *format, va_list list) {
+  if (log_state.bar_open) fputc('\n', stderr);
+  log_state.bar_open = false;
+  fprintf(stderr, "xcsct: %s", kind);
+  vfprintf(stderr, format, list);
+  fputc('\n', stderr);
+}
+
+void log_info(const char *format, ...) {
+  if (!log_state.speaker || log_state.quiet) return;
+  va_list list;
+  va_start(list, format);
+  say("", format, list);
+  va_end(list);
+}
+
+void log_warning(const char *format, ...) {
+  if (!log_state.speaker) return;
+  va_list list;
+  va_start(list, format);
+  say("warning: ", format, list);
+  va_end(list);
+}
+
+static void draw_bar(const char *what, double share, double left_s) {
+  enum { WIDTH = 30 };
+  char bar[WIDTH + 1];
+  for (int i = 0; i < WIDTH; i++) bar[i] = i < (int)(share * WIDTH) ? '#' : '.';
+  bar[WIDTH] = 0;
+  fprintf(stderr, "\rxcsct: %-16s [%s] %3.0f %%, %.0f s left ", what, bar, 100 * share, left_s);
+  log_state.bar_open = share < 1;
+  if (share >= 1) fputc('\n', stderr);
+  fflush(stderr);
+}
+
+void log_progress(const char *what, int64_t done, int64_t total) {
+  if (!log_state.speaker || log_state.quiet || total <= 0) return;
+  double now_s = time_now_s(), share = (double)done / (double)total;
+  if (strncmp(what, log_state.what, sizeof log_state.what - 1) != 0 || done == 0) {
+    snprintf(log_state.what, sizeof log_state.what, "%s", what);
+    log_state.begun_s = log_state.said_s = now_s;
+  }
+  double wait_s = log_state.terminal ? 0.2 : 10, spent_s = now_s - log_state.begun_s;
+  bool last = done >= total && log_state.bar_open;
+  if (now_s - log_state.said_s < wait_s && !last) return;
+  log_state.said_s = now_s;
+  double left_s    = share > 0 ? spent_s * (1 - share) / share : 0;
+  if (log_state.terminal)
+    draw_bar(what, share, left_s);
+  else
+    log_info("%s: %lld of %lld, %.0f s left", what, (long long)done, (long long)total, left_s);
+}
