@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# From nothing to a result: installs what is missing, builds, makes a small twin of the experiment,
+# runs it all and prints the table. usage: jobs/demo.sh [FOLDER], default folder: demo
+set -euo pipefail
+top=$(cd "$(dirname "$0")/.." && pwd)
+folder=${1:-$top/demo}
+"$top/jobs/setup.sh"
+"$top/jobs/build.sh" "$top/build" -DXCSCT_TESTS=OFF -DXCSCT_BENCH=OFF
+. "$top/jobs/mpi_env.sh"
+ranks=$(nproc)
+xcsct=$top/build/xcsct
+begun=$(date +%s)
+mkdir -p "$folder"
+mpirun -n "$ranks" "$xcsct" twin --size small --seed 1 --output "$folder/twin"
+mpirun -n "$ranks" "$xcsct" run "$folder/twin/cycle.yaml" --output "$folder/result"
+echo "The run took $(($(date +%s) - begun)) s on $ranks ranks. Everything is in $folder/result."
