@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { MOVE_TAG = 4712 };
-static const int64_t round_bytes = (int64_t)64 << 20;
+static const int64_t round_bytes = (int64_t)8 << 20;
 
 /* How a voxel of `to` is found in `from`: from[order[a]] = to[a] + offset[a]. */
 struct mapping {
@@ -55,57 +55,82 @@ static enum status list_overlaps(const struct grid_plan *theirs, const struct gr
         int64_t size_bytes = grid_box_voxels(&both) * (int64_t)bytes;
         if (size_bytes > INT_MAX)
           return FAIL(STATUS_INTERNAL, "a message of %lld bytes", (long long)size_bytes);
-        if (size_bytes) TRY(grid_message_add(list, rank, &both, size_bytes));
+        if (size_bytes && rank != theirs->rank)
+          TRY(grid_message_add(list, rank, &both, size_bytes));
       }
   return STATUS_OK;
 }
 
-/* Copies a box between two orders: packed in `from`'s order, stored in `to`'s. Blocked over the two
- * fastest axes so that both sides stay in cache. */
+/* Copies a box between two orders of axes: whole rows where x stays x, else blocked over the two fastest
+ * axes so that both sides stay in cache. */
 #define SCATTER(type)                                                                              \
   static void scatter_##type(struct grid_field *to, const struct grid_box *box,                    \
-                             const int64_t stride[3], const type *packed) {                        \
+                             const int64_t stride[3], const type *from) {                          \
     enum { BLOCK = 32 };                                                                           \
     int64_t at[3];                                                                                 \
     for (int a = 0; a < 3; a++) at[a] = box->start[a] - to->mine.start[a] + to->halo[a];           \
-    type *base = (type *)to->data + at[0] * to->row[0] + at[1] * to->row[1] + at[2];               \
+    type *base     = (type *)to->data + at[0] * to->row[0] + at[1] * to->row[1] + at[2];           \
+    int64_t yblock = stride[2] == 1 ? 1 : BLOCK, xblock = stride[2] == 1 ? box->n[2] : BLOCK;      \
     for (int64_t z = 0; z < box->n[0]; z++)                                                        \
-      for (int64_t yb = 0; yb < box->n[1]; yb += BLOCK)                                            \
-        for (int64_t xb = 0; xb < box->n[2]; xb += BLOCK)                                          \
-          for (int64_t y = yb; y < yb + BLOCK && y < box->n[1]; y++)                               \
-            for (int64_t x = xb; x < xb + BLOCK && x < box->n[2]; x++)                             \
-              base[z * to->row[0] + y * to->row[1] + x] =                                          \
-                  packed[z * stride[0] + y * stride[1] + x * stride[2]];                           \
+      for (int64_t yb = 0; yb < box->n[1]; yb += yblock)                                           \
+        for (int64_t xb = 0; xb < box->n[2]; xb += xblock)                                         \
+          for (int64_t y = yb; y < yb + yblock && y < box->n[1]; y++) {                            \
+            type *row          = base + z * to->row[0] + y * to->row[1];                           \
+            const type *source = from + z * stride[0] + y * stride[1];                             \
+            if (stride[2] == 1)                                                                    \
+              memcpy(row, source, (size_t)box->n[2] * sizeof *row);                                \
+            else                                                                                   \
+              for (int64_t x = xb; x < xb + BLOCK && x < box->n[2]; x++)                           \
+                row[x] = source[x * stride[2]];                                                    \
+          }                                                                                        \
   }
 SCATTER(uint8_t)
 SCATTER(uint16_t)
 SCATTER(uint32_t)
 SCATTER(uint64_t)
 
-static void unpack_mapped(struct grid_field *to, const struct grid_box *box,
-                          const struct mapping *map, const void *packed) {
-  if (map->order[0] == 0 && map->order[1] == 1) {
-    grid_unpack(to, box, packed);
-    return;
-  }
-  struct grid_box from         = box_to_from(map, box);
-  const int64_t from_stride[3] = {from.n[1] * from.n[2], from.n[2], 1};
+/* Copies a box of `to` from memory whose first voxel is `source` and whose strides along `from`'s axes
+ * are from_stride elements. */
+static void copy_mapped(struct grid_field *to, const struct grid_box *box,
+                        const struct mapping *map, const int64_t from_stride[3],
+                        const void *source) {
   int64_t stride[3];
   for (int a = 0; a < 3; a++) stride[a] = from_stride[map->order[a]];
   switch (grid_type_bytes(to->type)) {
   case 1:
-    scatter_uint8_t(to, box, stride, packed);
+    scatter_uint8_t(to, box, stride, source);
     break;
   case 2:
-    scatter_uint16_t(to, box, stride, packed);
+    scatter_uint16_t(to, box, stride, source);
     break;
   case 4:
-    scatter_uint32_t(to, box, stride, packed);
+    scatter_uint32_t(to, box, stride, source);
     break;
   default:
-    scatter_uint64_t(to, box, stride, packed);
+    scatter_uint64_t(to, box, stride, source);
     break;
   }
+}
+
+static void copy_packed(struct grid_field *to, const struct grid_box *box,
+                        const struct mapping *map, const void *packed) {
+  struct grid_box from    = box_to_from(map, box);
+  const int64_t stride[3] = {from.n[1] * from.n[2], from.n[2], 1};
+  copy_mapped(to, box, map, stride, packed);
+}
+
+/* What stays on this rank needs no message. */
+static void copy_own(const struct grid_field *from, struct grid_field *to,
+                     const struct mapping *map, const struct grid_box *part) {
+  struct grid_box take = grid_box_overlap(&to->mine, part), mine = box_from_to(map, &from->mine);
+  struct grid_box box = grid_box_overlap(&take, &mine), stored = box_to_from(map, &box);
+  if (grid_box_voxels(&box) == 0) return;
+  const int64_t stride[3] = {from->row[0], from->row[1], 1};
+  int64_t first           = 0;
+  for (int a = 0; a < 3; a++)
+    first += (stored.start[a] - from->mine.start[a] + from->halo[a]) * stride[a];
+  copy_mapped(to, &box, map, stride,
+              (const char *)from->data + (size_t)first * grid_type_bytes(from->type));
 }
 
 struct round {
@@ -139,7 +164,7 @@ static enum status round_prepare(const struct grid_field *from, const struct gri
 }
 
 static void round_do(MPI_Comm comm, const struct grid_field *from, struct grid_field *to,
-                     const struct mapping *map, struct round *round) {
+                     const struct mapping *map, const struct grid_box *part, struct round *round) {
   int64_t bytes = (int64_t)grid_type_bytes(from->type);
   int requests  = 0;
   for (int i = 0; i < round->get.n; i++) {
@@ -154,11 +179,12 @@ static void round_do(MPI_Comm comm, const struct grid_field *from, struct grid_f
     MPI_Isend(round->put_buffer + m->offset_bytes, (int)(grid_box_voxels(&m->here) * bytes),
               MPI_BYTE, m->rank, MOVE_TAG, comm, &round->request[requests++]);
   }
+  copy_own(from, to, map, part);
   MPI_Waitall(requests, round->request, MPI_STATUSES_IGNORE);
   for (int i = 0; i < round->get.n; i++) {
     const struct grid_message *m = &round->get.item[i];
     struct grid_box target       = box_from_to(map, &m->here);
-    unpack_mapped(to, &target, map, round->get_buffer + m->offset_bytes);
+    copy_packed(to, &target, map, round->get_buffer + m->offset_bytes);
   }
 }
 
@@ -192,7 +218,7 @@ static enum status move_mapped(MPI_Comm comm, const struct grid_field *from, str
     struct grid_box part = round_box(&to->plan, first, layers);
     struct round round   = {.get_buffer = NULL};
     enum status status   = AGREE(comm, round_prepare(from, to, map, &part, &round));
-    if (status == STATUS_OK) round_do(comm, from, to, map, &round);
+    if (status == STATUS_OK) round_do(comm, from, to, map, &part, &round);
     round_free(&round);
     TRY(status);
   }
