@@ -16,6 +16,7 @@ extern const struct config_set stage_common_set;
 struct stage_result {
   char name[64], unit[24], state[48]; /* state "" or why the value is not a number: "infinite" ... */
   double value, sigma, lower, upper;  /* NAN = absent (value: null in JSON) */
+  char of[64]; /* all-state stages: the cycle's state it is about, "" = none; JSON key NAME@STATE */
 };
 struct stage_results {
   struct stage_result *row;
