@@ -96,6 +96,13 @@ bool log_is_speaker(void);
 /* Monotonic seconds. */
 double time_now_s(void);
 
+/* ---- small files ---------------------------------------------------------------------------- */
+
+/* Collective. Rank 0 reads the file, every rank gets its bytes (a 0 byte follows the last); the caller
+ * memory_free's them. INPUT when it cannot be read or has more than most_bytes. */
+enum status file_bytes(MPI_Comm comm, const char *path, int64_t most_bytes, char **bytes,
+                       int64_t *n);
+
 /* ---- stop requests ------------------------------------------------------------------------- */
 
 /* Installs TERM and USR1 handlers and the limits; `stop_file` may be NULL, max_s 0 for none. */

@@ -108,3 +108,26 @@ TEST(a_stop_file_stops_all_ranks_alike) {
   CHECK(stop_agree(comm) == STATUS_STOPPED, "%s", status_text());
   stop_watch(NULL, 0);
 }
+
+TEST(every_rank_gets_a_small_files_bytes) {
+  char path[300], *bytes = NULL;
+  int64_t n = 0;
+  snprintf(path, sizeof path, "%s/small", check_scratch());
+  if (rank_of(comm) == 0) {
+    FILE *file = fopen(path, "w");
+    fputs("four", file);
+    fclose(file);
+  }
+  MPI_Barrier(comm);
+  status_clear();
+  CHECK_OK(file_bytes(comm, path, 100, &bytes, &n));
+  CHECK(n == 4 && strcmp(bytes, "four") == 0, "%lld bytes", (long long)n);
+  memory_free(bytes);
+  CHECK(file_bytes(comm, path, 3, &bytes, &n) == STATUS_INPUT && !bytes, "too many bytes");
+  CHECK(strstr(status_text(), "4 bytes") != NULL, "%s", status_text());
+  status_clear();
+  CHECK(file_bytes(comm, check_scratch(), 3, &bytes, &n) == STATUS_INPUT, "a folder");
+  status_clear();
+  CHECK(file_bytes(comm, "no/such", 3, &bytes, &n) == STATUS_INPUT, "no file");
+  status_clear();
+}

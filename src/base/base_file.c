@@ -1,0 +1,46 @@
+/* Small files: read on rank 0, broadcast. */
+#include "base.h"
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static enum status read_here(const char *path, int64_t most_bytes, char **bytes, int64_t *n) {
+  TRY(fault_here("base.file"));
+  struct stat info;
+  FILE *file = fopen(path, "rb");
+  if (!file) return FAIL(STATUS_INPUT, "%s cannot be read: %s", path, strerror(errno));
+  enum status status = STATUS_OK;
+  if (fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode))
+    status = FAIL(STATUS_INPUT, "%s is no regular file", path);
+  else if (info.st_size > most_bytes || info.st_size >= INT_MAX)
+    status = FAIL(STATUS_INPUT, "%s has %lld bytes; at most %lld are read", path,
+                  (long long)info.st_size, (long long)most_bytes);
+  else
+    status = memory_make((int64_t)info.st_size + 1, 1, "the bytes of a file", bytes);
+  if (status == STATUS_OK) {
+    *n = (int64_t)fread(*bytes, 1, (size_t)info.st_size, file);
+    if (*n != info.st_size) status = FAIL(STATUS_INPUT, "%s cannot be read whole", path);
+  }
+  fclose(file);
+  return status;
+}
+
+enum status file_bytes(MPI_Comm comm, const char *path, int64_t most_bytes, char **bytes,
+                       int64_t *n) {
+  *bytes = NULL;
+  *n     = 0;
+  int rank;
+  MPI_Comm_rank(comm, &rank);
+  enum status status = rank == 0 ? read_here(path, most_bytes, bytes, n) : STATUS_OK;
+  status             = AGREE(comm, status);
+  MPI_Bcast(n, 1, MPI_INT64_T, 0, comm);
+  if (status == STATUS_OK && rank != 0)
+    status = memory_make(*n + 1, 1, "the bytes of a file", bytes);
+  status = AGREE(comm, status);
+  if (status == STATUS_OK) MPI_Bcast(*bytes, (int)*n, MPI_BYTE, 0, comm);
+  if (status == STATUS_OK) return STATUS_OK;
+  memory_free(*bytes);
+  *bytes = NULL;
+  return status;
+}
