@@ -4,3 +4,4 @@
 #include "numeric_xray.h"
 #include "numeric_fft.h"
 #include "numeric_fit.h"
+#include "numeric_leastsq.h"
