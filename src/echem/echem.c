@@ -7,8 +7,8 @@
 #define CONFIG_OWNER struct echem_params
 static const struct config_row rows[] = {
 #include "config_rows.inc"
-#include "config_undef.inc"
 #include "echem_params.def"
+#include "config_undef.inc"
 };
 static const struct config_set param_set = CONFIG_SET("echem", struct echem_params, rows);
 

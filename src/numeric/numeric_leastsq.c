@@ -6,9 +6,18 @@
 #include <gsl/gsl_linalg.h>
 #include <gsl/gsl_multifit_nlinear.h>
 
+/* The problem with room for its residuals: GSL asks for them into columns of its Jacobian. */
+struct adapter {
+  const struct numeric_leastsq_problem *problem;
+  double *p, *r;
+};
+
 static int call_residuals(const gsl_vector *x, void *context, gsl_vector *f) {
-  const struct numeric_leastsq_problem *problem = context;
-  return problem->residuals(x->data, f->data, problem->context) ? GSL_SUCCESS : GSL_EDOM;
+  const struct adapter *a = context;
+  for (int i = 0; i < a->problem->n_p; i++) a->p[i] = gsl_vector_get(x, (size_t)i);
+  if (!a->problem->residuals(a->p, a->r, a->problem->context)) return GSL_EDOM;
+  for (int i = 0; i < a->problem->n_r; i++) gsl_vector_set(f, (size_t)i, a->r[i]);
+  return GSL_SUCCESS;
 }
 
 static enum status iterate(gsl_multifit_nlinear_workspace *work,
@@ -23,20 +32,14 @@ static enum status iterate(gsl_multifit_nlinear_workspace *work,
               report->iterations, gsl_strerror(code));
 }
 
-enum status numeric_leastsq(const struct numeric_leastsq_problem *problem, double *p,
-                            double *covariance, struct numeric_fit_report *report) {
-  gsl_set_error_handler_off();
-  *report = (struct numeric_fit_report){0, 0, false};
-  if (problem->n_r < problem->n_p)
-    return FAIL(STATUS_INPUT, "a fit of %d parameters needs at least as many values, not %d",
-                problem->n_p, problem->n_r);
-  size_t n_r = (size_t)problem->n_r, n_p = (size_t)problem->n_p;
+static enum status minimise(struct adapter *adapter, double *p, double *covariance,
+                            struct numeric_fit_report *report) {
+  size_t n_r = (size_t)adapter->problem->n_r, n_p = (size_t)adapter->problem->n_p;
   gsl_multifit_nlinear_parameters how = gsl_multifit_nlinear_default_parameters();
-  gsl_multifit_nlinear_fdf system     = {
-          .f = call_residuals, .n = n_r, .p = n_p, .params = (void *)(uintptr_t)problem};
+  gsl_multifit_nlinear_fdf system = {.f = call_residuals, .n = n_r, .p = n_p, .params = adapter};
   gsl_multifit_nlinear_workspace *work =
       gsl_multifit_nlinear_alloc(gsl_multifit_nlinear_trust, &how, n_r, n_p);
-  if (!work) return FAIL(STATUS_MEMORY, "no memory for a fit of %d values", problem->n_r);
+  if (!work) return FAIL(STATUS_MEMORY, "no memory for a fit of %zu values", n_r);
   gsl_vector_view start = gsl_vector_view_array(p, n_p);
   enum status status    = STATUS_OK;
   if (gsl_multifit_nlinear_init(&start.vector, &system, work) != GSL_SUCCESS)
@@ -49,6 +52,22 @@ enum status numeric_leastsq(const struct numeric_leastsq_problem *problem, doubl
     gsl_multifit_nlinear_covar(gsl_multifit_nlinear_jac(work), 0, &cover.matrix);
   }
   gsl_multifit_nlinear_free(work);
+  return status;
+}
+
+enum status numeric_leastsq(const struct numeric_leastsq_problem *problem, double *p,
+                            double *covariance, struct numeric_fit_report *report) {
+  gsl_set_error_handler_off();
+  *report = (struct numeric_fit_report){0, 0, false};
+  if (problem->n_r < problem->n_p)
+    return FAIL(STATUS_INPUT, "a fit of %d parameters needs at least as many values, not %d",
+                problem->n_p, problem->n_r);
+  struct adapter adapter = {problem, NULL, NULL};
+  enum status status     = memory_make(problem->n_p, sizeof *p, "a fit", &adapter.p);
+  if (status == STATUS_OK) status = memory_make(problem->n_r, sizeof *p, "a fit", &adapter.r);
+  if (status == STATUS_OK) status = minimise(&adapter, p, covariance, report);
+  memory_free(adapter.p);
+  memory_free(adapter.r);
   return status;
 }
 
