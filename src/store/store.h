@@ -6,6 +6,11 @@
 
 enum { STORE_RANK_MAX = 5, STORE_NAME_BYTES = 2048 };
 
+/* Local; main() calls it before MPI_Init. Takes what the environment could do to HDF5 and MPI-IO out
+ * of it (plugins, prefixes of external files), and chooses Open MPI's sound file settings where the
+ * user chose none. */
+void store_environment_set(void);
+
 /* ---- products: every dataset that passes between stages (product.def) -------------------------
  * PRODUCT(name, type, rank, axes, unit, meaning); path in the file: /entry/<name>/data. */
 struct store_product {
@@ -28,18 +33,24 @@ struct store_info {
   bool is_tiff;
   int rank;
   int64_t n[STORE_RANK_MAX];
-  enum grid_type type;   /* nearest of ours; int8/16 read as int32, uint64 as int64 (checked) */
-  double voxel_um[3];    /* z, y, x; 0 = the file says nothing */
-  char unit[64];         /* of the data, "" = none said */
+  enum grid_type type; /* nearest of ours; int8/16 read as int32, uint64 as int64 (checked) */
+  double voxel_um[3];  /* z, y, x; 0 = the file says nothing */
+  char unit[64];       /* of the data, "" = none said */
   int64_t chunk[STORE_RANK_MAX]; /* 0: contiguous */
 };
 /* Collective. `name` is FILE or FILE:DATASET: an existing file of the whole name wins, else it is
  * split at the last ':'. Without DATASET: the product `product` (may be NULL), else the only
- * numeric dataset of rank `rank` (0 = any), else INPUT with the candidates listed. */
+ * numeric dataset of rank `rank` (0 = any), else INPUT with the candidates listed. Where rank 3 is
+ * wanted, a dataset of two axes counts as one slice: its info has rank 3 and n[0] = 1. A group of
+ * class NXdata stands for its signal. External links are followed into the folder of the file and
+ * into folders given to store_link_allow, nowhere else. */
 enum status store_open(MPI_Comm comm, const char *name, const char *product, int rank,
                        struct store_input **input);
 void store_close(struct store_input **input);
 const struct store_info *store_info(const struct store_input *input);
+/* Local, alike on all ranks: external links may lead into this folder too, and what they name is
+ * looked for there when it is not where they say. */
+enum status store_link_allow(const char *folder);
 /* Collective, in equal rounds; box of this rank (n[i] = 0: nothing); converted to `type`
  * (INPUT when a value does not fit, e.g. float labels with fractions: `exact` = true refuses
  * any change of value). */
@@ -63,19 +74,23 @@ enum status store_get_text(MPI_Comm comm, const char *file, const char *path, bo
 /* Collective. Numeric datasets of a file: "path (n0 x n1, type)" lines; and existence. */
 enum status store_list(MPI_Comm comm, const char *file, char **lines);
 enum status store_has(MPI_Comm comm, const char *file, const char *path, bool *found);
-/* Collective. Runs the probing child on the file: OK, or INPUT with what is wrong. The child is
- * this program called with STORE_PROBE_WORD; main() hands it over first of all. */
+/* Collective. Runs the probing child on the file: OK, or INPUT with what is wrong (store_open does
+ * so itself). The child is this program called with STORE_PROBE_WORD: any program linked with store
+ * becomes it before its main begins. */
 #define STORE_PROBE_WORD "--probe-child"
 enum status store_probe(MPI_Comm comm, const char *file);
 int store_probe_child(int argc, char **argv); /* the child's main; exit code */
-/* Collective. "size mtime checksum" of a file (content checksum up to 64 MiB, else sampled). */
+/* Collective. "size mtime checksum" of a file (checksum of all up to 64 MiB, else of a sample); of
+ * our own outputs "own <hash of record and content>", which no copying or later date changes. */
 enum status store_fingerprint(MPI_Comm comm, const char *file, char *text, size_t bytes);
-/* Local. 64-bit hash (FNV-1a is not enough: xxHash-like mixing) of bytes, chained by seed. */
+/* Local. 64-bit hash of bytes (xxHash-like mixing), chained by seed. */
 uint64_t store_hash(const void *bytes, int64_t n, uint64_t seed);
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
 struct store_output;
+/* Local. May this name from a file stand in a path: [A-Za-z0-9._-]{1,64}, not "." or "..". */
+bool store_name_ok(const char *name);
 /* Collective. Takes the lock, checks the folder and the free space against size_bytes (forecast),
  * creates PATH.partial. OUTPUT: locked (with the other's host and pid), not writable; MEMORY: too
  * little space. An existing PATH is replaced at commit; a PATH that is not one of our files is
@@ -87,9 +102,12 @@ struct store_options {
 };
 enum status store_begin(MPI_Comm comm, const char *path, const struct store_options *options,
                         struct store_output **output);
+/* Did a partial file of equal record go on? Its datasets then keep their values through store_create. */
+bool store_resumed(const struct store_output *output);
 /* Collective. Creates and preallocates the dataset of a product with its NeXus group, attributes
  * and (3-D) /VTKHDF link. rank and type as in product.def. axis_um: spacing of each axis in um (0 =
- * none); unit NULL = product.def's. with_errors adds "<product>/errors" (float32). */
+ * none); unit NULL = product.def's. with_errors adds "<product>/data_errors" (float32), as NeXus
+ * names them. */
 enum status store_create(MPI_Comm comm, struct store_output *output, const char *product,
                          const int64_t *n, const double *axis_um, const char *unit,
                          bool with_errors);
@@ -99,6 +117,8 @@ enum status store_axis(MPI_Comm comm, struct store_output *output, const char *p
 /* Collective; once all datasets are created: one flush, so that a killed run leaves a file that
  * opens. */
 enum status store_ready(MPI_Comm comm, struct store_output *output);
+/* Collective. All written so far is on disk, metadata too: before a round is noted as done. */
+enum status store_sync(MPI_Comm comm, struct store_output *output);
 /* Collective, in equal rounds; box of this rank. errors = true writes the errors dataset. */
 enum status store_write_box(MPI_Comm comm, struct store_output *output, const char *product,
                             bool errors, const int64_t *start, const int64_t *n, const void *from);
@@ -110,11 +130,12 @@ enum status store_write_field(MPI_Comm comm, struct store_output *output, const 
 enum status store_table(MPI_Comm comm, struct store_output *output, const char *product,
                         const char *const *column, const char *const *unit, int columns,
                         const double *const *value, int64_t rows);
-/* Collective. Text and numbers into /entry/process (e.g. "effective_yaml", "inputs"). */
+/* Collective. Text and numbers into /entry/process (e.g. "inputs"), or with "group/name" into
+ * /entry/group. A text whose name holds "yaml" becomes an NXnote (its text is in <name>/data). */
 enum status store_note(MPI_Comm comm, struct store_output *output, const char *name,
                        const char *text);
-enum status store_number(MPI_Comm comm, struct store_output *output, const char *name,
-                         double value, const char *unit);
+enum status store_number(MPI_Comm comm, struct store_output *output, const char *name, double value,
+                         const char *unit);
 /* Which product a viewer opens first (NeXus default chain). */
 enum status store_default(MPI_Comm comm, struct store_output *output, const char *product);
 /* Collective. flush, fsync, read-back of a sample, rename, unlock. Frees and nulls *output. */

@@ -1,0 +1,272 @@
+/* Outputs: begin, commit, abandon.
+ *
+ * Only rank 0 speaks HDF5: it makes groups, attributes and datasets in PATH.partial, whose raw
+ * storage is contiguous and allocated at once, reserves it with fallocate, and tells the others where
+ * it lies. All ranks then write their voxels there with pwrite (store_write.c). So a full disk or a
+ * failing one is an errno on the rank that meets it, agreed upon like any other failure; collective
+ * MPI-IO below HDF5 can lose data silently there, or hang. At the end every rank syncs, reads back a
+ * sample of what it wrote, and rank 0 renames. */
+#include "store_private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* ---- checks before anything is written ----------------------------------------------------------- */
+
+static void folder_name(const char *path, char folder[STORE_NAME_BYTES]) {
+  const char *slash = strrchr(path, '/');
+  int n             = slash ? (int)(slash - path) : 0;
+  snprintf(folder, STORE_NAME_BYTES, "%.*s", slash ? (n ? n : 1) : 1, slash ? path : ".");
+}
+
+static enum status folder_check(const char *path) {
+  char folder[STORE_NAME_BYTES];
+  struct stat info;
+  folder_name(path, folder);
+  if (stat(folder, &info) != 0)
+    return FAIL(STATUS_OUTPUT, "output folder %s is not there: %s", folder, strerror(errno));
+  if (!S_ISDIR(info.st_mode))
+    return FAIL(STATUS_OUTPUT, "%s is not a folder; %s cannot be written", folder, path);
+  if (access(folder, W_OK | X_OK) != 0)
+    return FAIL(STATUS_OUTPUT, "output folder %s is not writable: %s", folder, strerror(errno));
+  if (lstat(path, &info) == 0 && S_ISDIR(info.st_mode))
+    return FAIL(STATUS_OUTPUT, "output %s is a folder; a file name was expected", path);
+  return STATUS_OK;
+}
+
+static bool is_ours(const char *path) {
+  char creator[64] = "";
+  hid_t file;
+  if (hdf5_open(path, true, &file) != STATUS_OK) {
+    status_clear();
+    return false;
+  }
+  hdf5_attribute_text(file, "creator", creator, sizeof creator);
+  H5Fclose(file);
+  return strcmp(creator, "xcsct") == 0;
+}
+
+static enum status space_check(const char *path, int64_t need_bytes) {
+  char folder[STORE_NAME_BYTES];
+  struct statvfs fs;
+  struct stat partial;
+  folder_name(path, folder);
+  if (need_bytes <= 0 || statvfs(folder, &fs) != 0) return STATUS_OK;
+  double free_bytes = (double)fs.f_bavail * (double)fs.f_frsize;
+  char name[STORE_NAME_BYTES + 16];
+  snprintf(name, sizeof name, "%s.partial", path);
+  if (lstat(name, &partial) == 0) free_bytes += 512.0 * (double)partial.st_blocks;
+  if (free_bytes >= (double)need_bytes) return STATUS_OK;
+  return FAIL(STATUS_MEMORY, "%s needs %.3f MB of disk, but %s has only %.3f MB free", path,
+              (double)need_bytes / 1e6, folder, free_bytes / 1e6);
+}
+
+/* ---- begin ------------------------------------------------------------------------------------------- */
+
+static hid_t file_access(void) {
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+  H5Pset_file_locking(access, false, true);
+  /* Large datasets begin on a boundary of pages and of common file system stripes. */
+  H5Pset_alignment(access, 1 << 20, 1 << 20);
+  return access;
+}
+
+/* An own partial file of the same work goes on; anything else there makes room. */
+static bool partial_reopen(struct store_output *output, const char *record) {
+  bool same  = false;
+  char *text = NULL;
+  if (access(output->partial, F_OK) != 0 || !is_ours(output->partial)) return false;
+  hid_t plist  = file_access();
+  output->file = H5Fopen(output->partial, H5F_ACC_RDWR, plist);
+  H5Pclose(plist);
+  if (output->file < 0) return false;
+  if (nexus_text_read(output->file, "/entry/process/record", &text) == STATUS_OK && text)
+    same = strcmp(text, record) == 0;
+  free(text);
+  if (!same) {
+    H5Fclose(output->file);
+    output->file = -1;
+  }
+  return same;
+}
+
+static enum status partial_create(struct store_output *output, const char *record) {
+  unlink(output->partial);
+  hid_t plist  = file_access();
+  output->file = H5Fcreate(output->partial, H5F_ACC_EXCL, H5P_DEFAULT, plist);
+  H5Pclose(plist);
+  if (output->file < 0)
+    return FAIL(errno == ENOSPC || errno == EDQUOT ? STATUS_MEMORY : STATUS_OUTPUT,
+                "%s cannot be made: %s", output->partial, hdf5_reason());
+  struct stat info;
+  if (stat(output->partial, &info) == 0 && (info.st_mode & S_IWOTH))
+    TRY(chmod(output->partial, info.st_mode & 0775) == 0
+            ? STATUS_OK
+            : FAIL(STATUS_OUTPUT, "%s: %s", output->partial, strerror(errno)));
+  TRY(nexus_root_make(output->file, record));
+  if (H5Fflush(output->file, H5F_SCOPE_LOCAL) < 0)
+    return FAIL(STATUS_MEMORY, "%s cannot be written: %s", output->partial, hdf5_reason());
+  return STATUS_OK;
+}
+
+static void lock_name(const struct store_output *output, char name[STORE_NAME_BYTES + 16]) {
+  snprintf(name, STORE_NAME_BYTES + 16, "%s.lock", output->path);
+}
+
+static enum status begin_root(struct store_output *output, const struct store_options *options) {
+  char lock[STORE_NAME_BYTES + 16];
+  const char *record = options->record ? options->record : "";
+  TRY(folder_check(output->path));
+  lock_name(output, lock);
+  TRY(lock_take(lock, &output->lock));
+  if (access(output->path, F_OK) == 0 && !options->force && !is_ours(output->path))
+    return FAIL(STATUS_OUTPUT, "%s exists and was not made by this program; --force replaces it",
+                output->path);
+  TRY(space_check(output->path, options->size_bytes));
+  output->content = store_hash(record, (int64_t)strlen(record), 0);
+  output->resumed = options->resume && partial_reopen(output, record);
+  if (output->resumed) return STATUS_OK;
+  enum status status = partial_create(output, record);
+  if (status != STATUS_OK) unlink(output->partial);
+  return status;
+}
+
+static enum status output_make(const char *path, struct store_output **output) {
+  if (strlen(path) + 16 > STORE_NAME_BYTES || !*path)
+    return FAIL(STATUS_OUTPUT, "the output's name is %s", *path ? "too long" : "empty");
+  TRY(memory_make(1, sizeof **output, "an output", output));
+  snprintf((*output)->path, STORE_NAME_BYTES, "%s", path);
+  snprintf((*output)->partial, STORE_NAME_BYTES, "%s.partial", path);
+  (*output)->handle = (*output)->lock = -1;
+  (*output)->file                     = -1;
+  return samples_make(&(*output)->samples);
+}
+
+enum status store_begin(MPI_Comm comm, const char *path, const struct store_options *options,
+                        struct store_output **output) {
+  *output = NULL;
+  hdf5_start();
+  enum status mine = output_make(path, output);
+  if (mine == STATUS_OK) mine = fault_here("store.begin");
+  enum status status = AGREE(comm, mine);
+  if (status == STATUS_OK)
+    status = AGREE(comm, rank_of(comm) == 0 ? begin_root(*output, options) : STATUS_OK);
+  if (status != STATUS_OK) {
+    /* Without the lock the partial file is somebody else's. */
+    store_abandon(comm, output, true);
+    return status;
+  }
+  int resumed = (*output)->resumed;
+  MPI_Bcast(&resumed, 1, MPI_INT, 0, comm);
+  (*output)->resumed = resumed;
+  return STATUS_OK;
+}
+
+bool store_resumed(const struct store_output *output) { return output->resumed; }
+
+/* ---- flush and end ------------------------------------------------------------------------------------- */
+
+static enum status output_flush(struct store_output *output) {
+  if (output->file >= 0 && H5Fflush(output->file, H5F_SCOPE_LOCAL) < 0)
+    return FAIL(STATUS_MEMORY, "%s cannot be written: %s", output->partial, hdf5_reason());
+  return STATUS_OK;
+}
+
+static enum status ready_local(struct store_output *output) {
+  TRY(fault_here("store.ready"));
+  return output_flush(output);
+}
+
+enum status store_ready(MPI_Comm comm, struct store_output *output) {
+  return AGREE(comm, ready_local(output));
+}
+
+static enum status data_sync(struct store_output *output) {
+  TRY(fault_here("store.sync"));
+  TRY(output_flush(output));
+  if (output->handle >= 0 && fsync(output->handle) != 0)
+    return FAIL(errno == ENOSPC || errno == EDQUOT ? STATUS_MEMORY : STATUS_OUTPUT,
+                "%s cannot be written to disk: %s", output->partial, strerror(errno));
+  return STATUS_OK;
+}
+
+enum status store_sync(MPI_Comm comm, struct store_output *output) {
+  return AGREE(comm, data_sync(output));
+}
+
+static enum status file_close(struct store_output *output) {
+  if (output->file < 0) return STATUS_OK;
+  herr_t closed = H5Fclose(output->file);
+  output->file  = -1;
+  if (closed < 0)
+    return FAIL(STATUS_MEMORY, "%s cannot be closed: %s", output->partial, hdf5_reason());
+  return STATUS_OK;
+}
+
+static enum status path_sync(const char *path, int flags) {
+  int handle = open(path, flags | O_CLOEXEC);
+  int failed = handle < 0 || (fsync(handle) != 0 && errno != EINVAL);
+  int why    = errno;
+  if (handle >= 0) close(handle);
+  if (failed) return FAIL(STATUS_OUTPUT, "%s cannot be written to disk: %s", path, strerror(why));
+  return STATUS_OK;
+}
+
+/* What later fingerprints of the file are: record, tables, axes, and the values (large ones sampled). */
+static enum status content_seal(struct store_output *output) {
+  for (int i = 0; i < output->datasets; i++) {
+    const struct output_dataset *dataset = &output->dataset[i];
+    if (dataset->offset < 0) continue;
+    TRY(range_hash(output->handle, output->partial, dataset->offset, output_bytes(dataset),
+                   &output->content));
+  }
+  return nexus_seal(output->file, output->content);
+}
+
+/* Rank 0, after all ranks have synced their data: the file must open and hold what was promised. */
+static enum status finish_root(struct store_output *output) {
+  char folder[STORE_NAME_BYTES];
+  TRY(content_seal(output));
+  TRY(file_close(output));
+  TRY(path_sync(output->partial, O_RDONLY));
+  TRY(nexus_reread(output));
+  if (rename(output->partial, output->path) != 0)
+    return FAIL(STATUS_OUTPUT, "%s cannot be renamed to %s: %s", output->partial, output->path,
+                strerror(errno));
+  folder_name(output->path, folder);
+  return path_sync(folder, O_RDONLY | O_DIRECTORY);
+}
+
+static enum status commit_local(struct store_output *output) {
+  TRY(fault_here("store.commit"));
+  TRY(data_sync(output));
+  return samples_check(output->samples, output->partial);
+}
+
+enum status store_commit(MPI_Comm comm, struct store_output **output) {
+  enum status status = AGREE(comm, commit_local(*output));
+  if (status == STATUS_OK) status = ON_ROOT(comm, "store.finish", finish_root(*output));
+  store_abandon(comm, output, status == STATUS_OK);
+  return status;
+}
+
+void store_abandon(MPI_Comm comm, struct store_output **output, bool keep) {
+  char lock[STORE_NAME_BYTES + 16];
+  (void)comm;
+  if (!*output) return;
+  if ((*output)->handle >= 0) close((*output)->handle);
+  if ((*output)->file >= 0) H5Fclose((*output)->file);
+  if ((*output)->lock >= 0) {
+    if (!keep) unlink((*output)->partial);
+    lock_name(*output, lock);
+    lock_release(lock, &(*output)->lock);
+  }
+  samples_free(&(*output)->samples);
+  memory_free(*output);
+  *output = NULL;
+}
