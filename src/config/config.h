@@ -43,7 +43,8 @@ struct config_set {
   int rows;
   size_t params_bytes;
 };
-#define CONFIG_SET(stage, type, rows) {stage, rows, (int)(sizeof(rows) / sizeof *(rows)), sizeof(type)}
+#define CONFIG_SET(stage, type, rows)                                                              \
+  { stage, rows, (int)(sizeof(rows) / sizeof *(rows)), sizeof(type) }
 
 /* All local; every rank parses the same bytes. */
 enum status config_defaults(const struct config_set *set, void *params);

@@ -14,8 +14,9 @@ extern const struct config_set stage_common_set;
 
 /* ---- results ------------------------------------------------------------------------------------ */
 struct stage_result {
-  char name[64], unit[24], state[48]; /* state "" or why the value is not a number: "infinite" ... */
-  double value, sigma, lower, upper;  /* NAN = absent (value: null in JSON) */
+  char name[64], unit[24],
+      state[48];                     /* state "" or why the value is not a number: "infinite" ... */
+  double value, sigma, lower, upper; /* NAN = absent (value: null in JSON) */
   char of[64]; /* all-state stages: the cycle's state it is about, "" = none; JSON key NAME@STATE */
 };
 struct stage_results {
@@ -39,9 +40,9 @@ struct stage_need {
 /* ---- a stage ---------------------------------------------------------------------------------------- */
 /* Where a stage finds its inputs. By hand: `input` is --input. In a cycle: state folders. */
 struct stage_bundle {
-  const char *input;       /* FILE[:DATASET] or "" */
-  const char *folder;      /* OUT/<state> of a cycle or NULL */
-  const char *state;       /* name or NULL */
+  const char *input;             /* FILE[:DATASET] or "" */
+  const char *folder;            /* OUT/<state> of a cycle or NULL */
+  const char *state;             /* name or NULL */
   const char *const *extra_name; /* further product -> FILE[:DS] pairs, e.g. "volume" */
   const char *const *extra_file;
   int extras;
@@ -94,5 +95,6 @@ enum status stage_voxel_parse(const char *text, double voxel_um[3]);
 const char *stage_version(void);  /* "0.1.0" */
 const char *stage_revision(void); /* git revision at build time or "unknown" */
 /* Local. JSON of results as a string (strict; NaN never appears); caller memory_free's. */
-enum status stage_results_json(const char *command, const struct stage_results *results, char **json);
+enum status stage_results_json(const char *command, const struct stage_results *results,
+                               char **json);
 void stage_results_print(const char *command, const struct stage_results *results, FILE *to);
