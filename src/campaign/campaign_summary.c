@@ -1,0 +1,138 @@
+/* What a run leaves beside the products: summary.csv, status.json, journal/run.log. */
+#include "campaign_inner.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *state_of(const struct campaign *c, const struct unit *unit,
+                            const struct stage_result *row) {
+  if (row->of[0]) return row->of;
+  return unit->state >= 0 ? c->cycle->state[unit->state].name : "all";
+}
+
+static void number(FILE *to, double value) {
+  if (isfinite(value))
+    fprintf(to, ",%.10g", value);
+  else
+    fputc(',', to);
+}
+
+static void print_csv(const struct campaign *c, FILE *to) {
+  fprintf(to, "state,stage,result,value,sigma,lower,upper,unit,remark\n");
+  for (int u = 0; u < c->units; u++)
+    for (int i = 0; i < c->unit[u].results.n; i++) {
+      const struct stage_result *row = &c->unit[u].results.row[i];
+      fprintf(to, "%s,%s,%s", state_of(c, &c->unit[u], row), c->unit[u].stage->name, row->name);
+      number(to, row->value);
+      number(to, row->sigma);
+      number(to, row->lower);
+      number(to, row->upper);
+      fprintf(to, ",%s,%s\n", row->unit, row->state);
+    }
+}
+
+void summary_print(const struct campaign *c, FILE *to) {
+  for (int u = 0; u < c->units; u++) {
+    const struct unit *unit = &c->unit[u];
+    const char *state       = unit->state >= 0 ? c->cycle->state[unit->state].name : "all";
+    if (unit->results.n) {
+      char head[CYCLE_NAME_BYTES + 32];
+      snprintf(head, sizeof head, "%s/%s", state, unit->stage->name);
+      stage_results_print(head, &unit->results, to);
+    }
+    if (unit->now == UNIT_FAILED)
+      fprintf(to, "%s/%s failed: %s\n", state, unit->stage->name, unit->why);
+  }
+}
+
+/* Calls `print` into memory and writes the text whole. */
+static enum status write_by(const struct campaign *c, const char *name,
+                            void (*print)(const struct campaign *, FILE *)) {
+  if (!log_is_speaker()) return STATUS_OK;
+  char path[STORE_NAME_BYTES], *bytes = NULL;
+  size_t n = 0;
+  FILE *to = open_memstream(&bytes, &n);
+  if (!to) return FAIL(STATUS_MEMORY, "no memory for %s", name);
+  print(c, to);
+  fclose(to);
+  snprintf(path, sizeof path, "%s/%s", c->folder, name);
+  enum status status = store_text_write(path, bytes, (int64_t)n);
+  free(bytes);
+  return status;
+}
+
+enum status summary_write(const struct campaign *c) {
+  return AGREE(c->comm, write_by(c, "summary.csv", print_csv));
+}
+
+static const char *status_phase;
+
+static void print_string(const char *text, FILE *to) {
+  fputc('"', to);
+  for (; *text; text++) {
+    if (*text == '"' || *text == '\\')
+      fprintf(to, "\\%c", *text);
+    else if ((unsigned char)*text < 0x20)
+      fprintf(to, "\\u%04x", (unsigned char)*text);
+    else
+      fputc(*text, to);
+  }
+  fputc('"', to);
+}
+
+static void print_status(const struct campaign *c, FILE *to) {
+  static const char *const words[] = {"waits", "done", "kept", "skipped", "failed"};
+  int size;
+  MPI_Comm_size(c->comm, &size);
+  fprintf(to, "{\"phase\":\"%s\",\"ranks\":%d,\"time\":%lld,\"units\":[", status_phase, size,
+          (long long)time(NULL));
+  for (int u = 0; u < c->units; u++) {
+    const struct unit *unit = &c->unit[u];
+    fprintf(to, "%s\n{\"state\":\"%s\",\"stage\":\"%s\",\"is\":\"%s\",\"seconds\":%.3f,\"why\":",
+            u ? "," : "", unit->state >= 0 ? c->cycle->state[unit->state].name : "all",
+            unit->stage->name, words[unit->now], unit->seconds);
+    print_string(unit->why, to);
+    fputc('}', to);
+  }
+  fprintf(to, "]}\n");
+}
+
+enum status status_write(const struct campaign *c, const char *phase) {
+  status_phase = phase;
+  return AGREE(c->comm, write_by(c, "status.json", print_status));
+}
+
+static enum status append(const struct campaign *c, const char *line) {
+  char path[STORE_NAME_BYTES];
+  snprintf(path, sizeof path, "%s/journal", c->folder);
+  if (mkdir(path, 0755) != 0 && errno != EEXIST)
+    return FAIL(STATUS_OUTPUT, "the folder %s cannot be made: %s", path, strerror(errno));
+  snprintf(path, sizeof path, "%s/journal/run.log", c->folder);
+  int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (file < 0) return FAIL(STATUS_OUTPUT, "%s cannot be written: %s", path, strerror(errno));
+  size_t n  = strlen(line);
+  bool good = write(file, line, n) == (ssize_t)n && fsync(file) == 0;
+  close(file);
+  return good ? STATUS_OK
+              : FAIL(STATUS_MEMORY, "%s cannot be written whole: %s", path, strerror(errno));
+}
+
+enum status journal_add(const struct campaign *c, const char *format, ...) {
+  char line[1024], words[900];
+  enum status status = STATUS_OK;
+  if (log_is_speaker()) {
+    va_list list;
+    va_start(list, format);
+    vsnprintf(words, sizeof words, format, list);
+    va_end(list);
+    snprintf(line, sizeof line, "%lld %s\n", (long long)time(NULL), words);
+    status = append(c, line);
+  }
+  return AGREE(c->comm, status);
+}
