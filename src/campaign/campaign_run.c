@@ -249,7 +249,7 @@ const struct campaign_command *campaign_commands(int *n) {
   static const struct campaign_command commands[] = {
       {"run",    "all stages for all states of a cycle, going on where it stopped", "CONFIG", &run_set,
        run                                                                                                            },
-      {"status", "how far a run is",                                                "DIR",    &status_set, show_status},
+      {"status", "how far a run is",                                                "DIR", &show_set, show_status},
   };
   *n = (int)(sizeof commands / sizeof *commands);
   return commands;
