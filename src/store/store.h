@@ -58,7 +58,7 @@ enum status store_read_box(MPI_Comm comm, struct store_input *input, const int64
                            const int64_t *n, enum grid_type type, bool exact, void *to);
 /* Collective. Reads the owned voxels of `field` (its plan has the dataset's shape; rank 2 counts as
  * one slice), type as the field's. Takes the shelf's copy when the same dataset was just written
- * with an equal plan. */
+ * with an equal plan (store_shelf_limit). */
 enum status store_read_field(MPI_Comm comm, struct store_input *input, bool exact,
                              struct grid_field *field);
 /* Collective. The box `box` of the dataset onto `field`, whose shape is box->n. */
@@ -142,7 +142,11 @@ enum status store_default(MPI_Comm comm, struct store_output *output, const char
 enum status store_commit(MPI_Comm comm, struct store_output **output);
 /* Collective, safe after errors: closes, removes PATH.partial (kept when keep), unlocks. */
 void store_abandon(MPI_Comm comm, struct store_output **output, bool keep);
-/* Local. Frees the shelf (the fields kept for a following stage in the same process). */
+/* Local, alike on all ranks: bytes per rank that the shelf may hold (at first 0: no shelf). The shelf
+ * keeps fields written whole (z0 = 0) for a following stage of this process that reads them with an
+ * equal plan; the oldest go first. */
+void store_shelf_limit(int64_t bytes);
+/* Local. Empties the shelf. */
 void store_shelf_clear(void);
 /* Local, rank 0: small text file written whole (temporary name, fsync, rename). */
 enum status store_text_write(const char *path, const char *text, int64_t n);

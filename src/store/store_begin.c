@@ -251,6 +251,7 @@ static enum status commit_local(struct store_output *output) {
 enum status store_commit(MPI_Comm comm, struct store_output **output) {
   enum status status = AGREE(comm, commit_local(*output));
   if (status == STATUS_OK) status = ON_ROOT(comm, "store.finish", finish_root(*output));
+  if (status == STATUS_OK) shelf_commit((*output)->path, &(*output)->shelf);
   store_abandon(comm, output, status == STATUS_OK);
   return status;
 }
@@ -267,6 +268,7 @@ void store_abandon(MPI_Comm comm, struct store_output **output, bool keep) {
     lock_release(lock, &(*output)->lock);
   }
   samples_free(&(*output)->samples);
+  shelf_drop(&(*output)->shelf, NULL);
   memory_free(*output);
   *output = NULL;
 }

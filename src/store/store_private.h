@@ -129,6 +129,17 @@ enum status samples_check(const struct samples *samples, const char *file);
 enum status lock_take(const char *lock, int *handle);
 void lock_release(const char *lock, int *handle);
 
+/* ---- the shelf -------------------------------------------------------------------------------------- */
+struct shelf_entry;
+/* Collective. Keeps a copy of a field being written, if it fits, among the pending ones. */
+void shelf_note(MPI_Comm comm, struct shelf_entry **pending, const char *product,
+                const struct grid_field *field);
+/* Entries of a product (NULL: all) are void. */
+void shelf_drop(struct shelf_entry **pending, const char *product);
+void shelf_commit(const char *path, struct shelf_entry **pending);
+/* Collective. true: the field was filled from the shelf. */
+bool shelf_take(MPI_Comm comm, const struct store_info *info, struct grid_field *field);
+
 /* ---- the two sides ------------------------------------------------------------------------------------ */
 struct store_input {
   struct store_info info;
@@ -157,6 +168,7 @@ struct store_output {
   int datasets;
   uint64_t content; /* rank 0: hash of record, tables and axes so far */
   struct samples *samples;
+  struct shelf_entry *shelf; /* pending */
 };
 int64_t output_bytes(const struct output_dataset *dataset);
 

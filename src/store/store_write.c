@@ -202,6 +202,7 @@ static enum status named_box_write(struct store_output *output, const char *prod
 
 enum status store_write_box(MPI_Comm comm, struct store_output *output, const char *product,
                             bool errors, const int64_t *start, const int64_t *n, const void *from) {
+  if (!errors) shelf_drop(&output->shelf, product);
   return AGREE(comm, named_box_write(output, product, errors, start, n, from));
 }
 
@@ -223,7 +224,12 @@ static enum status field_write(struct store_output *output, const char *product,
 
 enum status store_write_field(MPI_Comm comm, struct store_output *output, const char *product,
                               const struct grid_field *field, int64_t z0) {
-  return AGREE(comm, field_write(output, product, field, z0));
+  shelf_drop(&output->shelf, product);
+  TRY_ALL(comm, field_write(output, product, field, z0));
+  const struct output_dataset *dataset = dataset_find(output, product, false);
+  if (z0 == 0 && (dataset->rank == 2 || dataset->n[0] == field->plan.n[0]))
+    shelf_note(comm, &output->shelf, product, field);
+  return STATUS_OK;
 }
 
 /* ---- small things, from rank 0 ------------------------------------------------------------------------ */
