@@ -40,7 +40,7 @@ void shelf_drop(struct shelf_entry **list, const char *product) {
 
 /* Drops the oldest entries until `more_bytes` fit; alike on all ranks. */
 static void room_make(int64_t more_bytes) {
-  int64_t bytes = more_bytes;
+  int64_t bytes             = more_bytes;
   struct shelf_entry **link = &shelf;
   for (; *link; link = &(*link)->next) {
     bytes += entry_bytes(&(*link)->field);
@@ -59,7 +59,7 @@ void store_shelf_limit(int64_t bytes) {
 static void rows_copy(const struct grid_field *from, struct grid_field *to) {
   size_t element = grid_type_bytes(from->type), row = (size_t)from->mine.n[2] * element;
   const char *source = (const char *)from->data + (size_t)grid_field_origin(from) * element;
-  char *target = (char *)to->data + (size_t)grid_field_origin(to) * element;
+  char *target       = (char *)to->data + (size_t)grid_field_origin(to) * element;
   for (int64_t z = 0; z < from->mine.n[0]; z++)
     for (int64_t y = 0; y < from->mine.n[1]; y++)
       memcpy(target + (size_t)(z * to->row[0] + y * to->row[1]) * element,
@@ -82,7 +82,7 @@ void shelf_note(MPI_Comm comm, struct shelf_entry **pending, const char *product
     snprintf(entry->product, PRODUCT_BYTES, "%s", product);
     rows_copy(field, &entry->field);
     entry->next = *pending;
-    *pending = entry;
+    *pending    = entry;
     return;
   }
   status_clear(); /* no memory for the shelf is no failure */
@@ -92,10 +92,10 @@ void shelf_note(MPI_Comm comm, struct shelf_entry **pending, const char *product
 void shelf_commit(const char *path, struct shelf_entry **pending) {
   while (*pending) {
     struct shelf_entry *entry = *pending;
-    *pending = entry->next;
+    *pending                  = entry->next;
     if (stat(path, &entry->file) != 0) memset(&entry->file, 0, sizeof entry->file);
     entry->next = shelf;
-    shelf = entry;
+    shelf       = entry;
   }
 }
 
