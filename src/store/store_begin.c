@@ -68,9 +68,14 @@ static enum status space_check(const char *path, int64_t need_bytes) {
 
 /* ---- begin ------------------------------------------------------------------------------------------- */
 
-static hid_t file_access(void) {
-  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-  H5Pset_file_locking(access, false, true);
+enum status output_failed(const struct store_output *output, int why) {
+  bool full = why == ENOSPC || why == EDQUOT || why == EFBIG;
+  return FAIL(full ? STATUS_MEMORY : STATUS_OUTPUT, "%s cannot be written: %s", output->partial,
+              strerror(why));
+}
+
+static hid_t file_access(struct store_output *output) {
+  hid_t access = driver_access(&output->why);
   /* Large datasets begin on a boundary of pages and of common file system stripes. */
   H5Pset_alignment(access, 1 << 20, 1 << 20);
   return access;
@@ -81,7 +86,7 @@ static bool partial_reopen(struct store_output *output, const char *record) {
   bool same  = false;
   char *text = NULL;
   if (access(output->partial, F_OK) != 0 || !is_ours(output->partial)) return false;
-  hid_t plist  = file_access();
+  hid_t plist  = file_access(output);
   output->file = H5Fopen(output->partial, H5F_ACC_RDWR, plist);
   H5Pclose(plist);
   if (output->file < 0) return false;
@@ -95,23 +100,24 @@ static bool partial_reopen(struct store_output *output, const char *record) {
   return same;
 }
 
+static enum status output_flush(struct store_output *output) {
+  if (output->file < 0) return STATUS_OK;
+  if (H5Fflush(output->file, H5F_SCOPE_LOCAL) < 0)
+    return FAIL(STATUS_OUTPUT, "%s cannot be written: %s", output->partial, hdf5_reason());
+  return output->why ? output_failed(output, output->why) : STATUS_OK;
+}
+
 static enum status partial_create(struct store_output *output, const char *record) {
+  output->why = 0;
   unlink(output->partial);
-  hid_t plist  = file_access();
+  hid_t plist  = file_access(output);
   output->file = H5Fcreate(output->partial, H5F_ACC_EXCL, H5P_DEFAULT, plist);
   H5Pclose(plist);
+  if (output->why) return output_failed(output, output->why);
   if (output->file < 0)
-    return FAIL(errno == ENOSPC || errno == EDQUOT ? STATUS_MEMORY : STATUS_OUTPUT,
-                "%s cannot be made: %s", output->partial, hdf5_reason());
-  struct stat info;
-  if (stat(output->partial, &info) == 0 && (info.st_mode & S_IWOTH))
-    TRY(chmod(output->partial, info.st_mode & 0775) == 0
-            ? STATUS_OK
-            : FAIL(STATUS_OUTPUT, "%s: %s", output->partial, strerror(errno)));
+    return FAIL(STATUS_OUTPUT, "%s cannot be made: %s", output->partial, hdf5_reason());
   TRY(nexus_root_make(output->file, record));
-  if (H5Fflush(output->file, H5F_SCOPE_LOCAL) < 0)
-    return FAIL(STATUS_MEMORY, "%s cannot be written: %s", output->partial, hdf5_reason());
-  return STATUS_OK;
+  return output_flush(output);
 }
 
 static void lock_name(const struct store_output *output, char name[STORE_NAME_BYTES + 16]) {
@@ -171,12 +177,6 @@ bool store_resumed(const struct store_output *output) { return output->resumed; 
 
 /* ---- flush and end ------------------------------------------------------------------------------------- */
 
-static enum status output_flush(struct store_output *output) {
-  if (output->file >= 0 && H5Fflush(output->file, H5F_SCOPE_LOCAL) < 0)
-    return FAIL(STATUS_MEMORY, "%s cannot be written: %s", output->partial, hdf5_reason());
-  return STATUS_OK;
-}
-
 static enum status ready_local(struct store_output *output) {
   TRY(fault_here("store.ready"));
   return output_flush(output);
@@ -189,9 +189,7 @@ enum status store_ready(MPI_Comm comm, struct store_output *output) {
 static enum status data_sync(struct store_output *output) {
   TRY(fault_here("store.sync"));
   TRY(output_flush(output));
-  if (output->handle >= 0 && fsync(output->handle) != 0)
-    return FAIL(errno == ENOSPC || errno == EDQUOT ? STATUS_MEMORY : STATUS_OUTPUT,
-                "%s cannot be written to disk: %s", output->partial, strerror(errno));
+  if (output->handle >= 0 && fsync(output->handle) != 0) return output_failed(output, errno);
   return STATUS_OK;
 }
 
@@ -204,8 +202,8 @@ static enum status file_close(struct store_output *output) {
   herr_t closed = H5Fclose(output->file);
   output->file  = -1;
   if (closed < 0)
-    return FAIL(STATUS_MEMORY, "%s cannot be closed: %s", output->partial, hdf5_reason());
-  return STATUS_OK;
+    return FAIL(STATUS_OUTPUT, "%s cannot be closed: %s", output->partial, hdf5_reason());
+  return output->why ? output_failed(output, output->why) : STATUS_OK;
 }
 
 static enum status path_sync(const char *path, int flags) {

@@ -46,10 +46,14 @@ static void rows_text(const struct hdf5_rows *rows, int rank, char *text, size_t
 
 static enum status dataset_missing(const struct store_info *info, const struct hdf5_rows *rows,
                                    const char *reason) {
-  char text[8192];
+  char text[8192], hint[400] = "";
+  const char *path[HDF5_ROWS_MAX];
+  for (int i = 0; i < rows->n; i++) path[i] = rows->row[i].path;
+  const char *near = config_nearest(info->dataset, path, rows->n);
+  if (near) snprintf(hint, sizeof hint, "; did you mean %.300s?", near);
   rows_text(rows, 0, text, sizeof text);
-  return FAIL(STATUS_INPUT, "%s has no dataset %s (%s); its numeric datasets are:%s", info->file,
-              info->dataset, reason, text);
+  return FAIL(STATUS_INPUT, "%s has no dataset %s (%s)%s\nits numeric datasets are:%s", info->file,
+              info->dataset, reason, hint, text);
 }
 
 /* Without DATASET: the product, else the only dataset of the rank. */

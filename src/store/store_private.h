@@ -163,6 +163,7 @@ struct store_output {
   bool resumed;
   int handle; /* this rank's, for data; -1 when not open */
   hid_t file; /* rank 0: metadata */
+  int why;    /* rank 0: errno of the first failing write of metadata, 0: none */
   int lock;   /* rank 0: the lock's handle, -1 when not held */
   struct output_dataset dataset[OUTPUT_DATASETS];
   int datasets;
@@ -170,7 +171,13 @@ struct store_output {
   struct samples *samples;
   struct shelf_entry *shelf; /* pending */
 };
+/* MEMORY for a full disk, else OUTPUT, in the words of errno. */
+enum status output_failed(const struct store_output *output, int why);
 int64_t output_bytes(const struct output_dataset *dataset);
+
+/* Access properties of an output's file: HDF5 never meets a failing write, the first errno goes to
+ * *why instead, which must outlive the open file. H5Pclose it. */
+hid_t driver_access(int *why);
 
 /* ---- the inside of an output (rank 0) ---------------------------------------------------------------------- */
 enum status nexus_root_make(hid_t file, const char *record);

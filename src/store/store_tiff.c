@@ -124,7 +124,7 @@ static enum status page_add(struct tiff_source *tiff) {
 static enum status pages_walk(struct tiff_source *tiff, struct page *first) {
   *first = page_read(tiff->tiff);
   TRY(page_check(tiff, first));
-  do {
+  for (;;) {
     struct page page = page_read(tiff->tiff);
     if (memcmp(&page, first, sizeof page) != 0)
       return FAIL(STATUS_INPUT,
@@ -132,8 +132,11 @@ static enum status pages_walk(struct tiff_source *tiff, struct page *first) {
                   tiff->file, (long long)tiff->pages, page.height, page.width, page.bits,
                   first->height, first->width, first->bits);
     TRY(page_add(tiff));
-  } while (TIFFReadDirectory(tiff->tiff));
-  return STATUS_OK;
+    if (TIFFLastDirectory(tiff->tiff)) return STATUS_OK;
+    if (!TIFFReadDirectory(tiff->tiff))
+      return FAIL(STATUS_INPUT, "%s: page %lld cannot be read: %s", tiff->file,
+                  (long long)tiff->pages, last_words);
+  }
 }
 
 /* ---- ImageJ's words ------------------------------------------------------------------------------- */

@@ -6,12 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum status disk_failed(const struct store_output *output, int why) {
-  bool full = why == ENOSPC || why == EDQUOT || why == EFBIG;
-  return FAIL(full ? STATUS_MEMORY : STATUS_OUTPUT, "%s cannot be written: %s", output->partial,
-              strerror(why));
-}
-
 /* ---- creating ------------------------------------------------------------------------------------- */
 
 int64_t output_bytes(const struct output_dataset *dataset) {
@@ -30,13 +24,13 @@ static enum status reserve(const struct store_output *output, int handle,
   if (errno == ENOSPC || errno == EDQUOT)
     return FAIL(STATUS_MEMORY, "%s: %s needs %.3f MB, which the disk has not: %s", output->partial,
                 dataset->product, (double)bytes / 1e6, strerror(errno));
-  return disk_failed(output, errno);
+  return output_failed(output, errno);
 }
 
 static enum status data_open(struct store_output *output) {
   if (output->handle >= 0) return STATUS_OK;
   output->handle = open(output->partial, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-  return output->handle >= 0 ? STATUS_OK : disk_failed(output, errno);
+  return output->handle >= 0 ? STATUS_OK : output_failed(output, errno);
 }
 
 static enum status create_root(struct store_output *output, const struct store_product *product,
@@ -101,7 +95,7 @@ static enum status bytes_write(struct store_output *output, const char *from, in
   while (bytes > 0) {
     ssize_t n = pwrite(output->handle, from, (size_t)bytes, offset);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return disk_failed(output, n < 0 ? errno : ENOSPC);
+    if (n <= 0) return output_failed(output, n < 0 ? errno : ENOSPC);
     from += n;
     offset += n;
     bytes -= n;

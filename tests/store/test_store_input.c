@@ -257,6 +257,8 @@ TEST(the_dataset_meant_is_found_or_the_candidates_are_told) {
   CHECK_REFUSED(all_read(comm, name, 3, back, 9), STATUS_INPUT, "no dataset /b", "/a (");
   snprintf(name, sizeof name, "%s:/entry", path_in("two:b.h5"));
   CHECK_REFUSED(all_read(comm, name, 3, back, 9), STATUS_INPUT, "is a group");
+  snprintf(name, sizeof name, "%s:/deep/picure", path_in("one.h5"));
+  CHECK_REFUSED(all_read(comm, name, 2, back, 9), STATUS_INPUT, "did you mean /deep/picture?");
   snprintf(name, sizeof name, "%s:/deep/picture", path_in("one.h5"));
   CHECK_REFUSED(all_read(comm, name, 4, back, 9), STATUS_INPUT, "2 axes (3 x 3), not 4");
   char *lines;
