@@ -38,7 +38,7 @@ enum status stage_output_commit(const struct stage_job *job, struct store_output
   for (int i = 0; status == STATUS_OK && i < job->results->n; i++) {
     const struct stage_result *row = &job->results->row[i];
     char name[sizeof row->name + sizeof row->of + 16];
-    snprintf(name, sizeof name, "results/%s%s%s", row->name, row->of[0] ? "@" : "", row->of);
+    snprintf(name, sizeof name, "results/%s%s%s", row->name, row->of[0] ? "." : "", row->of);
     status = store_number(job->comm, *output, name, row->value, row->unit);
   }
   memory_free(json);
