@@ -2,4 +2,5 @@
 #pragma once
 #include "voxel_filter.h"
 #include "voxel_components.h"
+#include "voxel_threshold.h"
 #include "voxel_transform.h"

@@ -1,2 +1,24 @@
 #pragma once
-#include "base.h"
+#include "grid.h"
+
+/* Collective. Connected components (connectivity 6, 18 or 26) of the voxels of a uint8 field that equal
+ * `phase` (or, phase < 0, are not 0). `components` is made here: int64, on the same plan, with a halo of 1 that
+ * holds the neighbours' numbers; 0 outside, 1..*count in raster order of each component's first voxel
+ * (scikit-image's order), the same on any rank count and plan.
+ * Method: runs along x joined by union-find per rank, keyed by the smallest global raster index; joins across
+ * ranks from one halo exchange of keys; numbers by a distributed sort of the keys. */
+enum status voxel_components(MPI_Comm comm, const struct grid_field *field, int phase,
+                             int connectivity, struct grid_field *components, int64_t *count);
+
+/* What is known of one component. */
+struct voxel_component {
+  int64_t number, voxels;
+  int64_t low[3], high[3]; /* box, half-open; z y x */
+  int64_t sum[3];          /* of voxel coordinates: centroid = sum / voxels */
+  int64_t faces;           /* voxel faces to other numbers or to the volume's outside */
+  uint32_t touches;        /* bit 2a: low face of axis a, bit 2a+1: high face */
+};
+/* Collective. The table of all components on every rank, summed; `components` with its halo as voxel_components
+ * leaves it. At most 1e7 rows (MEMORY else). The caller memory_free's *table. */
+enum status voxel_component_table(MPI_Comm comm, const struct grid_field *components, int64_t count,
+                                  struct voxel_component **table);

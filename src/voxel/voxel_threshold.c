@@ -1,0 +1,196 @@
+#include "voxel_threshold.h"
+#include <math.h>
+#include <string.h>
+
+static double value_at(const struct grid_field *f, const void *line, int64_t x) {
+  if (f->type == GRID_F32) return (double)((const float *)line)[x];
+  return f->type == GRID_U16 ? ((const uint16_t *)line)[x] : ((const uint8_t *)line)[x];
+}
+
+static const void *line_of(const struct grid_field *f, int64_t z, int64_t y) {
+  int64_t at = grid_field_origin(f) + z * f->row[0] + y * f->row[1];
+  return (const char *)f->data + (size_t)at * grid_type_bytes(f->type);
+}
+
+static enum status find_range(const struct grid_field *f, double range[2]) {
+  TRY(fault_here("voxel.histogram"));
+  if (f->type != GRID_F32 && f->type != GRID_U16 && f->type != GRID_U8)
+    return FAIL(STATUS_INTERNAL, "a histogram of %s", grid_type_name(f->type));
+  range[0] = range[1] = -INFINITY; /* minus the least, the greatest */
+  for (int64_t z = 0; z < f->mine.n[0]; z++)
+    for (int64_t y = 0; y < f->mine.n[1]; y++) {
+      const void *line = line_of(f, z, y);
+      for (int64_t x = 0; x < f->mine.n[2]; x++) {
+        double value = value_at(f, line, x);
+        if (!isfinite(value))
+          return FAIL(
+              STATUS_INPUT,
+              "voxel (z, y, x) = (%lld, %lld, %lld) is %s; only finite values can be classified",
+              (long long)(z + f->mine.start[0]), (long long)(y + f->mine.start[1]),
+              (long long)(x + f->mine.start[2]), isnan(value) ? "NaN" : "infinite");
+        if (-value > range[0]) range[0] = -value;
+        if (value > range[1]) range[1] = value;
+      }
+    }
+  return STATUS_OK;
+}
+
+/* Edge i; rounded to float for float32 data, as numpy's are. */
+static double edge_of(const struct voxel_histogram *h, bool single, int i) {
+  double edge = i == h->bins ? h->high : h->low + i * ((h->high - h->low) / h->bins);
+  return single ? (double)(float)edge : edge;
+}
+
+static void count_line(const struct grid_field *f, const void *line, const double *edge,
+                       struct voxel_histogram *h) {
+  double scale = h->bins / (h->high - h->low);
+  for (int64_t x = 0; x < f->mine.n[2]; x++) {
+    double value = value_at(f, line, x);
+    int bin      = (int)((value - h->low) * scale);
+    if (bin >= h->bins) bin = h->bins - 1;
+    if (value < edge[bin])
+      bin--;
+    else if (bin + 1 < h->bins && value >= edge[bin + 1])
+      bin++;
+    h->count[bin]++;
+  }
+}
+
+static enum status count_here(const struct grid_field *f, int bins, const double range[2],
+                              struct voxel_histogram *h) {
+  double *edge;
+  *h = (struct voxel_histogram){.low = -range[0], .high = range[1], .bins = bins};
+  TRY(memory_make(bins, sizeof *h->count, "a histogram", &h->count));
+  if (h->low == h->high) { /* one value: numpy widens the range, we keep one bin */
+    h->count[bins - 1] = grid_box_voxels(&f->mine);
+    return STATUS_OK;
+  }
+  TRY(memory_make(bins + 1, sizeof *edge, "a histogram", &edge));
+  for (int i = 0; i <= bins; i++) edge[i] = edge_of(h, f->type == GRID_F32, i);
+  for (int64_t z = 0; z < f->mine.n[0]; z++)
+    for (int64_t y = 0; y < f->mine.n[1]; y++) count_line(f, line_of(f, z, y), edge, h);
+  memory_free(edge);
+  return STATUS_OK;
+}
+
+enum status voxel_histogram_make(MPI_Comm comm, const struct grid_field *field, int bins,
+                                 struct voxel_histogram *histogram) {
+  double range[2];
+  TRY_ALL(comm, find_range(field, range));
+  MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_DOUBLE, MPI_MAX, comm);
+  TRY_ALL(comm, count_here(field, bins, range, histogram));
+  MPI_Allreduce(MPI_IN_PLACE, histogram->count, bins, MPI_INT64_T, MPI_SUM, comm);
+  for (int i = 0; i < bins; i++) histogram->total += histogram->count[i];
+  return STATUS_OK;
+}
+
+void voxel_histogram_free(struct voxel_histogram *histogram) {
+  memory_free(histogram->count);
+  memset(histogram, 0, sizeof *histogram);
+}
+
+/* Running sums of counts and of counts times bin centres, bins + 1 of each. */
+struct sums {
+  double *count, *moment;
+};
+
+static double class_variance(const struct sums *s, int from, int to) { /* bins from..to-1 */
+  double n = s->count[to] - s->count[from], m = s->moment[to] - s->moment[from];
+  return n > 0 ? m * m / n : 0;
+}
+
+/* best[c][b]: greatest sum over c + 1 classes that end before bin b; where[c][b]: where the last begins. */
+static void best_splits(const struct sums *s, int bins, int classes, double *best, int *where) {
+  for (int b = 0; b <= bins; b++) best[b] = class_variance(s, 0, b);
+  for (int c = 1; c < classes; c++)
+    for (int b = c + 1; b <= bins; b++) {
+      double *to = &best[(int64_t)c * (bins + 1) + b];
+      *to        = -1;
+      for (int a = c; a < b; a++) {
+        double sum = best[(int64_t)(c - 1) * (bins + 1) + a] + class_variance(s, a, b);
+        if (sum <= *to) continue;
+        *to                                = sum;
+        where[(int64_t)c * (bins + 1) + b] = a;
+      }
+    }
+}
+
+/* Two classes need one pass over the histogram, however many bins. */
+static int best_pair(const struct sums *s, int bins) {
+  int best    = 0;
+  double most = -1;
+  for (int b = 1; b < bins; b++) {
+    double sum = class_variance(s, 0, b) + class_variance(s, b, bins);
+    if (sum > most) most = sum, best = b;
+  }
+  return best;
+}
+
+static int distinct(const struct voxel_histogram *h) {
+  int n = 0;
+  for (int i = 0; i < h->bins; i++) n += h->count[i] > 0;
+  return n;
+}
+
+static double centre_of(const struct voxel_histogram *h, int bin) {
+  return h->low + (bin + 0.5) * (h->high - h->low) / h->bins;
+}
+
+static enum status split(const struct voxel_histogram *h, int classes, const struct sums *s,
+                         double *threshold) {
+  if (classes == 2) {
+    threshold[0] = centre_of(h, best_pair(s, h->bins) - 1);
+    return STATUS_OK;
+  }
+  double *best = NULL;
+  int *where   = NULL;
+  enum status status =
+      memory_make((int64_t)classes * (h->bins + 1), sizeof *best, "Otsu's table", &best);
+  if (status == STATUS_OK)
+    status = memory_make((int64_t)classes * (h->bins + 1), sizeof *where, "Otsu's table", &where);
+  if (status == STATUS_OK) {
+    best_splits(s, h->bins, classes, best, where);
+    for (int c = classes - 1, end = h->bins; c > 0; c--) {
+      end              = where[(int64_t)c * (h->bins + 1) + end];
+      threshold[c - 1] = centre_of(h, end - 1);
+    }
+  }
+  memory_free(best);
+  memory_free(where);
+  return status;
+}
+
+enum status voxel_otsu(const struct voxel_histogram *h, int classes, double *threshold) {
+  if (distinct(h) < classes)
+    return FAIL(STATUS_INPUT, "%d distinct grey values cannot make %d classes%s", distinct(h),
+                classes, distinct(h) == 1 ? ": the volume is constant" : "");
+  struct sums s;
+  TRY(memory_make(2 * (h->bins + 1), sizeof(double), "sums of a histogram", &s.count));
+  s.moment      = s.count + h->bins + 1;
+  double middle = 0.5 * (h->low + h->high); /* moments about the middle, against cancellation */
+  for (int i = 0; i < h->bins; i++) {
+    s.count[i + 1]  = s.count[i] + (double)h->count[i];
+    s.moment[i + 1] = s.moment[i] + (double)h->count[i] * (centre_of(h, i) - middle);
+  }
+  enum status status = split(h, classes, &s, threshold);
+  memory_free(s.count);
+  return status;
+}
+
+enum status voxel_label(MPI_Comm comm, const struct grid_field *field, const double *threshold,
+                        int thresholds, struct grid_field *labels) {
+  TRY(grid_field_make(comm, &field->plan, GRID_U8, NULL, labels));
+  memcpy(labels->voxel_um, field->voxel_um, sizeof field->voxel_um);
+  uint8_t *to = labels->data;
+  for (int64_t z = 0; z < field->mine.n[0]; z++)
+    for (int64_t y = 0; y < field->mine.n[1]; y++) {
+      const void *line = line_of(field, z, y);
+      for (int64_t x = 0; x < field->mine.n[2]; x++) {
+        double value  = value_at(field, line, x);
+        uint8_t phase = 0;
+        for (int t = 0; t < thresholds; t++) phase = (uint8_t)(phase + (value > threshold[t]));
+        *to++ = phase;
+      }
+    }
+  return STATUS_OK;
+}

@@ -1,0 +1,25 @@
+#pragma once
+#include "grid.h"
+
+enum { VOXEL_CLASSES_MOST = 5 };
+
+/* A histogram of equal bins from the least to the greatest value; the last bin holds the greatest. */
+struct voxel_histogram {
+  double low, high;
+  int bins;
+  int64_t *count, total; /* count is owned */
+};
+/* Collective. Of all voxels of a uint8, uint16 or float32 field, the same on any rank count. INPUT when a value
+ * is NaN or infinite (the voxel is named). Bin edges are those of numpy.histogram for the type. */
+enum status voxel_histogram_make(MPI_Comm comm, const struct grid_field *field, int bins,
+                                 struct voxel_histogram *histogram);
+void voxel_histogram_free(struct voxel_histogram *histogram);
+
+/* Local. The classes - 1 thresholds (ascending, bin centres) of greatest between-class variance (Otsu 1979; Liao
+ * et al. 2001 for several classes); a voxel is above a threshold when its value is greater. INPUT when fewer
+ * distinct values than classes are there. */
+enum status voxel_otsu(const struct voxel_histogram *histogram, int classes, double *threshold);
+
+/* Collective. labels (uint8, made here, no halo): how many thresholds the voxel lies above. */
+enum status voxel_label(MPI_Comm comm, const struct grid_field *field, const double *threshold,
+                        int thresholds, struct grid_field *labels);

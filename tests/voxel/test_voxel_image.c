@@ -1,0 +1,381 @@
+/* np: 1 2 3 5 */
+#include "check.h"
+#include "voxel.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t hash(uint64_t x) {
+  x = (x + 1) * 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+static const int64_t shapes[][3] = {
+    {9,  7,  70},
+    {1,  1,  1 },
+    {1,  5,  3 },
+    {4,  1,  33},
+    {12, 11, 1 },
+    {2,  2,  65}
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes, PLANS = 4 };
+
+static enum status plan_of(MPI_Comm comm, int kind, const int64_t n[3], struct grid_plan *plan) {
+  return kind < 3 ? grid_plan_slabs(comm, n, kind, plan) : grid_plan_blocks(comm, n, 1, plan);
+}
+
+static int64_t reflect(int64_t i, int64_t n) {
+  while (i < 0 || i >= n) i = i < 0 ? -1 - i : 2 * n - 1 - i;
+  return i;
+}
+
+/* ---- median and opening ---- */
+
+static double grey(int64_t z, int64_t y, int64_t x, int levels) {
+  return (double)(hash((uint64_t)(z * 1000003 + y * 1009 + x)) % (uint64_t)levels);
+}
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double median_at(const int64_t n[3], const int64_t p[3], int levels) {
+  double w[27];
+  int k = 0;
+  for (int64_t dz = -1; dz <= 1; dz++)
+    for (int64_t dy = -1; dy <= 1; dy++)
+      for (int64_t dx = -1; dx <= 1; dx++)
+        w[k++] = grey(reflect(p[0] + dz, n[0]), reflect(p[1] + dy, n[1]), reflect(p[2] + dx, n[2]),
+                      levels);
+  qsort(w, 27, sizeof *w, ascending);
+  return w[13];
+}
+
+static void set(struct grid_field *f, int64_t at, double value) {
+  if (f->type == GRID_F32)
+    ((float *)f->data)[at] = (float)value;
+  else if (f->type == GRID_U16)
+    ((uint16_t *)f->data)[at] = (uint16_t)value;
+  else
+    ((uint8_t *)f->data)[at] = (uint8_t)value;
+}
+static double get(const struct grid_field *f, int64_t at) {
+  if (f->type == GRID_F32) return (double)((float *)f->data)[at];
+  return f->type == GRID_U16 ? ((uint16_t *)f->data)[at] : ((uint8_t *)f->data)[at];
+}
+
+static void fill_grey(struct grid_field *f, int levels) {
+  for (int64_t z = 0; z < f->mine.n[0]; z++)
+    for (int64_t y = 0; y < f->mine.n[1]; y++)
+      for (int64_t x = 0; x < f->mine.n[2]; x++)
+        set(f, grid_field_origin(f) + z * f->row[0] + y * f->row[1] + x,
+            grey(z + f->mine.start[0], y + f->mine.start[1], x + f->mine.start[2], levels));
+}
+
+static void check_median(MPI_Comm comm, int s, int kind, enum grid_type type, int levels) {
+  const int64_t one[3] = {1, 1, 1};
+  struct grid_plan plan;
+  struct grid_field in, out;
+  CHECK_OK(plan_of(comm, kind, shapes[s], &plan));
+  CHECK_OK(grid_field_make(comm, &plan, type, one, &in));
+  fill_grey(&in, levels);
+  CHECK_OK(voxel_median(comm, &in, &out));
+  for (int64_t i = 0; i < out.voxels; i++) {
+    const int64_t p[3] = {out.mine.start[0] + i / out.row[0],
+                          out.mine.start[1] + i % out.row[0] / out.row[1],
+                          out.mine.start[2] + i % out.row[1]};
+    double want        = median_at(shapes[s], p, levels);
+    if (!CHECK(get(&out, i) == want, "shape %d plan %d levels %d: %g, not %g", s, kind, levels,
+               get(&out, i), want))
+      break;
+  }
+  grid_field_free(&in);
+  grid_field_free(&out);
+  grid_plan_free(&plan);
+}
+
+TEST(medians_are_those_of_27_sorted_values_with_reflected_borders) {
+  status_clear();
+  for (int s = 0; s < SHAPES; s++)
+    for (int kind = 0; kind < PLANS; kind++)
+      for (int levels = 2; levels < 70000; levels = levels * 30) {
+        check_median(comm, s, kind, GRID_U16, levels);
+        check_median(comm, s, kind, GRID_F32, levels);
+      }
+}
+
+TEST(medians_are_alike_for_every_instruction_set) {
+  const char *const names[] = {"baseline", "avx2", "avx512"};
+  for (int i = 0; i < 3; i++) {
+    status_clear();
+    if (isa_agree(comm, names[i]) == STATUS_OK) check_median(comm, 0, 3, GRID_U16, 1000);
+  }
+  status_clear();
+  CHECK_OK(isa_agree(comm, "auto"));
+}
+
+static double extreme_at(const double *v, const int64_t n[3], const int64_t p[3], int r,
+                         bool least) {
+  double best = least ? 1e300 : -1e300;
+  for (int64_t dz = -r; dz <= r; dz++)
+    for (int64_t dy = -r; dy <= r; dy++)
+      for (int64_t dx = -r; dx <= r; dx++) {
+        if (dz * dz + dy * dy + dx * dx > r * r) continue;
+        double value = v[(reflect(p[0] + dz, n[0]) * n[1] + reflect(p[1] + dy, n[1])) * n[2] +
+                         reflect(p[2] + dx, n[2])];
+        best         = least ? fmin(best, value) : fmax(best, value);
+      }
+  return best;
+}
+
+static void whole_extreme(double *v, const int64_t n[3], int r, bool least, double *out) {
+  for (int64_t i = 0; i < n[0] * n[1] * n[2]; i++) {
+    const int64_t p[3] = {i / (n[1] * n[2]), i / n[2] % n[1], i % n[2]};
+    out[i]             = extreme_at(v, n, p, r, least);
+  }
+}
+
+TEST(an_opening_is_an_erosion_and_a_dilation_by_the_exact_ball) {
+  const int64_t n[3] = {9, 8, 21};
+  static double v[9 * 8 * 21], w[9 * 8 * 21];
+  const enum grid_type types[3] = {GRID_U8, GRID_U16, GRID_F32};
+  struct voxel_ball ball;
+  int voxels = 0;
+  status_clear();
+  CHECK_OK(voxel_ball_make(3, &ball));
+  for (int i = 0; i < ball.rows; i++) voxels += 2 * ball.row[i].half + 1;
+  CHECK(voxels == 123, "%d voxels in the ball of radius 3", voxels);
+  voxel_ball_free(&ball);
+  for (int r = 1; r <= 3; r++)
+    for (int t = 0; t < 3; t++) {
+      struct grid_plan plan;
+      struct grid_field f;
+      const int64_t halo[3] = {r, r, r};
+      CHECK_OK(plan_of(comm, r, n, &plan));
+      CHECK_OK(grid_field_make(comm, &plan, types[t], halo, &f));
+      fill_grey(&f, 200);
+      for (int64_t i = 0; i < 9 * 8 * 21; i++) v[i] = grey(i / 168, i / 21 % 8, i % 21, 200);
+      whole_extreme(v, n, r, true, w);
+      whole_extreme(w, n, r, false, v);
+      CHECK_OK(voxel_opening(comm, &f, r));
+      bool same = true;
+      for (int64_t z = 0; z < f.mine.n[0]; z++)
+        for (int64_t y = 0; y < f.mine.n[1]; y++)
+          for (int64_t x = 0; x < f.mine.n[2]; x++)
+            same =
+                same &&
+                get(&f, grid_field_origin(&f) + z * f.row[0] + y * f.row[1] + x) ==
+                    v[((z + f.mine.start[0]) * 8 + y + f.mine.start[1]) * 21 + x + f.mine.start[2]];
+      CHECK(same, "radius %d, %s", r, grid_type_name(types[t]));
+      grid_field_free(&f);
+      grid_plan_free(&plan);
+    }
+}
+
+/* ---- components ---- */
+
+static bool solid(int64_t z, int64_t y, int64_t x, int percent) {
+  return (int)(hash((uint64_t)(z * 7919 + y * 104729 + x * 31)) % 100) < percent;
+}
+
+/* The reference: flood fill in raster order over the whole volume. */
+static int64_t flood(const int64_t n[3], int connectivity, int percent, int64_t *label) {
+  int64_t voxels = n[0] * n[1] * n[2], count = 0, *stack = malloc((size_t)voxels * sizeof *stack);
+  int steps = connectivity == 6 ? 1 : connectivity == 18 ? 2 : 3;
+  memset(label, 0, (size_t)voxels * sizeof *label);
+  for (int64_t s = 0; s < voxels; s++) {
+    if (label[s] || !solid(s / n[2] / n[1], s / n[2] % n[1], s % n[2], percent)) continue;
+    int64_t top             = 0;
+    label[stack[top++] = s] = ++count;
+    while (top) {
+      int64_t i = stack[--top];
+      for (int k = 0; k < 27; k++) {
+        int d[3]     = {k / 9 - 1, k / 3 % 3 - 1, k % 3 - 1};
+        int64_t p[3] = {i / n[2] / n[1] + d[0], i / n[2] % n[1] + d[1], i % n[2] + d[2]};
+        bool in      = abs(d[0]) + abs(d[1]) + abs(d[2]) <= steps;
+        for (int a = 0; a < 3; a++) in = in && p[a] >= 0 && p[a] < n[a];
+        int64_t j = (p[0] * n[1] + p[1]) * n[2] + p[2];
+        if (in && !label[j] && solid(p[0], p[1], p[2], percent)) label[stack[top++] = j] = count;
+      }
+    }
+  }
+  free(stack);
+  return count;
+}
+
+static void check_components(MPI_Comm comm, int s, int kind, int connectivity, int percent) {
+  const int64_t *n = shapes[s];
+  static int64_t want[9 * 7 * 70];
+  int64_t count, counted = flood(n, connectivity, percent, want);
+  struct grid_plan plan;
+  struct grid_field in, out;
+  struct voxel_component *table;
+  CHECK_OK(plan_of(comm, kind, n, &plan));
+  CHECK_OK(grid_field_make(comm, &plan, GRID_U8, NULL, &in));
+  for (int64_t i = 0; i < in.voxels; i++)
+    ((uint8_t *)in.data)[i] =
+        3 * solid(in.mine.start[0] + i / in.row[0], in.mine.start[1] + i % in.row[0] / in.row[1],
+                  in.mine.start[2] + i % in.row[1], percent);
+  CHECK_OK(voxel_components(comm, &in, 3, connectivity, &out, &count));
+  CHECK(count == counted, "%lld components, not %lld", (long long)count, (long long)counted);
+  bool same           = true;
+  const int64_t *data = (int64_t *)out.data + grid_field_origin(&out);
+  for (int64_t z = 0; z < out.mine.n[0]; z++)
+    for (int64_t y = 0; y < out.mine.n[1]; y++)
+      for (int64_t x = 0; x < out.mine.n[2]; x++)
+        same = same && data[z * out.row[0] + y * out.row[1] + x] ==
+                           want[((z + out.mine.start[0]) * n[1] + y + out.mine.start[1]) * n[2] +
+                                x + out.mine.start[2]];
+  CHECK(same, "shape %d plan %d connectivity %d percent %d", s, kind, connectivity, percent);
+  CHECK_OK(voxel_component_table(comm, &out, count, &table));
+  int64_t voxels = 0, wanted = 0;
+  for (int64_t i = 0; i < count; i++) voxels += table[i].voxels;
+  for (int64_t i = 0; i < n[0] * n[1] * n[2]; i++) wanted += want[i] > 0;
+  CHECK(voxels == wanted, "the table holds %lld of %lld voxels", (long long)voxels,
+        (long long)wanted);
+  memory_free(table);
+  grid_field_free(&in);
+  grid_field_free(&out);
+  grid_plan_free(&plan);
+}
+
+TEST(components_are_numbered_as_a_flood_fill_in_raster_order) {
+  const int connectivities[3] = {6, 18, 26}, percents[4] = {8, 30, 60, 100};
+  status_clear();
+  for (int s = 0; s < SHAPES; s++)
+    for (int kind = 0; kind < PLANS; kind++)
+      for (int c = 0; c < 3; c++)
+        for (int p = 0; p < 4; p++) check_components(comm, s, kind, connectivities[c], percents[p]);
+}
+
+TEST(the_component_table_measures_a_known_box) {
+  const int64_t n[3] = {10, 9, 8};
+  struct grid_plan plan;
+  struct grid_field in, out;
+  struct voxel_component *table;
+  int64_t count;
+  status_clear();
+  CHECK_OK(grid_plan_slabs(comm, n, 0, &plan));
+  CHECK_OK(grid_field_make(comm, &plan, GRID_U8, NULL, &in));
+  for (int64_t i = 0; i < in.voxels; i++) {
+    int64_t z = in.mine.start[0] + i / 72, y = i / 8 % 9, x = i % 8;
+    ((uint8_t *)in.data)[i] = z >= 2 && z < 10 && y >= 1 && y < 4 && x >= 3 && x < 5;
+  }
+  CHECK_OK(voxel_components(comm, &in, -1, 26, &out, &count));
+  CHECK_OK(voxel_component_table(comm, &out, count, &table));
+  CHECK(count == 1 && table[0].voxels == 48, "%lld", (long long)table[0].voxels);
+  CHECK(table[0].low[0] == 2 && table[0].high[0] == 10 && table[0].low[2] == 3 &&
+            table[0].high[2] == 5,
+        "its box");
+  CHECK(table[0].sum[0] == 48 * 11 / 2 && table[0].sum[1] == 48 * 2 &&
+            table[0].sum[2] == 48 * 7 / 2,
+        "its centroid");
+  CHECK(table[0].faces == 2 * (8 * 3 + 8 * 2 + 3 * 2), "%lld faces", (long long)table[0].faces);
+  CHECK(table[0].touches == 2, "touches %x", table[0].touches);
+  memory_free(table);
+  grid_field_free(&in);
+  grid_field_free(&out);
+  grid_plan_free(&plan);
+}
+
+/* ---- thresholds ---- */
+
+static void make_modes(MPI_Comm comm, int modes, struct grid_plan *plan, struct grid_field *f) {
+  const int64_t n[3] = {20, 20, 25};
+  CHECK_OK(grid_plan_slabs(comm, n, 0, plan));
+  CHECK_OK(grid_field_make(comm, plan, GRID_F32, NULL, f));
+  for (int64_t i = 0; i < f->voxels; i++) {
+    uint64_t h   = hash((uint64_t)(i + f->mine.start[0] * 500));
+    double noise = (double)(h >> 40) / (1 << 24) + (double)(h >> 16 & 0xffffff) / (1 << 24) - 1;
+    ((float *)f->data)[i] = (float)(10.0 * (double)(h % (uint64_t)modes) + noise);
+  }
+}
+
+TEST(otsu_parts_separate_modes_and_fractions_are_whole) {
+  for (int modes = 2; modes <= 5; modes++) {
+    struct grid_plan plan;
+    struct grid_field f, labels;
+    struct voxel_histogram h;
+    double threshold[4];
+    status_clear();
+    make_modes(comm, modes, &plan, &f);
+    CHECK_OK(voxel_histogram_make(comm, &f, modes == 2 ? 65536 : 1024, &h));
+    CHECK(h.total == 10000, "%lld counted", (long long)h.total);
+    CHECK_OK(voxel_otsu(&h, modes, threshold));
+    for (int t = 0; t < modes - 1; t++)
+      CHECK(threshold[t] >= 10 * t + 0.9 && threshold[t] <= 10 * t + 9.1, "%d modes: threshold %g",
+            modes, threshold[t]);
+    CHECK_OK(voxel_label(comm, &f, threshold, modes - 1, &labels));
+    for (int64_t i = 0; i < f.voxels; i++) {
+      double value = (double)((float *)f.data)[i], near = 1e9;
+      int want = (int)floor(value / 10 + 0.5), got = ((uint8_t *)labels.data)[i];
+      for (int t = 0; t < modes - 1; t++) near = fmin(near, fabs(value - threshold[t]));
+      bool in_the_thresholds_bin = near <= (h.high - h.low) / h.bins;
+      if (!CHECK(got == want || in_the_thresholds_bin, "%g is phase %d", value, got)) break;
+    }
+    voxel_histogram_free(&h);
+    grid_field_free(&f);
+    grid_field_free(&labels);
+    grid_plan_free(&plan);
+  }
+}
+
+TEST(what_cannot_be_classified_is_said) {
+  struct grid_plan plan;
+  struct grid_field f;
+  struct voxel_histogram h;
+  double threshold[4];
+  status_clear();
+  make_modes(comm, 2, &plan, &f);
+  for (int64_t i = 0; i < f.voxels; i++) ((float *)f.data)[i] = 3;
+  CHECK_OK(voxel_histogram_make(comm, &f, 256, &h));
+  CHECK(voxel_otsu(&h, 2, threshold) == STATUS_INPUT && strstr(status_text(), "constant"), "%s",
+        status_text());
+  voxel_histogram_free(&h);
+  status_clear();
+  if (f.mine.n[0] && f.mine.start[0] + f.mine.n[0] == 20)
+    ((float *)f.data)[f.voxels - 1] = (float)NAN;
+  CHECK(voxel_histogram_make(comm, &f, 256, &h) == STATUS_INPUT, "NaN accepted");
+  CHECK(strstr(status_text(), "(19, 19, 24) is NaN") != NULL, "%s", status_text());
+  status_clear();
+  grid_field_free(&f);
+  grid_plan_free(&plan);
+}
+
+TEST(a_fault_on_any_rank_ends_all_ranks_alike) {
+#ifdef XCSCT_FAULTS
+  const char *const sites[] = {"voxel.median", "voxel.opening", "voxel.components",
+                               "voxel.histogram"};
+  const int64_t one[3]      = {1, 1, 1};
+  int size;
+  MPI_Comm_size(comm, &size);
+  for (int s = 0; s < 4; s++)
+    for (int bad = 0; bad < size; bad++) {
+      struct grid_plan plan;
+      struct grid_field in, out;
+      struct voxel_histogram h;
+      int64_t count;
+      char fault[64];
+      memset(&out, 0, sizeof out);
+      status_clear();
+      CHECK_OK(grid_plan_slabs(comm, shapes[1], 0, &plan));
+      CHECK_OK(grid_field_make(comm, &plan, s == 2 ? GRID_U8 : GRID_F32, one, &in));
+      snprintf(fault, sizeof fault, "%s:%d", sites[s], bad);
+      setenv("FAULT", fault, 1);
+      enum status got = s == 0   ? voxel_median(comm, &in, &out)
+                        : s == 1 ? voxel_opening(comm, &in, 1)
+                        : s == 2 ? voxel_components(comm, &in, 1, 6, &out, &count)
+                                 : voxel_histogram_make(comm, &in, 16, &h);
+      unsetenv("FAULT");
+      CHECK(got == STATUS_INTERNAL && strstr(status_text(), sites[s]), "%s: %s", fault,
+            status_text());
+      grid_field_free(&in);
+      grid_plan_free(&plan);
+    }
+#else
+  check_skip("built without XCSCT_FAULTS");
+#endif
+}
