@@ -70,7 +70,7 @@ enum status store_link_allow(const char *folder) {
                 ROOTS_MAX, folder);
   for (int i = 0; i < roots_n; i++)
     if (strcmp(roots[i], real) == 0) return STATUS_OK;
-  snprintf(roots[roots_n++], STORE_NAME_BYTES, "%s", real);
+  memcpy(roots[roots_n++], real, strlen(real) + 1);
   return STATUS_OK;
 }
 
@@ -105,7 +105,7 @@ static bool target_try(const struct walk *walk, const char *folder, const char *
   bool allowed = lies_in(real, walk->home);
   for (int i = 0; i < roots_n; i++) allowed = allowed || lies_in(real, roots[i]);
   if (allowed)
-    snprintf(file, STORE_NAME_BYTES, "%s", real);
+    memcpy(file, real, strlen(real) + 1);
   else
     snprintf(walk->reason, STORE_NAME_BYTES,
              "an external link leads to %.1900s, outside the file's folder and the folders allowed",

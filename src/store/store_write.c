@@ -216,10 +216,55 @@ static enum status field_write(struct store_output *output, const char *product,
   return box_write(&writing);
 }
 
+/* Rows this short are put together on one rank before they are written. */
+enum { SHORT_RUN_BYTES = 64 << 10, MOVED_BYTES = 32 << 20 };
+
+static bool runs_are_short(const struct grid_field *field) {
+  const struct grid_plan *plan = &field->plan;
+  int64_t run                  = (int64_t)grid_type_bytes(field->type) * plan->n[2];
+  if (plan->parts[2] == 1) run *= plan->n[1] / plan->parts[1];
+  return (plan->parts[2] > 1 || plan->parts[1] > 1) && run / plan->parts[2] < SHORT_RUN_BYTES;
+}
+
+/* Slices z0 .. z0 + nz of the field as slabs, written at shift. */
+static enum status slices_move(MPI_Comm comm, struct store_output *output, const char *product,
+                               const struct grid_field *field, int64_t first, int64_t nz,
+                               int64_t shift) {
+  const struct grid_box box = {
+      {first, 0,                0               },
+      {nz,    field->plan.n[1], field->plan.n[2]}
+  };
+  struct grid_plan plan   = {0};
+  struct grid_field slabs = {0};
+  enum status status      = grid_plan_slabs(comm, box.n, 0, &plan);
+  if (status == STATUS_OK) status = grid_field_make(comm, &plan, field->type, NULL, &slabs);
+  if (status == STATUS_OK) status = grid_field_crop(comm, field, &box, &slabs);
+  if (status == STATUS_OK)
+    status = AGREE(comm, field_write(output, product, &slabs, shift + first));
+  grid_field_free(&slabs);
+  grid_plan_free(&plan);
+  return status;
+}
+
+/* In rounds of slices that are the same on all ranks. */
+static enum status field_move_write(MPI_Comm comm, struct store_output *output, const char *product,
+                                    const struct grid_field *field, int64_t z0) {
+  const int64_t *n    = field->plan.n;
+  int64_t slice_bytes = n[1] * n[2] * (int64_t)grid_type_bytes(field->type);
+  int64_t most        = MOVED_BYTES / (slice_bytes > 0 ? slice_bytes : 1) * field->plan.size;
+  if (most < field->plan.size) most = field->plan.size;
+  for (int64_t z = 0; z < n[0]; z += most)
+    TRY(slices_move(comm, output, product, field, z, n[0] - z < most ? n[0] - z : most, z0));
+  return STATUS_OK;
+}
+
 enum status store_write_field(MPI_Comm comm, struct store_output *output, const char *product,
                               const struct grid_field *field, int64_t z0) {
   shelf_drop(&output->shelf, product);
-  TRY_ALL(comm, field_write(output, product, field, z0));
+  if (runs_are_short(field))
+    TRY(field_move_write(comm, output, product, field, z0));
+  else
+    TRY_ALL(comm, field_write(output, product, field, z0));
   const struct output_dataset *dataset = dataset_find(output, product, false);
   if (z0 == 0 && (dataset->rank == 2 || dataset->n[0] == field->plan.n[0]))
     shelf_note(comm, &output->shelf, product, field);
