@@ -198,6 +198,7 @@ int main(int argc, char **argv) {
   if (status != STATUS_OK && log_is_speaker())
     fprintf(stderr, "xcsct: %s: %s\n", status == STATUS_STOPPED ? "stopped" : "error",
             status_text());
+  store_shelf_clear();
   MPI_Finalize();
   return status_exit_code(status);
 }
