@@ -1,2 +1,62 @@
+/* flux: steady Li+ transport through a labelled volume, div(D grad c) = 0 on the voxels with harmonic
+ * face conductances, c fixed on two opposite outer faces. Gives the effective diffusivity with a
+ * guaranteed interval, both tortuosity factors, concentration and flux. */
 #pragma once
 #include "stage.h"
+
+struct flux_params {
+#include "config_struct.inc"
+#include "flux_params.def"
+#include "config_undef.inc"
+};
+extern const struct config_set flux_param_set;
+extern const struct stage flux_stage;
+
+/* Codes of voxels: 0 blocked, 1..FLUX_CODES-2 index diffusivity[]. */
+enum { FLUX_CODES = 16, FLUX_CODE_FACE = 15 };
+enum flux_solver { FLUX_MULTIGRID, FLUX_KRYLOV, FLUX_GAMG, FLUX_BOOMERAMG };
+
+/* One problem: direction, boundaries and the accuracy asked for. */
+struct flux_case {
+  int axis;                       /* of the flow: 0 z, 1 y, 2 x */
+  bool periodic;                  /* the four sides; else no flux through them */
+  double spacing[3];              /* of voxels along z, y, x, any unit */
+  double diffusivity[FLUX_CODES]; /* by code; [0] = 0 */
+  int64_t volume_vox;             /* of the domain (box or mask) that fractions refer to */
+  double tolerance;               /* of (upper - lower) / (upper + lower) */
+  int iterations_max;
+  enum flux_solver solver;
+  bool certify;              /* false: no lower bound, stop on the estimated error */
+  const char *petsc_options; /* text as of a PETSc command line, NULL or "" for none */
+};
+
+struct flux_answer {
+  bool percolates;
+  int64_t voxels[FLUX_CODES], percolating[FLUX_CODES]; /* by code, of the whole volume */
+  double upper,
+      lower;       /* of D_eff, in the unit of the diffusivities; lower NAN when not asked for */
+  double estimate; /* relative error of `upper` as the last coarse correction tells it */
+  bool converged;
+  int iterations;
+  double
+      divergence; /* largest imbalance of a voxel in the certified flux, over the mean face flux */
+  double setup_s, solve_s, bound_s;
+  int64_t messages, message_bytes; /* sent by this rank in one cycle */
+};
+
+/* Where the solved state goes; any may have data == NULL. Shapes: as the codes, and one face more
+ * along its axis for flux[a] (the last part of the codes' plan one longer). */
+struct flux_state {
+  struct grid_field concentration, flux[3], magnitude;
+};
+void flux_state_free(struct flux_state *state);
+
+/* Collective. Slabs or blocks whose cuts keep the 2 x 2 x 2 boxes of the first levels whole. */
+enum status flux_plan_make(MPI_Comm comm, const int64_t n[3], struct grid_plan *plan);
+/* Collective. Solves on `codes` (uint8, no halo needed). `state` may be NULL. NOT_CONVERGED is told
+ * by answer->converged, not by the status. */
+enum status flux_solve(MPI_Comm comm, const struct flux_case *problem,
+                       const struct grid_field *codes, struct flux_answer *answer,
+                       struct flux_state *state);
+/* Bytes that a rank needs per voxel of its share when every voxel conducts. */
+double flux_bytes_per_voxel(bool certify, enum flux_solver solver, bool state);

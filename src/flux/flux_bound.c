@@ -1,0 +1,316 @@
+/* The certificate. For the potential as it stands, in double:
+ *   upper bound  E = sum w (x_i - x_j)^2 over faces (Thomson's or Dirichlet's principle);
+ *   lower bound  from a flux q that carries the residual out (flux_route.c on the graph, then inside
+ *   each box the potential y of its small Neumann problem): for the true potential u, by Cauchy and
+ *   Schwarz, (sum q du)^2 <= C E_true with C = sum q^2/w, and sum q du = P - sum u_i d_i where P = sum
+ *   over outer faces of potential times inflow and d_i is what rounding leaves unbalanced; |u| <= 1/2,
+ *   so E_true >= (P - sum |d_i| / 2)^2 / C whatever the rounding of q was.
+ * Sums run over rows in double and over rows exactly; `margin` covers the rest. */
+#include "flux_inner.h"
+#include <math.h>
+#include <string.h>
+
+static const double margin = 1e-12;
+
+struct sums {
+  double energy, cost, inflow, unbalanced, worst;
+};
+struct work {
+  struct flux_levels *levels;
+  const struct flux_fine *fine;
+  const struct flux_graph *graph;
+  const int32_t *face_of[2]; /* node -> its entry among faces, low and high */
+  struct flux_state *state;
+  double flux_unit[3]; /* face flux -> density over the mean gradient, per axis */
+  struct sums row;
+  struct exact_sum total[4];
+  double worst;
+};
+/* One box: its conducting voxels, their faces (2 axis + (1: upper)). */
+struct cell {
+  int64_t p, at[3];
+  int t, part;
+  uint8_t code;
+  int32_t node;
+  double x, y, load;
+  double weight[SIDES], outside[SIDES], flux[SIDES];
+  int inner[SIDES]; /* member of the same component, -1 */
+};
+struct box {
+  int n;
+  struct cell cell[BOX];
+};
+
+static double potential_at(const struct flux_fine *f, int64_t p) {
+  return f->low ? (double)f->x[p] + (double)f->low[p] : (double)f->x[p];
+}
+static int box_read(const struct flux_fine *f, const int64_t place[3], struct box *box) {
+  const struct flux_view *v = &f->view;
+  int slot[BOX];
+  box->n = 0;
+  for (int t = 0; t < BOX; t++) {
+    const int64_t at[3] = {2 * place[0] + (t >> 2), 2 * place[1] + (t >> 1 & 1),
+                           2 * place[2] + (t & 1)};
+    slot[t]             = -1;
+    if (at[0] >= v->n[0] || at[1] >= v->n[1] || at[2] >= v->n[2]) continue;
+    const int64_t p = v->origin + at[0] * v->plane + at[1] * v->row + at[2];
+    if (!f->code[p]) continue;
+    struct cell *c = &box->cell[box->n];
+    c->p           = p;
+    c->t           = t;
+    c->code        = f->code[p];
+    c->part        = c->code >> COMPONENT_SHIFT;
+    c->node        = flux_boxes_node(f, at[0], at[1], at[2]);
+    c->x           = potential_at(f, p);
+    c->y = c->load = 0;
+    memcpy(c->at, at, sizeof at);
+    slot[t] = box->n++;
+  }
+  for (int i = 0; i < box->n; i++)
+    for (int s = 0; s < SIDES; s++) {
+      const int bit         = 4 >> s / 2;
+      const int other       = box->cell[i].t ^ bit;
+      const bool in         = ((box->cell[i].t & bit) == 0) == (s % 2 == 1);
+      box->cell[i].inner[s] = in && slot[other] >= 0 ? slot[other] : -1;
+    }
+  return box->n;
+}
+/* Conductance, count and potential beyond face s of a voxel; false when closed. */
+static bool face_read(const struct flux_fine *f, struct cell *c, int s, double *count,
+                      int32_t *to) {
+  const struct flux_view *v    = &f->view;
+  const int a                  = s / 2;
+  const int64_t step[3]        = {v->plane, v->row, 1};
+  const int64_t next           = c->at[a] + (s % 2 ? 1 : -1);
+  const bool beyond            = next < 0 || next >= v->n[a];
+  const struct flux_side *side = &f->side[s];
+  const int64_t q              = c->p + (s % 2 ? step[a] : -step[a]);
+  c->weight[s]                 = 0;
+  if (beyond && side->dirichlet) {
+    c->weight[s]  = 2 * (v->uniform ? 1 : flux_fine_conductance(f, c->code, c->code, a));
+    c->outside[s] = side->potential;
+    *count        = 2 * flux_boxes_count(f, c->code, c->code, a);
+    *to           = -1;
+    return true;
+  }
+  if (!f->code[q] || (beyond && side->rank == MPI_PROC_NULL)) return false;
+  c->weight[s]  = v->uniform ? 1 : flux_fine_conductance(f, c->code, f->code[q], a);
+  c->outside[s] = potential_at(f, q);
+  *count        = flux_boxes_count(f, c->code, f->code[q], a);
+  int64_t at[3] = {c->at[0], c->at[1], c->at[2]};
+  at[a]         = !beyond ? next : s % 2 ? 0 : v->n[a] - 1;
+  *to           = beyond && side->rank != f->rank
+                      ? f->halo_node[s][at[a == 0 ? 1 : 0] * side->nv + at[a == 2 ? 1 : 2]]
+                      : flux_boxes_node(f, at[0], at[1], at[2]);
+  return true;
+}
+/* What the route sends through a face. */
+static double routed(const struct work *w, const struct cell *c, int s, double count, int32_t to) {
+  const struct flux_graph *g = w->graph;
+  if (to == -1) {
+    const int32_t i = w->face_of[s % 2][c->node];
+    return w->fine->unit * (g->face_flux[s % 2][i] / (double)g->face_weight[s % 2][i]) * count;
+  }
+  if (to == c->node) return 0;
+  const int64_t e = flux_graph_find(g, c->node, to);
+  return w->fine->unit * (g->entry_flux[e] / (double)g->weight[e]) * count;
+}
+/* Potential y of the Neumann problem of one component: its last member is grounded. */
+static void balance(struct box *box, int part) {
+  double m[BOX][BOX + 1] = {{0}};
+  int member[BOX], n = 0, place[BOX];
+  for (int i = 0; i < box->n; i++)
+    if (box->cell[i].part == part) {
+      place[i]    = n;
+      member[n++] = i;
+    }
+  for (int r = 0; r < n - 1; r++) {
+    const struct cell *c = &box->cell[member[r]];
+    m[r][n - 1]          = c->load;
+    for (int s = 0; s < SIDES; s++) {
+      const int o = c->inner[s];
+      if (o < 0 || box->cell[o].part != part) continue;
+      m[r][r] += c->weight[s];
+      if (place[o] < n - 1) m[r][place[o]] -= c->weight[s];
+    }
+  }
+  for (int r = 0; r < n - 1; r++)
+    for (int q = r + 1; q < n - 1; q++) {
+      const double factor = m[q][r] / m[r][r];
+      if (factor == 0) continue;
+      for (int k = r; k < n; k++) m[q][k] -= factor * m[r][k];
+    }
+  for (int r = n - 2; r >= 0; r--) {
+    double y = m[r][n - 1];
+    for (int k = r + 1; k < n - 1; k++) y -= m[r][k] * box->cell[member[k]].y;
+    box->cell[member[r]].y = y / m[r][r];
+  }
+}
+/* Residual of each voxel; with `route`, what the box has left to balance. */
+static void box_loads(const struct work *w, struct box *box, bool route) {
+  for (int i = 0; i < box->n; i++) {
+    struct cell *c = &box->cell[i];
+    for (int s = 0; s < SIDES; s++) {
+      double count;
+      int32_t to;
+      c->flux[s] = 0;
+      if (!face_read(w->fine, c, s, &count, &to)) continue;
+      c->load += c->weight[s] * (c->outside[s] - c->x);
+      const bool inner = c->inner[s] >= 0 && box->cell[c->inner[s]].part == c->part;
+      if (route && !inner) {
+        c->flux[s] = routed(w, c, s, count, to);
+        c->load -= c->flux[s];
+      }
+    }
+  }
+}
+static void box_sums(struct work *w, struct box *box, bool route) {
+  for (int i = 0; i < box->n; i++) {
+    struct cell *c = &box->cell[i];
+    double net     = 0;
+    for (int s = 0; s < SIDES; s++) {
+      if (!(c->weight[s] > 0)) continue;
+      const double fall = c->x - c->outside[s];
+      const int o       = c->inner[s];
+      const bool inner  = o >= 0 && box->cell[o].part == c->part;
+      const bool outer =
+          w->fine->side[s].dirichlet && c->at[s / 2] == (s % 2 ? w->fine->view.n[s / 2] - 1 : 0);
+      const double half = outer ? 1 : 0.5;
+      w->row.energy += half * c->weight[s] * fall * fall;
+      if (!route) continue;
+      c->flux[s] += c->weight[s] * (inner ? fall + (c->y - box->cell[o].y) : fall);
+      net += c->flux[s];
+      w->row.cost += half * c->flux[s] * c->flux[s] / c->weight[s];
+      if (outer) w->row.inflow -= c->flux[s] * c->outside[s];
+    }
+    w->row.unbalanced += fabs(net);
+    w->worst = fmax(w->worst, fabs(net));
+  }
+}
+static void state_put(struct work *w, const struct box *box);
+
+static void box_bound(struct work *w, const int64_t place[3], bool route) {
+  struct box box;
+  if (!box_read(w->fine, place, &box)) return;
+  box_loads(w, &box, route);
+  if (route) {
+    unsigned done = 0;
+    for (int i = 0; i < box.n; i++)
+      if (!(done >> box.cell[i].part & 1)) {
+        done |= 1u << box.cell[i].part;
+        balance(&box, box.cell[i].part);
+      }
+  }
+  box_sums(w, &box, route);
+  if (w->state && route) state_put(w, &box);
+}
+/* Residual sums of nodes, in double. */
+static void box_gather(struct work *w, const int64_t place[3]) {
+  struct box box;
+  if (!box_read(w->fine, place, &box)) return;
+  box_loads(w, &box, false);
+  for (int i = 0; i < box.n; i++)
+    w->levels->graph[0].load[box.cell[i].node] += box.cell[i].load / w->fine->unit;
+}
+static void rows_end(struct work *w) {
+  exact_add(&w->total[0], w->row.energy);
+  exact_add(&w->total[1], w->row.cost);
+  exact_add(&w->total[2], w->row.inflow);
+  exact_add(&w->total[3], w->row.unbalanced);
+  w->row = (struct sums){0};
+}
+static void loads_find(struct work *w) {
+  struct flux_graph *g = &w->levels->graph[0];
+  memset(g->load, 0, (size_t)g->n * sizeof *g->load);
+  for (int64_t k = 0; k < w->fine->boxes[0]; k++)
+    for (int64_t j = 0; j < w->fine->boxes[1]; j++)
+      for (int64_t i = 0; i < w->fine->boxes[2]; i++) box_gather(w, (int64_t[3]){k, j, i});
+}
+static void faces_index(struct work *w) {
+  struct flux_graph *g = &w->levels->graph[0];
+  for (int f = 0; f < g->faces; f++) {
+    if (g->face_weight[0][f] > 0) g->degree[g->face_node[f]] = f;
+    if (g->face_weight[1][f] > 0) g->linked[g->face_node[f]] = f;
+  }
+  w->face_of[0] = g->degree;
+  w->face_of[1] = g->linked;
+}
+
+/* ---- the solved state ---- */
+
+static void face_put(const struct work *w, const struct cell *c, int s) {
+  struct grid_field *field = &w->state->flux[s / 2];
+  int64_t at[3]            = {c->at[0], c->at[1], c->at[2]};
+  if (!field->data) return;
+  at[s / 2] += s % 2;
+  if (at[s / 2] >= field->mine.n[s / 2]) return;
+  const int64_t p =
+      grid_field_origin(field) + at[0] * field->row[0] + at[1] * field->row[1] + at[2];
+  ((float *)field->data)[p] = (float)((s % 2 ? 1 : -1) * c->flux[s] * w->flux_unit[s / 2]);
+}
+static float *voxel_in(const struct grid_field *field, const int64_t at[3]) {
+  return (float *)field->data + grid_field_origin(field) + at[0] * field->row[0] +
+         at[1] * field->row[1] + at[2];
+}
+static void state_put(struct work *w, const struct box *box) {
+  for (int i = 0; i < box->n; i++) {
+    const struct cell *c = &box->cell[i];
+    double square        = 0;
+    for (int s = 0; s < SIDES; s++) face_put(w, c, s);
+    for (int a = 0; a < 3; a++) {
+      const double mean = (c->flux[2 * a + 1] - c->flux[2 * a]) / 2 * w->flux_unit[a];
+      square += mean * mean;
+    }
+    if (w->state->magnitude.data) *voxel_in(&w->state->magnitude, c->at) = (float)sqrt(square);
+    if (w->state->concentration.data)
+      *voxel_in(&w->state->concentration, c->at) = (float)(c->x + 0.5);
+  }
+}
+
+/* A correction for the loads in double, for which they are scaled into the range of floats. */
+static double correct_afresh(MPI_Comm comm, struct flux_levels *levels) {
+  struct flux_graph *g = &levels->graph[0];
+  double most          = 0;
+  for (int i = 0; i < g->n; i++) most = fmax(most, fabs(g->load[i]));
+  MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPI_DOUBLE, MPI_MAX, comm);
+  if (!(most > 0)) return 0;
+  for (int i = 0; i < g->n; i++) g->b[i] = (float)(g->load[i] / most);
+  flux_levels_correct(levels);
+  return most;
+}
+enum status flux_bound_find(MPI_Comm comm, struct flux_levels *levels, bool lower, bool fresh,
+                            struct flux_bound *bound, struct flux_state *state,
+                            const double flux_unit[3]) {
+  struct work *w = NULL;
+  TRY_ALL(comm, memory_make(1, sizeof *w, "certificate", &w));
+  w->levels     = levels;
+  w->fine       = &levels->fine;
+  w->graph      = &levels->graph[0];
+  w->state      = state;
+  enum status s = STATUS_OK;
+  for (int a = 0; flux_unit && a < 3; a++) w->flux_unit[a] = flux_unit[a];
+  flux_fine_swap_floats(&levels->fine, levels->fine.x);
+  if (levels->fine.low) flux_fine_swap_floats(&levels->fine, levels->fine.low);
+  if (lower) s = flux_route_make(comm, levels);
+  if (lower && s == STATUS_OK) {
+    loads_find(w);
+    flux_route_run(levels, fresh ? correct_afresh(comm, levels) : 1);
+    faces_index(w);
+  }
+  for (int64_t k = 0; s == STATUS_OK && k < w->fine->boxes[0]; k++)
+    for (int64_t j = 0; j < w->fine->boxes[1]; j++) {
+      for (int64_t i = 0; i < w->fine->boxes[2]; i++) box_bound(w, (int64_t[3]){k, j, i}, lower);
+      rows_end(w);
+    }
+  if (s == STATUS_OK) s = exact_allreduce(comm, w->total, 4);
+  if (s == STATUS_OK) {
+    const double inflow = exact_value(&w->total[2]) - 0.5 * exact_value(&w->total[3]);
+    const double cost   = exact_value(&w->total[1]);
+    bound->upper        = exact_value(&w->total[0]) * (1 + margin);
+    bound->lower      = lower && inflow > 0 && cost > 0 ? inflow * inflow / cost * (1 - margin) : 0;
+    bound->divergence = w->worst;
+    MPI_Allreduce(MPI_IN_PLACE, &bound->divergence, 1, MPI_DOUBLE, MPI_MAX, comm);
+  }
+  memory_free(w);
+  return s;
+}

@@ -1,0 +1,29 @@
+/* Kernels on bytes: which voxels of each 2 x 2 x 2 box conduct, and how many faces of a voxel are
+ * open. */
+#include "flux_inner.h"
+
+/* Bit 4 dz + 2 dy + dx of pattern[i]; rows dz, dy at row[2 dz + dy]. */
+void ISA_NAME(flux_patterns)(const uint8_t *const row[4], int64_t nx, uint8_t *restrict pattern) {
+  const uint8_t *restrict a = row[0], *restrict b = row[1], *restrict c = row[2],
+                          *restrict d = row[3];
+  for (int64_t i = 0; i < nx / 2; i++) {
+    const unsigned p = (unsigned)((a[2 * i] != 0) | (a[2 * i + 1] != 0) << 1 |
+                                  (b[2 * i] != 0) << 2 | (b[2 * i + 1] != 0) << 3);
+    const unsigned q = (unsigned)((c[2 * i] != 0) | (c[2 * i + 1] != 0) << 1 |
+                                  (d[2 * i] != 0) << 2 | (d[2 * i + 1] != 0) << 3);
+    pattern[i]       = (uint8_t)(p | q << 4);
+  }
+  if (nx % 2)
+    pattern[nx / 2] = (uint8_t)((a[nx - 1] != 0) | (b[nx - 1] != 0) << 2 | (c[nx - 1] != 0) << 4 |
+                                (d[nx - 1] != 0) << 6);
+}
+
+void ISA_NAME(flux_open_faces)(const uint8_t *code, int64_t row, int64_t plane, int64_t nx,
+                               uint8_t *restrict out) {
+  for (int64_t i = 0; i < nx; i++) {
+    const uint8_t sum =
+        (uint8_t)((code[i - 1] != 0) + (code[i + 1] != 0) + (code[i - row] != 0) +
+                  (code[i + row] != 0) + (code[i - plane] != 0) + (code[i + plane] != 0));
+    out[i] = code[i] ? (uint8_t)((code[i] & ~CODE_MASK) | sum) : 0;
+  }
+}

@@ -1,0 +1,269 @@
+/* The multigrid cycle. Voxels: fused pass (flux_fine_kernel.c). Graphs: one forward and one backward
+ * Gauss-Seidel sweep around the correction of the next graph, which is over-weighted by 2 because
+ * piecewise constant aggregates are too stiff by about that; the upper graphs take two such
+ * steps, combined to the least energy error (Notay and Vassilevski's K-cycle, Numer. Linear Algebra
+ * Appl. 15, 473, 2008), skipping the second when the first did well. A correction x of A x = b with
+ * x.b = x.A x leaves the energy as it is or lowers it when added twice, so the cycle cannot diverge.
+ * Last graph: dense Cholesky. */
+#include "flux_inner.h"
+#include <math.h>
+#include <string.h>
+
+enum { DENSE = 160, K_LEVELS = 4, GATHER_NODES = 30000 };
+static const double second_step = 0.25; /* wanted when the first left more of the residual */
+
+/* ---- making ---- */
+
+static enum status dense_make(struct flux_levels *levels) {
+  const struct flux_graph *g = &levels->graph[levels->graphs - 1];
+  const int n                = g->n;
+  levels->factor_n           = n;
+  TRY(memory_make((int64_t)n * n, sizeof(double), "dense factor", &levels->factor));
+  double *f = levels->factor;
+  for (int i = 0; i < n; i++) {
+    f[(int64_t)i * n + i] = (double)g->diagonal[i] * (1 + 1e-9);
+    for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
+      f[(int64_t)i * n + g->col[e]] -= (double)g->weight[e];
+  }
+  for (int j = 0; j < n; j++) {
+    double *row_j = f + (int64_t)j * n;
+    for (int k = 0; k < j; k++) row_j[j] -= row_j[k] * row_j[k];
+    if (!(row_j[j] > 0)) return FAIL(STATUS_INTERNAL, "flux: the coarsest matrix is not definite");
+    row_j[j] = sqrt(row_j[j]);
+    for (int i = j + 1; i < n; i++) {
+      double *row_i = f + (int64_t)i * n;
+      for (int k = 0; k < j; k++) row_i[j] -= row_i[k] * row_j[k];
+      row_i[j] /= row_j[j];
+    }
+  }
+  return STATUS_OK;
+}
+void flux_levels_coarsest(const struct flux_levels *levels, double *y) {
+  const int n     = levels->factor_n;
+  const double *f = levels->factor;
+  for (int i = 0; i < n; i++) {
+    for (int k = 0; k < i; k++) y[i] -= f[(int64_t)i * n + k] * y[k];
+    y[i] /= f[(int64_t)i * n + i];
+  }
+  for (int i = n - 1; i >= 0; i--) {
+    y[i] /= f[(int64_t)i * n + i];
+    for (int k = 0; k < i; k++) y[k] -= f[(int64_t)i * n + k] * y[i];
+  }
+}
+/* Where this rank's boxes of graph level start among all. */
+static void shift_of(const struct flux_fine *fine, int level, int64_t shift[3]) {
+  const struct grid_plan *p = &fine->plan;
+  const int part[3]         = {fine->rank / (p->parts[1] * p->parts[2]),
+                               fine->rank / p->parts[2] % p->parts[1], fine->rank % p->parts[2]};
+  for (int a = 0; a < 3; a++) {
+    shift[a] = 0;
+    for (int i = 0; i < part[a] && i < p->parts[a]; i++) {
+      int64_t n = p->cut[a][i + 1] - p->cut[a][i];
+      for (int l = 0; l <= level; l++) n = (n + 1) / 2;
+      shift[a] += n;
+    }
+  }
+}
+static enum status graphs_make(MPI_Comm comm, struct flux_levels *levels) {
+  struct flux_graph *g = levels->graph;
+  const bool alone     = levels->fine.size == 1;
+  levels->gather.level = -1;
+  bool gathered        = alone;
+  int64_t nodes = g[0].real, before = INT64_MAX / 100;
+  MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT64_T, MPI_SUM, comm);
+  for (levels->graphs = 1; levels->graphs < LEVELS; levels->graphs++) {
+    struct flux_graph *last = &g[levels->graphs - 1], *next = &g[levels->graphs];
+    if (!gathered && (nodes <= GATHER_NODES || nodes > before * 9 / 10)) {
+      int64_t shift[3];
+      levels->gather.level = levels->graphs - 1;
+      shift_of(&levels->fine, levels->gather.level, shift);
+      TRY(flux_graph_gather(comm, last, shift, &levels->gather, next));
+      gathered = true;
+      continue;
+    }
+    if (gathered && (nodes <= DENSE || nodes > before * 99 / 100)) break;
+    /* gathered graphs are coarsened by every rank for itself; one may still run out of memory */
+    TRY_ALL(comm, flux_graph_coarsen(gathered ? MPI_COMM_SELF : comm, last, next));
+    memory_free(last->place);
+    last->place = NULL;
+    before      = nodes;
+    nodes       = next->real;
+    if (!gathered) MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT64_T, MPI_SUM, comm);
+  }
+  if (nodes > 4 * DENSE)
+    return AGREE(
+        comm, FAIL(STATUS_INTERNAL, "flux: the coarsest level has %lld nodes", (long long)nodes));
+  return AGREE(comm, dense_make(levels));
+}
+static int64_t sum_of(const int64_t *count) {
+  int64_t s = 0;
+  for (int c = 0; c < FLUX_CODES; c++) s += count[c];
+  return s;
+}
+enum status flux_levels_make(MPI_Comm comm, const struct flux_case *problem,
+                             const struct grid_field *codes, struct flux_levels *levels,
+                             struct flux_answer *answer) {
+  memset(levels, 0, sizeof *levels);
+  levels->over = 2;
+  TRY(flux_fine_make(comm, problem, codes, &levels->fine));
+  TRY(flux_boxes_percolate(comm, &levels->fine, answer));
+  TRY(flux_boxes_graph(comm, &levels->fine, answer, &levels->graph[0]));
+  levels->graphs     = 1;
+  answer->percolates = sum_of(answer->percolating) > 0;
+  return answer->percolates ? graphs_make(comm, levels) : STATUS_OK;
+}
+void flux_levels_free(struct flux_levels *levels) {
+  for (int g = 0; g < levels->graphs; g++) flux_graph_free(&levels->graph[g]);
+  flux_gather_free(&levels->gather);
+  flux_fine_free(&levels->fine);
+  memory_free(levels->factor);
+  memset(levels, 0, sizeof *levels);
+}
+
+/* ---- cycles on graphs ---- */
+
+static void dots_sum(const struct flux_graph *g, double *dots, int n) {
+  if (g->comm != MPI_COMM_SELF) MPI_Allreduce(MPI_IN_PLACE, dots, n, MPI_DOUBLE, MPI_SUM, g->comm);
+}
+static void solve(struct flux_levels *levels, int at);
+
+static void solve_coarsest(struct flux_levels *levels, struct flux_graph *g) {
+  double y[4 * DENSE + 4 * LANES];
+  for (int i = 0; i < g->n; i++) y[i] = (double)g->b[i];
+  flux_levels_coarsest(levels, y);
+  for (int i = 0; i < g->n; i++) g->x[i] = (float)y[i];
+}
+static void solve_gathered(struct flux_levels *levels, int at) {
+  struct flux_graph *g = &levels->graph[at], *next = g + 1;
+  struct flux_gather *w = &levels->gather;
+  for (int i = 0; i < g->real; i++) w->some[i] = g->b[w->row[i]];
+  MPI_Allgatherv(w->some, g->real, MPI_FLOAT, w->all, w->count, w->start, MPI_FLOAT, g->comm);
+  g->messages++;
+  g->message_bytes += 4 * g->real;
+  for (int i = 0; i < next->real; i++) next->b[w->row_all[i]] = w->all[i];
+  solve(levels, at + 1);
+  for (int i = 0; i < g->n + g->ghosts; i++) g->x[i] = 0;
+  for (int i = 0; i < g->real; i++) g->x[w->row[i]] = next->x[w->row_of_col[w->row[i]]];
+}
+static void restrict_to(const struct flux_graph *g, const float *r, int rows,
+                        struct flux_graph *to) {
+  memset(to->b, 0, (size_t)to->n * sizeof *to->b);
+  for (int i = 0; i < rows; i++)
+    if (g->agg[i] >= 0) to->b[g->agg[i]] += r[i];
+}
+static void cycle(struct flux_levels *levels, int at) {
+  struct flux_graph *g = &levels->graph[at], *next = g + 1;
+  if (at == levels->graphs - 1) {
+    solve_coarsest(levels, g);
+    return;
+  }
+  memset(g->x, 0, (size_t)(g->n + g->ghosts) * sizeof *g->x);
+  for (int c = 0; c < g->colours; c++) ISA_PICK(flux_sweep)(g, c, c == 0);
+  flux_graph_swap(g, g->x);
+  /* the last colour's residual is zero, except that the halo has changed */
+  const int rows = g->ghosts ? g->n : g->colour_start[g->colours - 1];
+  ISA_PICK(flux_residual)(g, rows, g->r);
+  restrict_to(g, g->r, rows, next);
+  solve(levels, at + 1);
+  const float over = (float)levels->over;
+  for (int i = 0; i < g->n; i++)
+    if (g->agg[i] >= 0) g->x[i] += over * next->x[g->agg[i]];
+  flux_graph_swap(g, g->x);
+  for (int c = g->colours - 1; c >= 0; c--) ISA_PICK(flux_sweep)(g, c, false);
+}
+static void k_cycle(struct flux_levels *levels, int at) {
+  struct flux_graph *g = &levels->graph[at];
+  double first[5], second[3];
+  cycle(levels, at);
+  flux_graph_swap(g, g->x);
+  ISA_PICK(flux_apply)(g, g->x, NULL, g->v, first);
+  first[3] = first[4] = 0;
+  for (int i = 0; i < g->n; i++) first[3] += (double)g->b[i] * (double)g->b[i];
+  dots_sum(g, first, 4);
+  if (!(first[0] > 0)) return;
+  const float a = (float)(first[1] / first[0]);
+  for (int i = 0; i < g->n; i++) {
+    g->b[i] -= a * g->v[i];
+    first[4] += (double)g->b[i] * (double)g->b[i];
+  }
+  dots_sum(g, &first[4], 1);
+  float *t     = g->c;
+  g->c         = g->x;
+  g->x         = t;
+  double along = first[1] / first[0], across = 0, gain = first[1] * along;
+  if (first[4] > second_step * second_step * first[3]) {
+    cycle(levels, at);
+    flux_graph_swap(g, g->x);
+    ISA_PICK(flux_apply)(g, g->x, g->v, NULL, second);
+    dots_sum(g, second, 3);
+    const double rest = second[0] - second[2] * second[2] / first[0];
+    if (rest > 1e-12 * second[0]) {
+      along -= second[2] * second[1] / (first[0] * rest);
+      across = second[1] / rest;
+      gain += second[1] * across;
+    }
+  }
+  if (at == 0) levels->gain = gain;
+  const float p = (float)along, q = (float)across;
+  for (int i = 0; i < g->n; i++) g->x[i] = p * g->c[i] + (across != 0 ? q * g->x[i] : 0);
+}
+static void solve(struct flux_levels *levels, int at) {
+  const bool copied = levels->gather.level >= 0 && at > levels->gather.level;
+  if (at == levels->gather.level)
+    solve_gathered(levels, at);
+  else if (at - copied < K_LEVELS && at < levels->graphs - 1)
+    k_cycle(levels, at);
+  else
+    cycle(levels, at);
+}
+double flux_levels_correct(struct flux_levels *levels) {
+  const struct flux_graph *g = &levels->graph[0];
+  levels->gain               = -1;
+  solve(levels, 0);
+  if (levels->gain >= 0) return levels->gain;
+  double gain = 0;
+  for (int i = 0; i < g->n; i++) gain += (double)g->x[i] * (double)g->b[i];
+  dots_sum(g, &gain, 1);
+  return gain;
+}
+
+/* ---- nested iteration ---- */
+
+static void source_set(struct flux_graph *g) {
+  memset(g->b, 0, (size_t)g->n * sizeof *g->b);
+  for (int i = 0; i < g->faces; i++)
+    g->b[g->face_node[i]] += 0.5F * (g->face_weight[0][i] - g->face_weight[1][i]);
+}
+static enum status nested(struct flux_levels *levels, int at);
+/* One cycle on top of the next graph's potential; keep[] holds that start. */
+static void nested_step(struct flux_levels *levels, int at, float *keep) {
+  struct flux_graph *g = &levels->graph[at], *next = g + 1;
+  for (int i = 0; i < g->n; i++) g->x[i] = g->agg[i] >= 0 ? next->x[g->agg[i]] : 0;
+  flux_graph_swap(g, g->x);
+  source_set(g);
+  ISA_PICK(flux_residual)(g, g->n, g->r);
+  memcpy(g->b, g->r, (size_t)g->n * sizeof *g->b);
+  memcpy(keep, g->x, (size_t)g->n * sizeof *g->x);
+  solve(levels, at);
+  for (int i = 0; i < g->n; i++) g->x[i] += keep[i];
+}
+static enum status nested(struct flux_levels *levels, int at) {
+  struct flux_graph *g = &levels->graph[at], *next = g + 1;
+  if (at == levels->graphs - 1) {
+    source_set(g);
+    solve_coarsest(levels, g);
+    return STATUS_OK;
+  }
+  TRY(nested(levels, at + 1));
+  if (at == levels->gather.level) {
+    const struct flux_gather *w = &levels->gather;
+    for (int i = 0; i < g->real; i++) g->x[w->row[i]] = next->x[w->row_of_col[w->row[i]]];
+    return STATUS_OK;
+  }
+  float *keep = NULL;
+  TRY(AGREE(levels->fine.comm, memory_make_raw(g->n, sizeof *keep, "graph vector", &keep)));
+  nested_step(levels, at, keep);
+  memory_free(keep);
+  return STATUS_OK;
+}
+enum status flux_levels_nested(struct flux_levels *levels) { return nested(levels, 0); }

@@ -1,0 +1,298 @@
+/* The voxel level: layout, boundary conditions, halo of one voxel.
+ *
+ * Rows start at a multiple of 16 elements and have 16 spare elements in front, so that kernels read
+ * whole vectors; the halo cells of x lie in the spare elements. */
+#include "flux_inner.h"
+#include <math.h>
+#include <string.h>
+
+/* ---- plan ---- */
+
+static double surface_of(const int64_t n[3], const int parts[3]) {
+  double s = 0;
+  for (int a = 0; a < 3; a++)
+    s +=
+        parts[a] > 1 ? (double)(parts[a] - 1) * (double)n[(a + 1) % 3] * (double)n[(a + 2) % 3] : 0;
+  return s;
+}
+/* Most ranks that get at least 4 voxels of each axis; among those the least cut surface. */
+static void parts_choose(const int64_t n[3], int size, int best[3]) {
+  int most         = 0;
+  double best_area = 0;
+  for (int z = 1; z <= size; z++)
+    for (int y = 1; z * y <= size; y++) {
+      const int x = size / (z * y);
+      for (int cut = x; cut >= 1; cut--) {
+        const int q[3] = {z, y, cut};
+        bool fits      = true;
+        for (int a = 0; a < 3; a++) fits = fits && (q[a] == 1 || n[a] / q[a] >= 4);
+        if (!fits) continue;
+        const int used    = z * y * cut;
+        const double area = surface_of(n, q);
+        if (used > most || (used == most && area < best_area)) {
+          most      = used;
+          best_area = area;
+          memcpy(best, q, sizeof q);
+        }
+        break;
+      }
+    }
+}
+enum status flux_plan_make(MPI_Comm comm, const int64_t n[3], struct grid_plan *plan) {
+  int parts[3] = {1, 1, 1};
+  TRY(grid_plan_slabs(comm, n, 0, plan));
+  parts_choose(n, plan->size, parts);
+  for (int a = 0; a < 3; a++) {
+    const int64_t share = n[a] / parts[a];
+    const int64_t grain = parts[a] == 1 ? 1 : share >= 16 ? 8 : share >= 8 ? 4 : 2;
+    memory_free(plan->cut[a]);
+    plan->cut[a]   = NULL;
+    plan->parts[a] = parts[a];
+    TRY(memory_make(parts[a] + 1, sizeof *plan->cut[a], "flux plan", &plan->cut[a]));
+    for (int i = 0; i <= parts[a]; i++)
+      plan->cut[a][i] = i == parts[a] ? n[a] : (n[a] * i / parts[a] + grain / 2) / grain * grain;
+  }
+  return STATUS_OK;
+}
+
+/* ---- sides ---- */
+
+static void sides_set(struct flux_fine *fine, const struct flux_case *problem) {
+  const struct flux_view *v  = &fine->view;
+  const struct grid_plan *pl = &fine->plan;
+  const int64_t step[3]      = {v->plane, v->row, 1};
+  const bool empty           = grid_box_voxels(&fine->mine) == 0;
+  const int coordinate[3]    = {fine->rank / (pl->parts[1] * pl->parts[2]),
+                                fine->rank / pl->parts[2] % pl->parts[1], fine->rank % pl->parts[2]};
+  const int rank_step[3]     = {pl->parts[1] * pl->parts[2], pl->parts[2], 1};
+  for (int s = 0; s < SIDES; s++) {
+    const int a = s / 2, u = a == 0 ? 1 : 0, w = a == 2 ? 1 : 2;
+    struct flux_side *side = &fine->side[s];
+    *side         = (struct flux_side){.nu = v->n[u], .nv = v->n[w], .rank = MPI_PROC_NULL};
+    side->step_u  = step[u];
+    side->step_v  = step[w];
+    side->inside  = v->origin + (s % 2 ? (v->n[a] - 1) * step[a] : 0);
+    side->outside = side->inside + (s % 2 ? step[a] : -step[a]);
+    if (empty) {
+      side->nu = side->nv = 0;
+      continue;
+    }
+    const bool outer = s % 2 ? coordinate[a] == pl->parts[a] - 1 : coordinate[a] == 0;
+    const int next   = s % 2 ? 1 : -1;
+    if (!outer)
+      side->rank = fine->rank + next * rank_step[a];
+    else if (a == problem->axis) {
+      side->dirichlet = true;
+      side->potential = s % 2 ? -0.5 : 0.5;
+    } else if (problem->periodic)
+      side->rank = fine->rank - next * (pl->parts[a] - 1) * rank_step[a];
+  }
+}
+
+/* ---- halo ---- */
+
+void flux_fine_swap(struct flux_fine *fine, void *const send[SIDES], void *const receive[SIDES],
+                    int64_t cell_bytes) {
+  MPI_Request request[2 * SIDES];
+  int n = 0;
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &fine->side[s];
+    if (side->rank == MPI_PROC_NULL) continue;
+    const int64_t bytes = side->nu * side->nv * cell_bytes;
+    if (side->rank == fine->rank) {
+      memcpy(receive[s], send[s ^ 1], (size_t)bytes);
+      continue;
+    }
+    /* int is enough: a side of 2^31 bytes would be a share of 10^13 voxels */
+    MPI_Irecv(receive[s], (int)bytes, MPI_BYTE, side->rank, s ^ 1, fine->comm, &request[n++]);
+    MPI_Isend(send[s], (int)bytes, MPI_BYTE, side->rank, s, fine->comm, &request[n++]);
+    fine->messages++;
+    fine->message_bytes += bytes;
+  }
+  MPI_Waitall(n, request, MPI_STATUSES_IGNORE);
+}
+void flux_fine_swap_codes(struct flux_fine *fine) {
+  void *send[SIDES], *receive[SIDES];
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &fine->side[s];
+    uint8_t *to                  = (uint8_t *)fine->face_buffer[s][0];
+    for (int64_t u = 0; side->rank != MPI_PROC_NULL && u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++)
+        to[u * side->nv + w] = fine->code[side->inside + u * side->step_u + w * side->step_v];
+    send[s]    = to;
+    receive[s] = fine->face_buffer[s][1];
+  }
+  flux_fine_swap(fine, send, receive, 1);
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &fine->side[s];
+    if (side->rank == MPI_PROC_NULL) continue;
+    const uint8_t *from = receive[s];
+    for (int64_t u = 0; u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++)
+        fine->code[side->outside + u * side->step_u + w * side->step_v] = from[u * side->nv + w];
+  }
+}
+void flux_fine_swap_floats(struct flux_fine *fine, float *x) {
+  void *send[SIDES], *receive[SIDES];
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &fine->side[s];
+    float *to                    = fine->face_buffer[s][0];
+    if (side->rank != MPI_PROC_NULL)
+      for (int64_t u = 0; u < side->nu; u++)
+        for (int64_t w = 0; w < side->nv; w++)
+          to[u * side->nv + w] = x[side->inside + u * side->step_u + w * side->step_v];
+    send[s]    = to;
+    receive[s] = fine->face_buffer[s][1];
+  }
+  flux_fine_swap(fine, send, receive, sizeof(float));
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &fine->side[s];
+    if (side->rank == MPI_PROC_NULL) continue;
+    const float *from = receive[s];
+    for (int64_t u = 0; u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++)
+        x[side->outside + u * side->step_u + w * side->step_v] = from[u * side->nv + w];
+  }
+}
+
+void flux_fine_faces(struct flux_fine *fine, double scale) {
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &fine->side[s];
+    const double value           = scale * side->potential * (fine->view.uniform ? 2 : 1);
+    for (int64_t u = 0; side->dirichlet && u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++)
+        fine->x[side->outside + u * side->step_u + w * side->step_v] = (float)value;
+  }
+}
+
+/* ---- making ---- */
+
+/* Conductances by pair of codes, in units of the largest one. */
+static void law_set(struct flux_fine *fine, const struct flux_case *problem, unsigned used) {
+  struct flux_view *v = &fine->view;
+  double most = 0, volume = 1, largest = 0;
+  int kinds = 0;
+  for (int c = 1; c < FLUX_CODE_FACE; c++)
+    if (used >> c & 1) {
+      if (!kinds++) fine->first_kind = c;
+      most = fmax(most, problem->diffusivity[c]);
+    }
+  for (int a = 0; a < 3; a++) volume *= problem->spacing[a];
+  for (int a = 0; a < 3; a++) {
+    fine->factor[a] = volume / (problem->spacing[a] * problem->spacing[a]);
+    largest         = fmax(largest, fine->factor[a]);
+  }
+  fine->volume     = volume;
+  const bool cubic = fine->factor[0] == fine->factor[1] && fine->factor[1] == fine->factor[2];
+  fine->kinds      = kinds;
+  v->uniform       = kinds <= 1 && cubic;
+  fine->scale      = kinds ? most * largest : 1;
+  fine->unit       = v->uniform ? 1 : ldexp(1, -24);
+  for (int a = 0; a < 3; a++) {
+    fine->factor[a] /= largest;
+    v->weight[a] = (float)fine->factor[a];
+  }
+  double resistance[FLUX_CODES];
+  for (int c = 0; c < FLUX_CODES; c++) {
+    const double d = c == FLUX_CODE_FACE ? 0 : problem->diffusivity[c];
+    resistance[c]  = c == FLUX_CODE_FACE ? 0 : c && d > 0 ? most / d : 1e30;
+    v->inverse[c]  = v->uniform ? (c ? 1 / (float)c : 0) : (float)resistance[c];
+  }
+  for (int a = 0; a < FLUX_CODES; a++)
+    for (int b = 0; b < FLUX_CODES; b++) {
+      const double sum        = resistance[a] + resistance[b];
+      fine->conductance[a][b] = sum >= 1e30 || sum == 0 ? 0 : 2 / sum;
+      v->pair[16 * a + b]     = (float)fine->conductance[a][b];
+    }
+}
+double flux_fine_conductance(const struct flux_fine *fine, uint8_t a, uint8_t b, int axis) {
+  return fine->factor[axis] * fine->conductance[a & CODE_MASK][b & CODE_MASK];
+}
+static void layout_set(struct flux_fine *fine) {
+  struct flux_view *v = &fine->view;
+  for (int a = 0; a < 3; a++) {
+    v->n[a]        = fine->mine.n[a];
+    fine->boxes[a] = (v->n[a] + 1) / 2;
+  }
+  v->row          = (v->n[2] + PAD - 1) / PAD * PAD + PAD;
+  v->plane        = v->row * (v->n[1] + 2);
+  v->origin       = v->plane + v->row + PAD;
+  fine->cells     = v->plane * (v->n[0] + 2) + 3 * PAD;
+  v->box_row      = (fine->boxes[2] + PAD - 1) / PAD * PAD;
+  v->box_plane    = v->box_row * fine->boxes[1];
+  fine->box_cells = v->box_plane * fine->boxes[0] + PAD;
+  v->parity       = (int)((fine->mine.start[0] + fine->mine.start[1] + fine->mine.start[2]) & 1);
+}
+static enum status arrays_make(struct flux_fine *fine) {
+  struct flux_view *v = &fine->view;
+  TRY(memory_make(fine->cells, 1, "voxel codes", &fine->code));
+  TRY(memory_make(fine->cells, sizeof(float), "potential", &fine->x));
+  TRY(memory_make(fine->box_cells, sizeof(float), "boxes", &fine->box));
+  TRY(memory_make_raw(fine->box_cells, sizeof(int32_t), "boxes' nodes", &fine->box_node));
+  TRY(memory_make(v->n[2] + 4 * LANES, sizeof(float), "row", &v->scratch));
+  for (int s = 0; s < SIDES; s++)
+    for (int d = 0; d < 2; d++)
+      TRY(memory_make(fine->side[s].rank == MPI_PROC_NULL ? 0 : fine->side[s].nu * fine->side[s].nv,
+                      sizeof(double), "halo", &fine->face_buffer[s][d]));
+  v->code = fine->code;
+  v->x    = fine->x;
+  v->box  = fine->box;
+  return STATUS_OK;
+}
+static unsigned codes_copy(struct flux_fine *fine, const struct grid_field *codes) {
+  const struct flux_view *v = &fine->view;
+  const uint8_t *from       = (const uint8_t *)codes->data + grid_field_origin(codes);
+  unsigned char seen[256]   = {0};
+  for (int64_t k = 0; k < v->n[0]; k++)
+    for (int64_t j = 0; j < v->n[1]; j++) {
+      const uint8_t *row = from + k * codes->row[0] + j * codes->row[1];
+      memcpy(fine->code + v->origin + k * v->plane + j * v->row, row, (size_t)v->n[2]);
+      for (int64_t i = 0; i < v->n[2]; i++) seen[row[i]] = 1;
+    }
+  unsigned used = 0;
+  for (int c = 1; c < 256; c++) used |= seen[c] ? 1u << (c < 31 ? c : 31) : 0;
+  return used;
+}
+static enum status fine_fill(struct flux_fine *fine, const struct flux_case *problem,
+                             const struct grid_field *codes, unsigned *used) {
+  TRY(fault_here("flux.fine"));
+  TRY(arrays_make(fine));
+  *used = codes_copy(fine, codes);
+  if (*used >> FLUX_CODE_FACE)
+    return FAIL(STATUS_INTERNAL, "flux: a voxel's code is past %d", FLUX_CODE_FACE - 1);
+  for (int c = 1; c < FLUX_CODE_FACE; c++)
+    if ((*used >> c & 1) && !(problem->diffusivity[c] > 0))
+      return FAIL(STATUS_INTERNAL, "flux: code %d has no diffusivity", c);
+  return STATUS_OK;
+}
+enum status flux_fine_make(MPI_Comm comm, const struct flux_case *problem,
+                           const struct grid_field *codes, struct flux_fine *fine) {
+  *fine      = (struct flux_fine){.comm = comm, .axis = problem->axis};
+  fine->mine = codes->mine;
+  MPI_Comm_rank(comm, &fine->rank);
+  MPI_Comm_size(comm, &fine->size);
+  TRY_ALL(comm, grid_plan_copy(&codes->plan, &fine->plan));
+  layout_set(fine);
+  sides_set(fine, problem);
+  unsigned used = 0;
+  TRY_ALL(comm, fine_fill(fine, problem, codes, &used));
+  MPI_Allreduce(MPI_IN_PLACE, &used, 1, MPI_UNSIGNED, MPI_BOR, comm);
+  law_set(fine, problem, used);
+  flux_fine_swap_codes(fine);
+  return STATUS_OK;
+}
+void flux_fine_free(struct flux_fine *fine) {
+  grid_plan_free(&fine->plan);
+  memory_free(fine->code);
+  memory_free(fine->x);
+  memory_free(fine->low);
+  memory_free(fine->rhs);
+  memory_free(fine->box);
+  memory_free(fine->box_node);
+  memory_free(fine->multi);
+  memory_free(fine->view.scratch);
+  for (int s = 0; s < SIDES; s++) memory_free(fine->halo_node[s]);
+  for (int s = 0; s < SIDES; s++)
+    for (int d = 0; d < 2; d++) memory_free(fine->face_buffer[s][d]);
+  *fine = (struct flux_fine){0};
+}

@@ -1,0 +1,466 @@
+/* Graph levels: rows in slices, coarsening by connected components of boxes, halo, gathering. */
+#include "flux_inner.h"
+#include <string.h>
+
+/* Slices as long as their longest row; unused entries point at their own row with weight 0. */
+enum status flux_graph_rows(struct flux_graph *g, const uint16_t *length) {
+  TRY(memory_make(g->n / LANES + 1, sizeof *g->slice, "slices", &g->slice));
+  for (int s = 0; s < g->n / LANES; s++) {
+    int longest = 0;
+    for (int l = 0; l < LANES; l++)
+      if (length[s * LANES + l] > longest) longest = length[s * LANES + l];
+    g->slice[s + 1] = g->slice[s] + (int64_t)longest * LANES;
+  }
+  const int64_t entries = g->slice[g->n / LANES];
+  TRY(memory_make_raw(entries, sizeof *g->col, "graph", &g->col));
+  TRY(memory_make(entries, sizeof *g->weight, "graph", &g->weight));
+  for (int s = 0; s < g->n / LANES; s++)
+    for (int64_t e = g->slice[s]; e < g->slice[s + 1]; e++)
+      g->col[e] = s * LANES + (int32_t)(e % LANES);
+  TRY(memory_make(g->n, sizeof *g->diagonal, "graph", &g->diagonal));
+  const int64_t all = (int64_t)g->n + g->ghosts + LANES;
+  TRY(memory_make(all, sizeof *g->x, "graph vector", &g->x));
+  TRY(memory_make(all, sizeof *g->b, "graph vector", &g->b));
+  TRY(memory_make(all, sizeof *g->c, "graph vector", &g->c));
+  TRY(memory_make(all, sizeof *g->r, "graph vector", &g->r));
+  return memory_make(all, sizeof *g->v, "graph vector", &g->v);
+}
+void flux_graph_free(struct flux_graph *g) {
+  void *const owned[] = {g->slice,
+                         g->col,
+                         g->weight,
+                         g->diagonal,
+                         g->agg,
+                         g->place,
+                         g->face_node,
+                         g->face_weight[0],
+                         g->face_weight[1],
+                         g->x,
+                         g->b,
+                         g->c,
+                         g->v,
+                         g->r,
+                         g->send,
+                         g->send_buffer,
+                         g->entry_flux,
+                         g->face_flux[0],
+                         g->face_flux[1],
+                         g->load,
+                         g->tree,
+                         g->degree,
+                         g->linked};
+  for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) memory_free(owned[i]);
+  *g = (struct flux_graph){0};
+}
+int64_t flux_graph_find(const struct flux_graph *g, int row, int32_t col) {
+  const int64_t end = g->slice[row / LANES + 1];
+  for (int64_t e = g->slice[row / LANES] + row % LANES; e < end; e += LANES)
+    if (g->col[e] == col && g->weight[e] > 0) return e;
+  return -1;
+}
+/* Four-byte values of nodes on rank borders go to the neighbours' ghosts. */
+static void swap_words(struct flux_graph *g, void *vector, bool count) {
+  uint32_t *x = vector, *buffer = (uint32_t *)g->send_buffer;
+  MPI_Request request[2 * SIDES];
+  int n = 0;
+  for (int q = 0; q < g->neighbours; q++) {
+    const int from = g->send_start[q], to = g->send_start[q + 1];
+    const int first = g->ghost_start[q], ghosts = g->ghost_start[q + 1] - first;
+    for (int i = from; i < to; i++) buffer[i] = x[g->send[i]];
+    MPI_Irecv(x + g->n + first, ghosts, MPI_UINT32_T, g->neighbour[q], g->side[q] ^ 1, g->comm,
+              &request[n++]);
+    MPI_Isend(buffer + from, to - from, MPI_UINT32_T, g->neighbour[q], g->side[q], g->comm,
+              &request[n++]);
+    if (count) {
+      g->messages++;
+      g->message_bytes += 4 * (int64_t)(to - from);
+    }
+  }
+  MPI_Waitall(n, request, MPI_STATUSES_IGNORE);
+}
+void flux_graph_swap(struct flux_graph *g, float *x) { swap_words(g, x, true); }
+
+/* ---- coarsening ---- */
+
+struct coarsening {
+  struct flux_graph *from, *to;
+  int32_t *parent;       /* union-find */
+  int32_t *first, *next; /* children of a new row, as a list */
+  int32_t *slot;         /* per new column: where its entry is in the row being made */
+  uint16_t *length;
+  double *weight;
+};
+static int32_t root_of(int32_t *parent, int32_t a) {
+  while (parent[a] != a) {
+    parent[a] = parent[parent[a]];
+    a         = parent[a];
+  }
+  return a;
+}
+static bool same_box(const struct flux_graph *g, int a, int b) {
+  for (int i = 0; i < 3; i++)
+    if (g->place[a][i] >> 1 != g->place[b][i] >> 1) return false;
+  return true;
+}
+static bool is_node(const struct flux_graph *g, int row) { return g->place[row][0] >= 0; }
+/* Joins nodes of one box; the joining edges form trees, kept for the certificate. */
+static void join_in_boxes(struct coarsening *k) {
+  struct flux_graph *g = k->from;
+  for (int i = 0; i < g->n; i++) k->parent[i] = i;
+  for (int i = 0; i < g->n; i++)
+    for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES) {
+      const int32_t j = g->col[e];
+      if (j >= g->n || j <= i || g->weight[e] <= 0 || !same_box(g, i, j)) continue;
+      const int32_t a = root_of(k->parent, i), b = root_of(k->parent, j);
+      if (a == b) continue;
+      k->parent[a > b ? a : b]       = a < b ? a : b;
+      g->tree[2 * g->tree_edges]     = i;
+      g->tree[2 * g->tree_edges + 1] = j;
+      g->tree_edges++;
+    }
+}
+static int colour_of(const struct flux_graph *from, int row) {
+  return ((from->place[row][0] >> 1) + (from->place[row][1] >> 1) + (from->place[row][2] >> 1)) & 1;
+}
+/* New rows, colour by colour in the order of their first children; agg of own nodes. */
+static enum status rows_number(struct coarsening *k) {
+  struct flux_graph *g = k->from, *to = k->to;
+  int count[2] = {0}, next[2];
+  for (int i = 0; i < g->n; i++)
+    if (is_node(g, i) && k->parent[i] == i) count[colour_of(g, i)]++;
+  to->colours         = 2;
+  to->real            = count[0] + count[1];
+  to->colour_start[1] = (count[0] + LANES - 1) / LANES * LANES;
+  to->colour_start[2] = to->colour_start[1] + (count[1] + LANES - 1) / LANES * LANES;
+  to->n               = to->colour_start[2];
+  next[0]             = 0;
+  next[1]             = to->colour_start[1];
+  TRY(memory_make(to->n, sizeof *to->place, "places", &to->place));
+  memset(to->place, -1, (size_t)to->n * sizeof *to->place);
+  for (int i = 0; i < g->n; i++) g->agg[i] = -1;
+  for (int i = 0; i < g->n; i++) {
+    if (!is_node(g, i) || k->parent[i] != i) continue;
+    const int row = next[colour_of(g, i)]++;
+    g->agg[i]     = row;
+    for (int a = 0; a < 3; a++) to->place[row][a] = (int16_t)(g->place[i][a] >> 1);
+  }
+  for (int i = 0; i < g->n; i++)
+    if (is_node(g, i)) g->agg[i] = g->agg[root_of(k->parent, i)];
+  return STATUS_OK;
+}
+/* Ghosts of the new graph: distinct parents of ghosts in order of appearance, which the owner finds
+ * in its send list in the same order. seen[] (by row) is 0 before and after. */
+static enum status halo_number(struct coarsening *k) {
+  struct flux_graph *g = k->from, *to = k->to;
+  swap_words(g, g->agg, false);
+  TRY(memory_make(g->send_start[g->neighbours], sizeof *to->send, "halo nodes", &to->send));
+  TRY(memory_make(g->send_start[g->neighbours], sizeof *to->send_buffer, "halo", &to->send_buffer));
+  to->neighbours = g->neighbours;
+  int sends      = 0;
+  /* remote rows are below 2^31 of another rank: marks need a table by value, rebuilt per side */
+  for (int q = 0; q < g->neighbours; q++) {
+    to->neighbour[q]  = g->neighbour[q];
+    to->side[q]       = g->side[q];
+    to->send_start[q] = sends;
+    for (int i = g->send_start[q]; i < g->send_start[q + 1]; i++) {
+      const int32_t row = g->agg[g->send[i]];
+      if (k->slot[row]) continue;
+      k->slot[row]      = 1;
+      to->send[sends++] = row;
+    }
+    for (int i = to->send_start[q]; i < sends; i++) k->slot[to->send[i]] = 0;
+  }
+  to->send_start[g->neighbours] = sends;
+  return STATUS_OK;
+}
+static enum status ghosts_number(struct coarsening *k) {
+  struct flux_graph *g = k->from, *to = k->to;
+  int32_t most = 0;
+  for (int i = 0; i < g->ghosts; i++)
+    if (g->agg[g->n + i] > most) most = g->agg[g->n + i];
+  int32_t *seen = NULL;
+  TRY(memory_make((int64_t)most + 1, sizeof *seen, "halo nodes", &seen));
+  to->ghosts = 0;
+  for (int q = 0; q < g->neighbours; q++) {
+    to->ghost_start[q] = to->ghosts;
+    for (int i = g->ghost_start[q]; i < g->ghost_start[q + 1]; i++) {
+      int32_t *agg = &g->agg[g->n + i];
+      if (seen[*agg] <= to->ghost_start[q]) seen[*agg] = ++to->ghosts;
+      *agg = to->n + seen[*agg] - 1;
+    }
+  }
+  to->ghost_start[g->neighbours] = to->ghosts;
+  memory_free(seen);
+  return STATUS_OK;
+}
+static enum status children_list(struct coarsening *k) {
+  const struct flux_graph *g = k->from;
+  TRY(memory_make_raw(k->to->n, sizeof *k->first, "children", &k->first));
+  TRY(memory_make_raw(g->n, sizeof *k->next, "children", &k->next));
+  for (int r = 0; r < k->to->n; r++) k->first[r] = -1;
+  for (int i = g->n - 1; i >= 0; i--) {
+    if (g->agg[i] < 0) continue;
+    k->next[i]          = k->first[g->agg[i]];
+    k->first[g->agg[i]] = i;
+  }
+  return STATUS_OK;
+}
+/* Sums the edges of each new row; sums of whole numbers are exact. pass 0: lengths. */
+static void rows_visit(struct coarsening *k, bool fill) {
+  struct flux_graph *g = k->from, *to = k->to;
+  for (int row = 0; row < to->n; row++) {
+    int n = 0;
+    for (int i = k->first[row]; i >= 0; i = k->next[i])
+      for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES) {
+        const int32_t p = g->weight[e] > 0 ? g->agg[g->col[e]] : row;
+        if (p == row) continue;
+        if (!k->slot[p]) {
+          k->slot[p] = ++n;
+          if (fill) {
+            to->col[to->slice[row / LANES] + (int64_t)(n - 1) * LANES + row % LANES] = p;
+            k->weight[n - 1]                                                         = 0;
+          }
+        }
+        if (fill) k->weight[k->slot[p] - 1] += (double)g->weight[e];
+      }
+    k->length[row] = (uint16_t)n;
+    double sum     = 0;
+    for (int64_t m = 0; fill && m < n; m++) {
+      const int64_t e = to->slice[row / LANES] + m * LANES + row % LANES;
+      to->weight[e]   = (float)k->weight[m];
+      sum += k->weight[m];
+    }
+    if (fill) to->diagonal[row] = (float)sum;
+    for (int i = k->first[row]; i >= 0; i = k->next[i])
+      for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
+        if (g->weight[e] > 0) k->slot[g->agg[g->col[e]]] = 0;
+  }
+}
+static enum status faces_sum(struct coarsening *k) {
+  const struct flux_graph *g = k->from;
+  struct flux_graph *to      = k->to;
+  float *sum[2]              = {NULL, NULL};
+  TRY(memory_make(g->faces, sizeof *to->face_node, "face nodes", &to->face_node));
+  for (int h = 0; h < 2; h++) {
+    TRY(memory_make(g->faces, sizeof(float), "face nodes", &to->face_weight[h]));
+    TRY(memory_make(to->n, sizeof(float), "face nodes", &sum[h]));
+  }
+  for (int i = 0; i < g->faces; i++)
+    for (int h = 0; h < 2; h++) sum[h][g->agg[g->face_node[i]]] += g->face_weight[h][i];
+  for (int i = 0; i < g->faces; i++) {
+    const int32_t row = g->agg[g->face_node[i]];
+    if (sum[0][row] + sum[1][row] <= 0) continue;
+    to->face_node[to->faces] = row;
+    for (int h = 0; h < 2; h++) {
+      to->face_weight[h][to->faces] = sum[h][row];
+      to->diagonal[row] += sum[h][row];
+      sum[h][row] = 0;
+    }
+    to->faces++;
+  }
+  memory_free(sum[0]);
+  memory_free(sum[1]);
+  return STATUS_OK;
+}
+static enum status coarsen_begin(struct coarsening *k) {
+  struct flux_graph *g = k->from;
+  TRY(fault_here("flux.coarsen"));
+  TRY(memory_make_raw(g->n, sizeof *k->parent, "components", &k->parent));
+  TRY(memory_make_raw((int64_t)g->n + g->ghosts, sizeof *g->agg, "parents", &g->agg));
+  TRY(memory_make_raw(2 * (int64_t)g->n, sizeof *g->tree, "trees", &g->tree));
+  g->tree_edges = 0;
+  join_in_boxes(k);
+  TRY(rows_number(k));
+  return memory_make((int64_t)k->to->n + g->ghosts + 1, sizeof *k->slot, "marks", &k->slot);
+}
+static enum status coarsen_end(struct coarsening *k) {
+  struct flux_graph *to = k->to;
+  TRY(ghosts_number(k));
+  TRY(children_list(k));
+  TRY(memory_make(to->n, sizeof *k->length, "row lengths", &k->length));
+  rows_visit(k, false);
+  int longest = 0;
+  for (int r = 0; r < to->n; r++)
+    if (k->length[r] > longest) longest = k->length[r];
+  TRY(memory_make(longest, sizeof *k->weight, "row", &k->weight));
+  TRY(flux_graph_rows(to, k->length));
+  rows_visit(k, true);
+  return faces_sum(k);
+}
+static void padding_set(struct flux_graph *g) {
+  for (int i = 0; i < g->n; i++)
+    if (!(g->diagonal[i] > 0)) g->diagonal[i] = 1;
+}
+enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, struct flux_graph *to) {
+  struct coarsening k = {.from = from, .to = to};
+  to->comm            = comm;
+  enum status s       = AGREE(comm, coarsen_begin(&k));
+  if (s == STATUS_OK) s = AGREE(comm, halo_number(&k));
+  if (s == STATUS_OK) s = AGREE(comm, coarsen_end(&k));
+  if (s == STATUS_OK) padding_set(to);
+  memory_free(k.parent);
+  memory_free(k.first);
+  memory_free(k.next);
+  memory_free(k.slot);
+  memory_free(k.length);
+  memory_free(k.weight);
+  return s;
+}
+
+/* ---- gathering ---- */
+
+void flux_gather_free(struct flux_gather *w) {
+  void *const owned[] = {w->count, w->start,  w->row,   w->row_all,   w->some,
+                         w->all,   w->some_d, w->all_d, w->row_of_col};
+  for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) memory_free(owned[i]);
+  *w = (struct flux_gather){0};
+}
+/* A gathered edge or face: from, to are numbers of nodes; to -1, -2: low, high face. A place travels
+ * as from, -3 - axis, coordinate. */
+struct piece {
+  int32_t from, to;
+  float weight;
+};
+static enum status pieces_make(struct flux_graph *g, struct flux_gather *w, const int64_t shift[3],
+                               int32_t *number, struct piece **out, int64_t *n) {
+  int64_t room = 3 * (int64_t)g->real + 2 * g->faces + g->slice[g->n / LANES];
+  TRY(memory_make_raw(room, sizeof **out, "gathered graph", out));
+  *n = 0;
+  for (int r = 0; r < g->real; r++) {
+    const int i = w->row[r];
+    for (int a = 0; a < 3; a++)
+      (*out)[(*n)++] = (struct piece){number[i], -3 - a, (float)(g->place[i][a] + shift[a])};
+    for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
+      if (g->weight[e] > 0)
+        (*out)[(*n)++] = (struct piece){number[i], number[g->col[e]], g->weight[e]};
+  }
+  for (int i = 0; i < g->faces; i++)
+    for (int h = 0; h < 2; h++)
+      if (g->face_weight[h][i] > 0)
+        (*out)[(*n)++] = (struct piece){number[g->face_node[i]], -1 - h, g->face_weight[h][i]};
+  return STATUS_OK;
+}
+static enum status gathered_rows(struct flux_gather *w, struct flux_graph *to, int64_t nodes) {
+  int count[2] = {0}, next[2];
+  for (int64_t i = 0; i < nodes; i++)
+    count[(w->place[i][0] + w->place[i][1] + w->place[i][2]) & 1]++;
+  to->colours         = 2;
+  to->real            = (int)nodes;
+  to->colour_start[1] = (count[0] + LANES - 1) / LANES * LANES;
+  to->colour_start[2] = to->colour_start[1] + (count[1] + LANES - 1) / LANES * LANES;
+  to->n               = to->colour_start[2];
+  next[0]             = 0;
+  next[1]             = to->colour_start[1];
+  TRY(memory_make(to->n, sizeof *to->place, "places", &to->place));
+  memset(to->place, -1, (size_t)to->n * sizeof *to->place);
+  TRY(memory_make(nodes, sizeof *w->row_all, "gathered rows", &w->row_all));
+  for (int64_t i = 0; i < nodes; i++) {
+    const int row = next[(w->place[i][0] + w->place[i][1] + w->place[i][2]) & 1]++;
+    w->row_all[i] = row;
+    memcpy(to->place[row], w->place[i], sizeof *to->place);
+  }
+  return STATUS_OK;
+}
+static enum status gathered_fill(struct flux_gather *w, struct flux_graph *to,
+                                 const struct piece *piece, int64_t n, int64_t nodes) {
+  TRY(memory_make(nodes, sizeof *w->place, "gathered places", &w->place));
+  int faces = 0;
+  for (int64_t i = 0; i < n; i++) {
+    if (piece[i].to <= -3) w->place[piece[i].from][-3 - piece[i].to] = (int16_t)piece[i].weight;
+    faces += piece[i].to == -1 || piece[i].to == -2;
+  }
+  TRY(gathered_rows(w, to, nodes));
+  memory_free(w->place);
+  w->place         = NULL;
+  uint16_t *length = NULL;
+  TRY(memory_make(to->n, sizeof *length, "row lengths", &length));
+  for (int64_t i = 0; i < n; i++)
+    if (piece[i].to >= 0) length[w->row_all[piece[i].from]]++;
+  enum status s = flux_graph_rows(to, length);
+  if (s == STATUS_OK) s = memory_make(faces, sizeof *to->face_node, "faces", &to->face_node);
+  for (int h = 0; h < 2 && s == STATUS_OK; h++)
+    s = memory_make(faces, sizeof(float), "faces", &to->face_weight[h]);
+  if (s == STATUS_OK) {
+    memset(length, 0, (size_t)to->n * sizeof *length);
+    for (int64_t i = 0; i < n; i++) {
+      if (piece[i].to <= -3) continue;
+      const int row = w->row_all[piece[i].from];
+      to->diagonal[row] += piece[i].weight;
+      if (piece[i].to < 0) {
+        to->face_node[to->faces]                       = row;
+        to->face_weight[-1 - piece[i].to][to->faces++] = piece[i].weight;
+        continue;
+      }
+      const int64_t e = to->slice[row / LANES] + (int64_t)length[row]++ * LANES + row % LANES;
+      to->col[e]      = w->row_all[piece[i].to];
+      to->weight[e]   = piece[i].weight;
+    }
+    padding_set(to);
+  }
+  memory_free(length);
+  return s;
+}
+static enum status gather_arrays(struct flux_graph *g, struct flux_gather *w, int size,
+                                 int32_t **number) {
+  TRY(fault_here("flux.gather"));
+  TRY(memory_make(size + 1, sizeof *w->count, "counts", &w->count));
+  TRY(memory_make(size + 1, sizeof *w->start, "counts", &w->start));
+  TRY(memory_make(g->real, sizeof *w->row, "rows", &w->row));
+  TRY(memory_make(g->real, sizeof *w->some, "gathered vector", &w->some));
+  TRY(memory_make(g->real, sizeof *w->some_d, "gathered vector", &w->some_d));
+  TRY(memory_make((int64_t)g->n + g->ghosts, sizeof **number, "numbers", number));
+  int n = 0;
+  for (int i = 0; i < g->n; i++)
+    if (is_node(g, i)) w->row[n++] = i;
+  return STATUS_OK;
+}
+/* shift: place of this rank's first box among all boxes of this level. */
+enum status flux_graph_gather(MPI_Comm comm, struct flux_graph *from, const int64_t shift[3],
+                              struct flux_gather *w, struct flux_graph *to) {
+  int size, rank, *bytes = NULL, *at = NULL;
+  int32_t *number     = NULL;
+  struct piece *piece = NULL, *all = NULL;
+  int64_t n = 0, nodes = 0, total = 0;
+  MPI_Comm_size(comm, &size);
+  MPI_Comm_rank(comm, &rank);
+  enum status s = gather_arrays(from, w, size, &number);
+  if (s == STATUS_OK) s = memory_make(size, sizeof *bytes, "counts", &bytes);
+  if (s == STATUS_OK) s = memory_make(size, sizeof *at, "counts", &at);
+  s = AGREE(comm, s);
+  if (s != STATUS_OK) goto done;
+  MPI_Allgather(&from->real, 1, MPI_INT, w->count, 1, MPI_INT, comm);
+  for (int r = 0; r < size; r++) {
+    w->start[r] = (int)nodes;
+    nodes += w->count[r];
+  }
+  for (int i = 0; i < from->real; i++) number[w->row[i]] = w->start[rank] + i;
+  swap_words(from, number, false);
+  s = AGREE(comm, pieces_make(from, w, shift, number, &piece, &n));
+  if (s != STATUS_OK) goto done;
+  const int mine = (int)(n * (int64_t)sizeof *piece);
+  MPI_Allgather(&mine, 1, MPI_INT, bytes, 1, MPI_INT, comm);
+  for (int r = 0; r < size; r++) {
+    at[r] = (int)total;
+    total += bytes[r];
+  }
+  s = memory_make_raw(total, 1, "gathered graph", &all);
+  if (s == STATUS_OK) s = memory_make(nodes, sizeof *w->all, "gathered vector", &w->all);
+  if (s == STATUS_OK) s = memory_make(nodes, sizeof *w->all_d, "gathered vector", &w->all_d);
+  s = AGREE(comm, s);
+  if (s != STATUS_OK) goto done;
+  MPI_Allgatherv(piece, mine, MPI_BYTE, all, bytes, at, MPI_BYTE, comm);
+  to->comm = MPI_COMM_SELF;
+  s        = gathered_fill(w, to, all, total / (int64_t)sizeof *all, nodes);
+  if (s == STATUS_OK)
+    s = memory_make((int64_t)from->n + from->ghosts, sizeof *w->row_of_col, "rows", &w->row_of_col);
+  for (int i = 0; s == STATUS_OK && i < from->n + from->ghosts; i++)
+    w->row_of_col[i] = w->row_all[number[i]];
+  s = AGREE(comm, s);
+done:
+  memory_free(number);
+  memory_free(piece);
+  memory_free(all);
+  memory_free(bytes);
+  memory_free(at);
+  return s;
+}

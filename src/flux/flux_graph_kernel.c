@@ -1,0 +1,99 @@
+/* Kernels on graphs: slices of 16 rows, one lane per row. */
+#include "flux_inner.h"
+#include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+#ifdef __AVX512F__
+typedef __m512 lanes;
+INLINE lanes get(const float *p) { return _mm512_loadu_ps(p); }
+INLINE void put(float *p, lanes v) { _mm512_storeu_ps(p, v); }
+INLINE lanes zero(void) { return _mm512_setzero_ps(); }
+INLINE lanes divided(lanes a, lanes b) { return _mm512_div_ps(a, b); }
+INLINE lanes minus_product(lanes s, lanes a, lanes b) { return _mm512_fnmadd_ps(a, b, s); }
+INLINE lanes plus_product(lanes s, lanes a, lanes b) { return _mm512_fmadd_ps(a, b, s); }
+INLINE lanes negative(lanes a) { return _mm512_sub_ps(_mm512_setzero_ps(), a); }
+INLINE float total(lanes a) { return _mm512_reduce_add_ps(a); }
+INLINE lanes neighbours(const struct flux_graph *g, int64_t slice, const float *x, lanes s) {
+  for (int64_t e = g->slice[slice]; e < g->slice[slice + 1]; e += LANES) {
+    const __m512i col = _mm512_loadu_si512(g->col + e);
+    s = _mm512_fmadd_ps(_mm512_loadu_ps(g->weight + e), _mm512_i32gather_ps(col, x, 4), s);
+  }
+  return s;
+}
+#else
+typedef struct {
+  float v[LANES];
+} lanes;
+INLINE lanes get(const float *p) {
+  lanes r;
+  memcpy(&r, p, sizeof r);
+  return r;
+}
+INLINE void put(float *p, lanes v) { memcpy(p, &v, sizeof v); }
+INLINE lanes zero(void) { return (lanes){{0}}; }
+INLINE lanes divided(lanes a, lanes b) {
+  for (int l = 0; l < LANES; l++) a.v[l] /= b.v[l];
+  return a;
+}
+INLINE lanes minus_product(lanes s, lanes a, lanes b) {
+  for (int l = 0; l < LANES; l++) s.v[l] -= a.v[l] * b.v[l];
+  return s;
+}
+INLINE lanes plus_product(lanes s, lanes a, lanes b) {
+  for (int l = 0; l < LANES; l++) s.v[l] += a.v[l] * b.v[l];
+  return s;
+}
+INLINE lanes negative(lanes a) {
+  for (int l = 0; l < LANES; l++) a.v[l] = -a.v[l];
+  return a;
+}
+INLINE float total(lanes a) {
+  float t = 0;
+  for (int l = 0; l < LANES; l++) t += a.v[l];
+  return t;
+}
+INLINE lanes neighbours(const struct flux_graph *g, int64_t slice, const float *x, lanes s) {
+  for (int64_t e = g->slice[slice]; e < g->slice[slice + 1]; e += LANES)
+    for (int l = 0; l < LANES; l++) s.v[l] += g->weight[e + l] * x[g->col[e + l]];
+  return s;
+}
+#endif
+
+/* One colour of a Gauss-Seidel sweep for A x = b; `start`: x is zero, so x = b / diagonal. */
+void ISA_NAME(flux_sweep)(const struct flux_graph *g, int colour, bool start) {
+  for (int i = g->colour_start[colour]; i < g->colour_start[colour + 1]; i += LANES) {
+    lanes s = get(g->b + i);
+    if (!start) s = neighbours(g, i / LANES, g->x, s);
+    put(g->x + i, divided(s, get(g->diagonal + i)));
+  }
+}
+/* r = b - A x of the first rows. */
+void ISA_NAME(flux_residual)(const struct flux_graph *g, int rows, float *r) {
+  for (int i = 0; i < rows; i += LANES)
+    put(r + i, minus_product(neighbours(g, i / LANES, g->x, get(g->b + i)), get(g->diagonal + i),
+                             get(g->x + i)));
+}
+/* out = A x (where out is not NULL); dots: x.Ax, x.b, x.v (v may be NULL). */
+void ISA_NAME(flux_apply)(const struct flux_graph *g, const float *x, const float *v, float *out,
+                          double dots[3]) {
+  enum { CHUNK = 64 * LANES };
+  dots[0] = dots[1] = dots[2] = 0;
+  for (int first = 0; first < g->n; first += CHUNK) {
+    lanes a = zero(), b = zero(), c = zero();
+    for (int i = first; i < g->n && i < first + CHUNK; i += LANES) {
+      const lanes here = get(x + i);
+      const lanes ax =
+          negative(minus_product(neighbours(g, i / LANES, x, zero()), get(g->diagonal + i), here));
+      if (out) put(out + i, ax);
+      a = plus_product(a, here, ax);
+      b = plus_product(b, here, get(g->b + i));
+      if (v) c = plus_product(c, here, get(v + i));
+    }
+    dots[0] += (double)total(a);
+    dots[1] += (double)total(b);
+    dots[2] += (double)total(c);
+  }
+}

@@ -1,0 +1,198 @@
+/* Private to flux: the levels of the multigrid and what works on them.
+ *
+ * Level 0 is the voxels: float potential, one byte per voxel, no matrix. The levels below are graphs
+ * whose nodes are the connected components of 2 x 2 x 2 boxes of the level above; they are kept in
+ * slices of LANES rows (SELL format), sorted by colour, so that a Gauss-Seidel sweep is a row of
+ * vector operations. Weights of graphs are whole numbers (multiples of a unit of conductance), so
+ * their sums are exact and the same from both ends of an edge on any rank count.
+ * The last distributed graph is gathered on all ranks, which go on alone and alike. */
+#pragma once
+#include "flux.h"
+
+enum { LANES = 16, COLOURS = 4, SIDES = 6, BOX = 8, LEVELS = 32, PAD = 16 };
+enum { CODE_MASK = 15, COMPONENT_SHIFT = 4 };
+
+/* ---- voxels -------------------------------------------------------------------------------- */
+
+/* One of the six outer layers of this rank's box, as a u x v array. */
+struct flux_side {
+  int64_t nu, nv, step_u, step_v; /* of cells */
+  int64_t inside, outside;        /* offsets of the first owned and first halo cell */
+  int rank;                       /* whose voxels the halo shows; MPI_PROC_NULL: nobody's */
+  double potential;               /* of the Dirichlet face there */
+  bool dirichlet;
+};
+
+/* What kernels need to know. Offsets of voxel (k,j,i): origin + k plane + j row + i. */
+struct flux_view {
+  float *x;
+  const uint8_t *code;
+  const float *rhs; /* NULL: zero */
+  float *box;       /* per box: in the correction, out the sum of residuals */
+  int64_t n[3], row, plane, origin;
+  int64_t box_row, box_plane;
+  int parity;        /* of this rank's first voxel */
+  bool uniform;      /* one conductance: codes are sums of open faces */
+  float inverse[16]; /* uniform: 1/sum; else resistance by code */
+  float weight[3];   /* per axis, not uniform */
+  float pair[256];   /* 2/(r_i + r_j) */
+  float *scratch;    /* 4 rows */
+};
+
+struct flux_fine {
+  MPI_Comm comm;
+  int rank, size;
+  struct grid_plan plan;
+  struct grid_box mine;
+  int axis, kinds,
+      first_kind; /* kinds of conductors in the whole volume, and the first one's code */
+  struct flux_view view;
+  int64_t cells, boxes[3], box_cells;
+  struct flux_side side[SIDES];
+  uint8_t *code;
+  float *x, *low, *rhs, *box;
+  int32_t *box_node; /* >= 0 node; -1 none; <= -2: several, entry -2 - value of `multi` */
+  struct flux_multi *multi;
+  int64_t multis;
+  int32_t *halo_node[SIDES]; /* per voxel of a neighbour's layer: column of its node, -1 */
+  double conductance[FLUX_CODES][FLUX_CODES]; /* harmonic mean, by code, before axis factor */
+  double factor[3];                           /* area over distance per axis */
+  double scale;                               /* conductance that the levels call 1 */
+  double unit;                                /* of graph weights in that */
+  double volume;                              /* of a voxel */
+  float *face_buffer[SIDES][2];               /* send, receive */
+  int64_t messages, message_bytes;
+};
+/* A box of several components. */
+struct flux_multi {
+  int64_t box;
+  int k, j, i, components;
+  int32_t node[BOX];
+};
+
+/* ---- graphs -------------------------------------------------------------------------------- */
+
+struct flux_graph {
+  MPI_Comm comm; /* MPI_COMM_SELF once gathered */
+  int n, ghosts; /* rows (with padding rows between colours), halo nodes after them */
+  int real;      /* rows that are nodes */
+  int colours, colour_start[COLOURS + 1];
+  int64_t *slice; /* n/LANES + 1 offsets, in entries */
+  int32_t *col;
+  float *weight, *diagonal; /* diagonal 1 on padding */
+  int *agg;                 /* row -> row of the next graph; ghosts too; -1 padding */
+  int16_t (*place)[3];      /* box coordinates of rows; -1 padding */
+  int32_t *tree;            /* pairs of rows: spanning trees of the aggregates */
+  int tree_edges;
+  int faces; /* nodes on the two Dirichlet faces */
+  int32_t *face_node;
+  float *face_weight[2];
+  float *x, *b, *c, *v, *r; /* x, c with halo */
+  /* halo */
+  int neighbours, neighbour[SIDES], side[SIDES]; /* ranks, and through which side of ours */
+  int send_start[SIDES + 1], ghost_start[SIDES + 1];
+  int32_t *send;
+  float *send_buffer;
+  /* certificate: flux of each entry, outwards, and through the Dirichlet faces */
+  double *entry_flux, *face_flux[2], *load;
+  int32_t *degree, *linked;
+  int64_t messages, message_bytes;
+};
+
+/* The change from distributed to gathered. */
+struct flux_gather {
+  int level; /* of the last distributed graph, the next one is its gathered copy; -1: one rank */
+  int *count, *start;  /* of nodes per rank */
+  int32_t *row;        /* this rank's rows, in order of gathered nodes */
+  int32_t *row_all;    /* gathered node -> row of the gathered graph */
+  int32_t *row_of_col; /* own and halo rows -> row of the gathered graph */
+  int16_t (*place)[3]; /* while making */
+  float *some, *all;
+  double *some_d, *all_d;
+};
+
+struct flux_levels {
+  struct flux_fine fine;
+  struct flux_graph graph[LEVELS];
+  int graphs;
+  struct flux_gather gather;
+  double *factor; /* dense Cholesky of the last graph */
+  int factor_n;
+  double over; /* over-correction of piecewise constant aggregates */
+  double gain;
+};
+
+/* flux_fine.c */
+enum status flux_fine_make(MPI_Comm comm, const struct flux_case *problem,
+                           const struct grid_field *codes, struct flux_fine *fine);
+void flux_fine_free(struct flux_fine *fine);
+/* Swaps the outer layers of bytes or floats with the neighbours. */
+void flux_fine_swap(struct flux_fine *fine, void *const send[SIDES], void *const receive[SIDES],
+                    int64_t cell_bytes);
+void flux_fine_swap_codes(struct flux_fine *fine);
+void flux_fine_swap_floats(struct flux_fine *fine, float *x);
+/* Halo cells beyond the outer faces hold their potentials times `scale`. */
+void flux_fine_faces(struct flux_fine *fine, double scale);
+double flux_fine_conductance(const struct flux_fine *fine, uint8_t a, uint8_t b, int axis);
+
+/* flux_boxes.c: components of boxes, percolation, the first graph. */
+enum status flux_boxes_percolate(MPI_Comm comm, struct flux_fine *fine, struct flux_answer *answer);
+enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_answer *answer,
+                             struct flux_graph *graph);
+/* Weight of a face in graphs, a whole number. */
+double flux_boxes_count(const struct flux_fine *fine, uint8_t a, uint8_t b, int axis);
+int32_t flux_boxes_node(const struct flux_fine *fine, int64_t k, int64_t j, int64_t i);
+
+/* flux_graph.c */
+enum status flux_graph_rows(struct flux_graph *graph, const uint16_t *length);
+enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, struct flux_graph *to);
+enum status flux_graph_gather(MPI_Comm comm, struct flux_graph *from, const int64_t shift[3],
+                              struct flux_gather *gather, struct flux_graph *to);
+void flux_graph_free(struct flux_graph *graph);
+void flux_gather_free(struct flux_gather *gather);
+void flux_graph_swap(struct flux_graph *graph, float *x);
+int64_t flux_graph_find(const struct flux_graph *graph, int row, int32_t col);
+
+/* flux_cycle.c */
+enum status flux_levels_make(MPI_Comm comm, const struct flux_case *problem,
+                             const struct grid_field *codes, struct flux_levels *levels,
+                             struct flux_answer *answer);
+void flux_levels_free(struct flux_levels *levels);
+/* graph[0].x from graph[0].b (lost) by one K-cycle; gives x.A x, what it gains in energy. */
+double flux_levels_correct(struct flux_levels *levels);
+/* graph[0].x, the start by nested iteration. */
+enum status flux_levels_nested(struct flux_levels *levels);
+
+void flux_levels_coarsest(const struct flux_levels *levels, double *y);
+/* flux_transfer.c: between voxels and the first graph. */
+/* x += correction of the boxes (with `prolong`), half sweeps of red-black Gauss-Seidel from `colour`,
+ * and the boxes take the residual's sums. */
+void flux_transfer_pass(struct flux_fine *fine, bool prolong, int half_sweeps, int colour);
+/* Boxes -> graph->b, and scale graph->x -> boxes (and the voxels of split boxes). */
+void flux_transfer_down(const struct flux_fine *fine, struct flux_graph *graph);
+void flux_transfer_up(struct flux_fine *fine, const struct flux_graph *graph, float scale);
+
+/* flux_bound.c */
+struct flux_bound {
+  double upper, lower; /* of the energy, in the fine unit of conductance */
+  double divergence;
+};
+/* Collective. From fine.x (+ fine.low) and, for the lower bound, the correction in graph[0].x, which
+ * `fresh` finds anew. */
+enum status flux_bound_find(MPI_Comm comm, struct flux_levels *levels, bool lower, bool fresh,
+                            struct flux_bound *bound, struct flux_state *state,
+                            const double flux_unit[3]);
+/* flux_route.c: flux of graph[0]'s entries and faces that carries the load (double) out. */
+enum status flux_route_make(MPI_Comm comm, struct flux_levels *levels);
+/* The correction is graph[0].x times `scale`. */
+void flux_route_run(struct flux_levels *levels, double scale);
+
+/* kernels */
+ISA_DECLARE(void, flux_patterns, const uint8_t *const row[4], int64_t nx, uint8_t *restrict pattern)
+ISA_DECLARE(void, flux_open_faces, const uint8_t *code, int64_t row, int64_t plane, int64_t nx,
+            uint8_t *restrict out)
+ISA_DECLARE(void, flux_pass, struct flux_view *view, bool prolong, int half_sweeps, int colour)
+ISA_DECLARE(void, flux_sweep, const struct flux_graph *graph, int colour, bool zero)
+ISA_DECLARE(void, flux_residual, const struct flux_graph *graph, int rows, float *r)
+ISA_DECLARE(void, flux_apply, const struct flux_graph *graph, const float *x, const float *v,
+            float *out, double dots[3])

@@ -1,0 +1,179 @@
+/* Carries a load out of a graph without any rest, at small cost: first along the last coarse
+ * correction z (flux w (z_a - z_b)); what that leaves is summed to the aggregates and carried by the
+ * next graph, its edges' flux is split over the edges that make them up by conductance, and what is
+ * then unbalanced inside an aggregate goes along a spanning tree of it. The last graph is solved
+ * exactly. An edge's flux is computed alike, with opposite sign, from both of its ends, on any rank. */
+#include "flux_inner.h"
+#include <string.h>
+
+static enum status graph_prepare(struct flux_graph *g) {
+  if (g->entry_flux) return STATUS_OK;
+  TRY(memory_make(g->slice[g->n / LANES], sizeof(double), "flux of edges", &g->entry_flux));
+  TRY(memory_make((int64_t)g->n + g->ghosts, sizeof(double), "load", &g->load));
+  for (int h = 0; h < 2; h++)
+    TRY(memory_make(g->faces, sizeof(double), "flux of faces", &g->face_flux[h]));
+  TRY(memory_make(g->n, sizeof *g->degree, "trees", &g->degree));
+  return memory_make(g->n, sizeof *g->linked, "trees", &g->linked);
+}
+static enum status prepare_all(struct flux_levels *levels) {
+  TRY(fault_here("flux.route"));
+  for (int i = 0; i < levels->graphs; i++) TRY(graph_prepare(&levels->graph[i]));
+  return STATUS_OK;
+}
+enum status flux_route_make(MPI_Comm comm, struct flux_levels *levels) {
+  return AGREE(comm, prepare_all(levels));
+}
+#define ENTRIES(g, i, e)                                                                           \
+  for (int64_t e = (g)->slice[(i) / LANES] + (i) % LANES; e < (g)->slice[(i) / LANES + 1];         \
+       e += LANES)
+
+/* Flux along a potential; load loses what that carries. */
+static void carry_potential(struct flux_graph *g, const float *z, double scale) {
+  for (int i = 0; i < g->n; i++) {
+    double out = 0;
+    ENTRIES(g, i, e) {
+      g->entry_flux[e] = scale * (double)g->weight[e] * ((double)z[i] - (double)z[g->col[e]]);
+      out += g->entry_flux[e];
+    }
+    g->load[i] -= out;
+  }
+  for (int f = 0; f < g->faces; f++)
+    for (int h = 0; h < 2; h++) {
+      g->face_flux[h][f] = scale * (double)g->face_weight[h][f] * (double)z[g->face_node[f]];
+      g->load[g->face_node[f]] -= g->face_flux[h][f];
+    }
+}
+static void carry_coarsest(struct flux_levels *levels, struct flux_graph *g) {
+  double y[1024];
+  for (int i = 0; i < g->n; i++) y[i] = g->load[i];
+  flux_levels_coarsest(levels, y);
+  double sum[1024] = {0};
+  for (int step = 0; step < 3; step++) {
+    for (int i = 0; i < g->n; i++) sum[i] += y[i];
+    for (int i = 0; i < g->n; i++) {
+      y[i] = g->load[i];
+      ENTRIES(g, i, e) y[i] -= (double)g->weight[e] * (sum[i] - sum[g->col[e]]);
+    }
+    for (int f = 0; f < g->faces; f++)
+      for (int h = 0; h < 2; h++)
+        y[g->face_node[f]] -= (double)g->face_weight[h][f] * sum[g->face_node[f]];
+    flux_levels_coarsest(levels, y);
+  }
+  for (int i = 0; i < g->n; i++)
+    ENTRIES(g, i, e) g->entry_flux[e] = (double)g->weight[e] * (sum[i] - sum[g->col[e]]);
+  for (int f = 0; f < g->faces; f++)
+    for (int h = 0; h < 2; h++)
+      g->face_flux[h][f] = (double)g->face_weight[h][f] * sum[g->face_node[f]];
+}
+static void carry(struct flux_levels *levels, int at, double potential);
+
+static void carry_gathered(struct flux_levels *levels, int at) {
+  struct flux_graph *g = &levels->graph[at], *next = g + 1;
+  struct flux_gather *w = &levels->gather;
+  for (int i = 0; i < g->real; i++) w->some_d[i] = g->load[w->row[i]];
+  MPI_Allgatherv(w->some_d, g->real, MPI_DOUBLE, w->all_d, w->count, w->start, MPI_DOUBLE, g->comm);
+  for (int i = 0; i < next->real; i++) next->load[w->row_all[i]] = w->all_d[i];
+  carry(levels, at + 1, 0);
+  for (int r = 0; r < g->real; r++) {
+    const int i = w->row[r];
+    ENTRIES(g, i, e) {
+      if (!(g->weight[e] > 0)) continue;
+      g->entry_flux[e] +=
+          next->entry_flux[flux_graph_find(next, w->row_of_col[i], w->row_of_col[g->col[e]])];
+    }
+  }
+  for (int f = 0; f < g->faces; f++)
+    for (int h = 0; h < 2; h++) {
+      if (!(g->face_weight[h][f] > 0)) continue;
+      for (int q = 0; q < next->faces; q++)
+        if (next->face_node[q] == w->row_of_col[g->face_node[f]] && next->face_weight[h][q] > 0)
+          g->face_flux[h][f] += next->face_flux[h][q];
+    }
+}
+/* The next graph's flux comes down to edges between aggregates and to faces. */
+static void split_flux(struct flux_graph *g, const struct flux_graph *next, int32_t *face_of) {
+  for (int i = 0; i < g->n; i++) {
+    if (g->agg[i] < 0) continue;
+    int32_t known = -1;
+    double ratio = 0, out = 0;
+    ENTRIES(g, i, e) {
+      const int32_t to = g->agg[g->col[e]];
+      if (!(g->weight[e] > 0) || to == g->agg[i]) continue;
+      if (to != known) {
+        const int64_t up = flux_graph_find(next, g->agg[i], to);
+        ratio            = next->entry_flux[up] / (double)next->weight[up];
+        known            = to;
+      }
+      const double flux = ratio * (double)g->weight[e];
+      g->entry_flux[e] += flux;
+      out += flux;
+    }
+    g->load[i] -= out;
+  }
+  for (int f = 0; f < next->faces; f++) face_of[next->face_node[f]] = f;
+  for (int f = 0; f < g->faces; f++)
+    for (int h = 0; h < 2; h++) {
+      if (!(g->face_weight[h][f] > 0)) continue;
+      const int up = face_of[g->agg[g->face_node[f]]];
+      const double flux =
+          next->face_flux[h][up] / (double)next->face_weight[h][up] * (double)g->face_weight[h][f];
+      g->face_flux[h][f] += flux;
+      g->load[g->face_node[f]] -= flux;
+    }
+}
+/* Leaves of the trees give their load to the only node they are tied to; linked[] is the exclusive
+ * or of a node's tree neighbours, which for a leaf is that node. */
+static void carry_trees(struct flux_graph *g) {
+  for (int i = 0; i < g->n; i++) g->degree[i] = g->linked[i] = 0;
+  for (int t = 0; t < g->tree_edges; t++) {
+    const int a = g->tree[2 * t], b = g->tree[2 * t + 1];
+    g->degree[a]++;
+    g->degree[b]++;
+    g->linked[a] ^= b;
+    g->linked[b] ^= a;
+  }
+  for (int i = 0; i < g->n; i++) {
+    int leaf = i;
+    while (g->degree[leaf] == 1) {
+      const int to   = g->linked[leaf];
+      const double q = g->load[leaf];
+      g->entry_flux[flux_graph_find(g, leaf, to)] += q;
+      g->entry_flux[flux_graph_find(g, to, leaf)] -= q;
+      g->load[leaf] = 0;
+      g->load[to] += q;
+      g->degree[leaf] = 0;
+      g->degree[to]--;
+      g->linked[to] ^= leaf;
+      leaf = to;
+    }
+  }
+}
+/* potential times graph->x (with its halo) is a correction for graph->load; 0: there is none. */
+static void carry(struct flux_levels *levels, int at, double potential) {
+  struct flux_graph *g = &levels->graph[at], *next = g + 1;
+  if (at == levels->graphs - 1) {
+    carry_coarsest(levels, g);
+    return;
+  }
+  if (potential > 0)
+    carry_potential(g, g->x, potential);
+  else {
+    memset(g->entry_flux, 0, (size_t)g->slice[g->n / LANES] * sizeof(double));
+    for (int h = 0; h < 2; h++) memset(g->face_flux[h], 0, (size_t)g->faces * sizeof(double));
+  }
+  if (at == levels->gather.level) {
+    carry_gathered(levels, at);
+    return;
+  }
+  memset(next->load, 0, (size_t)next->n * sizeof(double));
+  for (int i = 0; i < g->n; i++)
+    if (g->agg[i] >= 0) next->load[g->agg[i]] += g->load[i];
+  carry(levels, at + 1, 0);
+  split_flux(g, next, next->linked);
+  carry_trees(g);
+}
+void flux_route_run(struct flux_levels *levels, double scale) {
+  struct flux_graph *g = &levels->graph[0];
+  flux_graph_swap(g, g->x);
+  carry(levels, 0, scale);
+}

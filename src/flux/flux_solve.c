@@ -1,0 +1,168 @@
+/* From codes to an interval: set-up, nested start, cycles until the certificate is narrow enough. */
+#include "flux_petsc.h"
+#include <math.h>
+#include <string.h>
+
+enum { HALF_SWEEPS = 4 };
+
+struct run {
+  MPI_Comm comm;
+  const struct flux_case *problem;
+  struct flux_answer *answer;
+  struct flux_levels levels;
+  double to_diffusivity; /* energy -> D_eff */
+};
+
+/* D_eff = E L^2 / V with L voxels between the faces and V the domain's volume. */
+static double diffusivity_unit(const struct flux_case *p, const struct flux_fine *fine) {
+  const double length = (double)fine->plan.n[p->axis] * p->spacing[p->axis];
+  const double volume = (double)p->volume_vox * p->spacing[0] * p->spacing[1] * p->spacing[2];
+  return fine->scale * length * length / volume;
+}
+static void start_from_graph(struct flux_levels *levels) {
+  struct flux_fine *f = &levels->fine;
+  flux_transfer_up(f, &levels->graph[0], 1);
+  flux_transfer_pass(f, true, HALF_SWEEPS, 0);
+}
+/* Energy as the flow through the outer faces tells it; near enough to judge a gain by. */
+static double energy_rough(struct run *run) {
+  const struct flux_fine *f = &run->levels.fine;
+  double sum                = 0;
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &f->side[s];
+    if (!side->dirichlet) continue;
+    for (int64_t u = 0; u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++) {
+        const int64_t p    = side->inside + u * side->step_u + w * side->step_v;
+        const uint8_t code = f->code[p];
+        if (!code) continue;
+        const double g = 2 * (f->view.uniform ? 1 : flux_fine_conductance(f, code, code, s / 2));
+        sum += side->potential * g * (side->potential - (double)f->x[p]);
+      }
+  }
+  MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_DOUBLE, MPI_SUM, run->comm);
+  return sum;
+}
+static bool narrow(const struct flux_bound *b, double tolerance) {
+  return b->lower > 0 && b->upper - b->lower <= tolerance * (b->upper + b->lower);
+}
+/* fresh: graph[0].x is no correction for the potential as it stands; find one. */
+static enum status bound_now(struct run *run, bool lower, bool fresh, struct flux_state *state) {
+  struct flux_answer *answer = run->answer;
+  struct flux_fine *f        = &run->levels.fine;
+  struct flux_bound bound;
+  double unit[3];
+  const double began = time_now_s();
+  /* flux per area over the mean gradient 1/L */
+  for (int a = 0; a < 3; a++)
+    unit[a] = f->scale / (f->volume / run->problem->spacing[a]) * (double)f->plan.n[f->axis] *
+              run->problem->spacing[f->axis];
+  TRY(flux_bound_find(run->comm, &run->levels, lower, fresh, &bound, state, unit));
+  answer->upper     = bound.upper * run->to_diffusivity;
+  answer->lower     = lower ? bound.lower * run->to_diffusivity : (double)NAN;
+  answer->converged = lower && narrow(&bound, run->problem->tolerance);
+  /* over the mean flux of a face of the cross section */
+  answer->divergence = bound.divergence * (double)f->plan.n[0] * (double)f->plan.n[1] *
+                       (double)f->plan.n[2] / (double)f->plan.n[f->axis] / bound.upper;
+  answer->bound_s += time_now_s() - began;
+  return STATUS_OK;
+}
+/* Cycles until done. The correction found last serves the certificate and, if that fails, the next
+ * cycle. */
+static enum status iterate(struct run *run) {
+  const struct flux_case *p = run->problem;
+  struct flux_levels *l     = &run->levels;
+  double before             = HUGE_VAL;
+  int slow                  = 0;
+  for (run->answer->iterations = 0;; run->answer->iterations++) {
+    flux_transfer_down(&l->fine, &l->graph[0]);
+    const double gain     = flux_levels_correct(l) * l->fine.unit;
+    run->answer->estimate = gain / energy_rough(run);
+    log_progress("flux", run->answer->iterations, p->iterations_max);
+    slow            = gain > 0.3 * before ? slow + 1 : 0;
+    const bool last = run->answer->iterations >= p->iterations_max || slow >= 2;
+    const bool near = run->answer->estimate <= 0.9 * p->tolerance;
+    before          = gain;
+    if (p->certify && (near || last)) TRY(bound_now(run, true, false, NULL));
+    if (!p->certify && near) run->answer->converged = true;
+    if (run->answer->converged || last) return STATUS_OK;
+    flux_transfer_up(&l->fine, &l->graph[0], (float)l->over);
+    flux_transfer_pass(&l->fine, true, HALF_SWEEPS, 1);
+  }
+}
+/* Conjugate gradients in double, for what the cycles in float cannot reach: until the certificate is
+ * narrow, asking for a quarter of the error each time it is not. */
+static enum status iterate_krylov(struct run *run) {
+  const struct flux_case *p  = run->problem;
+  struct flux_krylov *krylov = NULL;
+  double error               = 0.5 * p->tolerance;
+  enum status s              = flux_krylov_make(run->comm, p, &run->levels, &krylov);
+  for (int tries = 0; s == STATUS_OK && tries < 6; tries++, error /= 4) {
+    const int before = run->answer->iterations;
+    s = flux_krylov_run(run->comm, krylov, error, energy_rough(run), p->iterations_max - before,
+                        &run->answer->iterations);
+    if (s == STATUS_OK && p->certify) s = bound_now(run, true, true, NULL);
+    if (!p->certify) run->answer->converged = run->answer->iterations < p->iterations_max;
+    run->answer->estimate = error;
+    if (run->answer->converged || run->answer->iterations >= p->iterations_max) break;
+  }
+  flux_krylov_free(&krylov);
+  return s;
+}
+static enum status solve_percolating(struct run *run, struct flux_state *state) {
+  struct flux_levels *l = &run->levels;
+  const double began    = time_now_s();
+  TRY(flux_levels_nested(l));
+  start_from_graph(l);
+  if (run->problem->solver == FLUX_MULTIGRID) TRY(iterate(run));
+  if (!run->answer->converged && run->answer->iterations < run->problem->iterations_max)
+    TRY(iterate_krylov(run));
+  run->answer->solve_s = time_now_s() - began - run->answer->bound_s;
+  const bool converged = run->answer->converged;
+  if (!run->problem->certify)
+    TRY(bound_now(run, state != NULL, true, state));
+  else if (state)
+    TRY(bound_now(run, true, true, state));
+  run->answer->converged     = converged;
+  run->answer->messages      = l->fine.messages;
+  run->answer->message_bytes = l->fine.message_bytes;
+  for (int g = 0; g < l->graphs; g++) {
+    run->answer->messages += l->graph[g].messages;
+    run->answer->message_bytes += l->graph[g].message_bytes;
+  }
+  return STATUS_OK;
+}
+enum status flux_solve(MPI_Comm comm, const struct flux_case *problem,
+                       const struct grid_field *codes, struct flux_answer *answer,
+                       struct flux_state *state) {
+  struct run *run    = NULL;
+  const double began = time_now_s();
+  memset(answer, 0, sizeof *answer);
+  TRY_ALL(comm, memory_make(1, sizeof *run, "flux", &run));
+  run->comm     = comm;
+  run->problem  = problem;
+  run->answer   = answer;
+  enum status s = flux_levels_make(comm, problem, codes, &run->levels, answer);
+  if (s == STATUS_OK) {
+    run->to_diffusivity = diffusivity_unit(problem, &run->levels.fine);
+    answer->setup_s     = time_now_s() - began;
+    answer->converged   = !answer->percolates;
+    if (answer->percolates) s = solve_percolating(run, state);
+  }
+  flux_levels_free(&run->levels);
+  memory_free(run);
+  return s;
+}
+void flux_state_free(struct flux_state *state) {
+  grid_field_free(&state->concentration);
+  grid_field_free(&state->magnitude);
+  for (int a = 0; a < 3; a++) grid_field_free(&state->flux[a]);
+}
+double flux_bytes_per_voxel(bool certify, enum flux_solver solver, bool state) {
+  double bytes = 1 + 20;             /* codes; potential, boxes, graphs */
+  if (certify || state) bytes += 10; /* flux of edges */
+  if (state) bytes += 5 * 4;         /* concentration, flux on faces, magnitude */
+  if (solver == FLUX_KRYLOV) bytes += 4 + 4 + 8 + 10 * 8;
+  if (solver == FLUX_GAMG || solver == FLUX_BOOMERAMG) bytes += 480;
+  return bytes;
+}
