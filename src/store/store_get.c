@@ -83,7 +83,31 @@ static enum status thing_open(const char *file, const char *path, struct thing *
 
 /* ---- numbers ------------------------------------------------------------------------------------- */
 
-static enum status doubles_read(const struct thing *thing, double **values, int64_t *n) {
+/* A whole dataset through the same careful path as volumes. */
+static enum status dataset_doubles(const struct thing *thing, const char *file, const char *path,
+                                   double *values, int64_t n) {
+  struct store_info info = {0};
+  struct chunks *chunks  = NULL;
+  enum native native;
+  void *stored;
+  const int64_t start[STORE_RANK_MAX] = {0};
+  snprintf(info.file, sizeof info.file, "%s", file);
+  snprintf(info.dataset, sizeof info.dataset, "%s", path);
+  TRY(hdf5_dataset_describe(thing->object, &info, &native));
+  TRY(memory_make_raw(n, native_bytes(native), thing->name, &stored));
+  enum status status = chunks_make(thing->object, &info, native, &chunks);
+  if (status == STATUS_OK)
+    status =
+        hdf5_piece_read(thing->object, chunks, &info, info.rank, native, start, info.n, stored);
+  chunks_free(&chunks);
+  if (status == STATUS_OK && native_convert(native, stored, GRID_F64, values, n, false) >= 0)
+    status = FAIL(STATUS_INPUT, "%s has integers beyond 2^63", thing->name);
+  memory_free(stored);
+  return status;
+}
+
+static enum status doubles_read(const struct thing *thing, const char *file, const char *path,
+                                double **values, int64_t *n) {
   *n = (int64_t)H5Sget_simple_extent_npoints(thing->space);
   if (native_of_hdf5(thing->type) == NATIVE_NONE)
     return FAIL(STATUS_INPUT, "%s is not numeric", thing->name);
@@ -91,10 +115,15 @@ static enum status doubles_read(const struct thing *thing, double **values, int6
     return FAIL(STATUS_INPUT, "%s has %lld values; at most %d are read whole", thing->name,
                 (long long)*n, SMALL_ELEMENTS);
   TRY(memory_make_raw(*n, sizeof **values, thing->name, values));
-  if (*n == 0 || thing_read(thing, H5T_NATIVE_DOUBLE, *values) >= 0) return STATUS_OK;
+  enum status status = STATUS_OK;
+  if (*n > 0 && thing->attribute < 0)
+    status = dataset_doubles(thing, file, path, *values, *n);
+  else if (*n > 0 && H5Aread(thing->attribute, H5T_NATIVE_DOUBLE, *values) < 0)
+    status = FAIL(STATUS_INPUT, "%s cannot be read: %s", thing->name, hdf5_reason());
+  if (status == STATUS_OK) return STATUS_OK;
   memory_free(*values);
   *values = NULL;
-  return FAIL(STATUS_INPUT, "%s cannot be read: %s", thing->name, hdf5_reason());
+  return status;
 }
 
 static enum status doubles_get(const char *file, const char *path, bool *found, double **values,
@@ -102,7 +131,7 @@ static enum status doubles_get(const char *file, const char *path, bool *found, 
   struct thing thing;
   TRY(thing_open(file, path, &thing, found));
   if (!*found) return STATUS_OK;
-  enum status status = doubles_read(&thing, values, n);
+  enum status status = doubles_read(&thing, file, path, values, n);
   thing_close(&thing);
   return status;
 }

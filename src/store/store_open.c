@@ -149,7 +149,8 @@ static enum status hdf5_input_open(const struct choice *choice, struct store_inp
   if (H5Iget_type(input->dataset) != H5I_DATASET)
     return FAIL(STATUS_INPUT, "%s:%s is a group; a dataset was expected", choice->info.file,
                 choice->info.dataset);
-  return hdf5_dataset_describe(input->dataset, &input->info, &input->native);
+  TRY(hdf5_dataset_describe(input->dataset, &input->info, &input->native));
+  return chunks_make(input->dataset, &input->info, input->native, &input->chunks);
 }
 
 /* Puts an axis of length 1 before two axes where three are wanted. */
@@ -200,6 +201,7 @@ enum status store_open(MPI_Comm comm, const char *name, const char *product, int
 void store_close(struct store_input **input) {
   if (!*input) return;
   if ((*input)->dataset >= 0) H5Oclose((*input)->dataset);
+  chunks_free(&(*input)->chunks);
   tiff_close(&(*input)->tiff);
   memory_free(*input);
   *input = NULL;

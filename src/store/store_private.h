@@ -107,7 +107,31 @@ enum status hdf5_rows_find(hid_t file, struct hdf5_rows *rows);
 void hdf5_shape_text(int rank, const int64_t *n, char *text, size_t bytes);
 bool hdf5_attribute_text(hid_t object, const char *name, char *text, size_t bytes);
 bool hdf5_attribute_doubles(hid_t object, const char *name, double *value, int n);
+
+/* ---- filters and packed chunks ---------------------------------------------------------------------- */
+enum { FILTER_DETAILS_MAX = 32 };
+struct filter {
+  int id;
+  unsigned detail[FILTER_DETAILS_MAX];
+  size_t details;
+};
+bool filter_known(int id);
+/* Unpacks into at most `room` bytes; false when the stream makes no sense. */
+bool filter_undo(const struct filter *filter, const void *from, size_t bytes, void *to, size_t room,
+                 size_t *got);
+/* For the few reads that are left to HDF5 (virtual datasets). */
 void filters_register(void);
+/* A reader of packed chunks; *chunks NULL: not packed, or by filters that H5Dread has to undo. */
+struct chunks;
+enum status chunks_make(hid_t dataset, const struct store_info *info, enum native native,
+                        struct chunks **chunks);
+void chunks_free(struct chunks **chunks);
+enum status chunks_read(struct chunks *chunks, const struct store_info *info, hid_t dataset,
+                        const int64_t *start, const int64_t *n, void *to);
+/* A piece of a dataset (in its own axes) as native values; chunks may be NULL. */
+enum status hdf5_piece_read(hid_t dataset, struct chunks *chunks, const struct store_info *info,
+                            int rank, enum native native, const int64_t *start, const int64_t *n,
+                            void *to);
 
 /* ---- TIFF -------------------------------------------------------------------------------------------- */
 struct tiff_source;
@@ -146,6 +170,7 @@ struct store_input {
   enum native native;
   int lead; /* axes of length 1 that info puts before those of the file */
   hid_t dataset;
+  struct chunks *chunks;
   struct tiff_source *tiff;
 };
 

@@ -12,22 +12,30 @@ struct reading {
   void *buffer; /* a brick as stored; NULL when bricks go straight to their place */
 };
 
-static enum status brick_fetch(struct store_input *input, const int64_t *start, const int64_t *n,
-                               void *to) {
-  if (input->tiff) return tiff_read(input->tiff, start, n, to);
+enum status hdf5_piece_read(hid_t dataset, struct chunks *chunks, const struct store_info *info,
+                            int rank, enum native native, const int64_t *start, const int64_t *n,
+                            void *to) {
   hsize_t from[STORE_RANK_MAX], count[STORE_RANK_MAX];
-  int rank = input->info.rank - input->lead;
+  if (chunks) return chunks_read(chunks, info, dataset, start, n, to);
   for (int a = 0; a < rank; a++) from[a] = (hsize_t)start[a], count[a] = (hsize_t)n[a];
-  hid_t file = H5Dget_space(input->dataset), memory = H5Screate_simple(rank, count, NULL);
+  hid_t file   = H5Dget_space(dataset);
+  hid_t memory = rank ? H5Screate_simple(rank, count, NULL) : H5Screate(H5S_SCALAR);
   bool good =
-      H5Sselect_hyperslab(file, H5S_SELECT_SET, from, NULL, count, NULL) >= 0 &&
-      H5Dread(input->dataset, native_hdf5(input->native), memory, file, H5P_DEFAULT, to) >= 0;
+      (rank == 0 || H5Sselect_hyperslab(file, H5S_SELECT_SET, from, NULL, count, NULL) >= 0) &&
+      H5Dread(dataset, native_hdf5(native), memory, file, H5P_DEFAULT, to) >= 0;
   if (!good)
-    FAIL(STATUS_INPUT, "%s:%s cannot be read at (%lld, ...): %s", input->info.file,
-         input->info.dataset, (long long)start[0], hdf5_reason());
+    FAIL(STATUS_INPUT, "%s:%s cannot be read at (%lld, ...): %s", info->file, info->dataset,
+         rank ? (long long)start[0] : 0, hdf5_reason());
   H5Sclose(file);
   H5Sclose(memory);
   return good ? STATUS_OK : STATUS_INPUT;
+}
+
+static enum status brick_fetch(struct store_input *input, const int64_t *start, const int64_t *n,
+                               void *to) {
+  if (input->tiff) return tiff_read(input->tiff, start, n, to);
+  return hdf5_piece_read(input->dataset, input->chunks, &input->info,
+                         input->info.rank - input->lead, input->native, start, n, to);
 }
 
 static enum status value_refuse(const struct reading *reading, const int64_t *at, int64_t i) {
