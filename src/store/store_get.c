@@ -74,9 +74,12 @@ static enum status thing_open(const char *file, const char *path, struct thing *
   snprintf(thing->name, sizeof thing->name, "%.2000s:%.2000s", file, path);
   snprintf(place, sizeof place, "%s", file);
   snprintf(at, sizeof at, "%s", path);
-  char *mark = strrchr(at, '@');
-  if (mark) *mark++ = 0;
-  enum status status = thing_open_at(thing, place, at, mark, found);
+  char attribute[256] = "", *mark = strrchr(at, '@'); /* apart: resolving rewrites the path */
+  if (mark) {
+    snprintf(attribute, sizeof attribute, "%s", mark + 1);
+    *mark = 0;
+  }
+  enum status status = thing_open_at(thing, place, at, mark ? attribute : NULL, found);
   if (status != STATUS_OK || !*found) thing_close(thing);
   return status;
 }

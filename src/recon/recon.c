@@ -1,0 +1,383 @@
+/* The stage: rounds of rows, in pairs that are the same on any number of ranks. */
+#include "recon_private.h"
+#include "picture.h"
+#include "raw.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONFIG_OWNER struct recon_params
+static const struct config_row param_rows[] = {
+#include "config_rows.inc"
+#include "recon_params.def"
+#include "config_undef.inc"
+};
+static const struct config_set param_set = CONFIG_SET("recon", struct recon_params, param_rows);
+
+/* All that is known before the first round. */
+struct work {
+  struct raw_tomo scan;
+  int64_t row0, rows, pairs_per_rank, rounds;
+  double voxel_um, *weight_rad;
+  bool full_turn;
+  struct recon_geometry geometry;
+};
+
+/* ---- parameters ---------------------------------------------------------------------------------------- */
+
+static enum status parse_rows(const char *text, int64_t all, int64_t *first, int64_t *n) {
+  long long a = 0, b = all;
+  char rest;
+  if (text[0] && (sscanf(text, "%lld:%lld%c", &a, &b, &rest) != 2 || a < 0 || b > all || a >= b))
+    return FAIL(STATUS_USAGE, "recon.rows = %s; it would be A:B with 0 <= A < B <= %lld", text,
+                (long long)all);
+  *first = a;
+  *n     = b - a;
+  return STATUS_OK;
+}
+
+static enum status parse_pad(const char *text, int64_t columns, int64_t *pad) {
+  char *end;
+  *pad = 0;
+  if (strcmp(text, "auto") == 0) return STATUS_OK;
+  *pad = strtoll(text, &end, 10);
+  if (end == text || *end || *pad < 2 * columns || *pad % 2 || *pad > 1 << 24)
+    return FAIL(STATUS_USAGE, "recon.pad = %s; it would be auto or an even number of at least %lld",
+                text, (long long)(2 * columns));
+  return STATUS_OK;
+}
+
+static enum status parse_centre(const char *text, int64_t columns, double *centre) {
+  char *end;
+  *centre = NAN;
+  if (strcmp(text, "auto") == 0) return STATUS_OK;
+  *centre = strtod(text, &end);
+  if (end == text || *end || !(*centre >= 0 && *centre <= (double)(columns - 1)))
+    return FAIL(STATUS_USAGE, "recon.centre = %s; it would be auto or a column in 0..%lld", text,
+                (long long)(columns - 1));
+  return STATUS_OK;
+}
+
+static enum status check(const void *params, const struct stage_common *common) {
+  const struct recon_params *p = params;
+  double voxel[3];
+  (void)common;
+  TRY(stage_voxel_parse(p->voxel_um, voxel));
+  if (voxel[0] != voxel[2])
+    return FAIL(STATUS_USAGE, "recon.voxel_um = %s; a reconstruction has cubic voxels",
+                p->voxel_um);
+  return STATUS_OK;
+}
+
+/* ---- what is to be done ----------------------------------------------------------------------------------- */
+
+static bool turns_fully(const struct recon_params *p, const struct raw_tomo *scan) {
+  if (strcmp(p->arc, "auto") != 0) return strcmp(p->arc, "360") == 0;
+  double low = scan->angle_rad[0], high = low;
+  for (int64_t i = 1; i < scan->projections; i++) {
+    low  = fmin(low, scan->angle_rad[i]);
+    high = fmax(high, scan->angle_rad[i]);
+  }
+  return high - low > 1.5 * PI;
+}
+
+static int64_t bytes_per_row(const struct work *w) {
+  int64_t columns = w->scan.columns;
+  return 4 * (columns * w->scan.projections + columns * columns +
+              2 * columns * (1 + w->scan.flat_count));
+}
+
+static int64_t bytes_fixed(const struct recon_params *p, const struct work *w) {
+  return recon_workspace_bytes(p->method, &w->geometry) + ((int64_t)64 << 20) +
+         32 * w->scan.projections;
+}
+
+static enum status size_rounds(const struct stage_job *job, struct work *w) {
+  int64_t limit, fixed = bytes_fixed(job->params, w), pair = 2 * bytes_per_row(w),
+                 pairs = (w->rows + 1) / 2;
+  int size;
+  TRY(stage_memory_limit(job, &limit));
+  MPI_Comm_size(job->comm, &size);
+  int64_t most = (limit - fixed) / pair, wanted = ((int64_t)1 << 30) / pair + 1,
+          share     = (pairs + size - 1) / size;
+  w->pairs_per_rank = most < wanted ? most : wanted;
+  if (w->pairs_per_rank > share) w->pairs_per_rank = share;
+  if (w->pairs_per_rank < 1) w->pairs_per_rank = 1;
+  w->rounds = (pairs + w->pairs_per_rank * size - 1) / (w->pairs_per_rank * size);
+  return STATUS_OK;
+}
+
+static enum status prepare_here(const struct stage_job *job, struct work *w) {
+  const struct recon_params *p = job->params;
+  double voxel[3];
+  TRY(parse_rows(p->rows, w->scan.rows, &w->row0, &w->rows));
+  TRY(stage_voxel_parse(p->voxel_um, voxel));
+  w->voxel_um  = voxel[0] > 0 ? voxel[0] : w->scan.pixel_um;
+  w->full_turn = turns_fully(p, &w->scan);
+  w->geometry  = (struct recon_geometry){.columns   = w->scan.columns,
+                                         .angles    = w->scan.projections,
+                                         .angle_rad = w->scan.angle_rad,
+                                         .filter    = p->filter,
+                                         .rolloff   = p->rolloff};
+  TRY(parse_pad(p->pad, w->scan.columns, &w->geometry.pad));
+  TRY(parse_centre(p->centre, w->scan.columns, &w->geometry.centre_px));
+  TRY(memory_make(w->scan.projections, sizeof *w->weight_rad, "weights of angles", &w->weight_rad));
+  w->geometry.weight_rad = w->weight_rad;
+  return recon_weights(w->scan.angle_rad, w->scan.projections, w->weight_rad);
+}
+
+static void work_free(struct work *w) {
+  raw_tomo_close(&w->scan);
+  memory_free(w->weight_rad);
+  memset(w, 0, sizeof *w);
+}
+
+static enum status prepare(const struct stage_job *job, struct work *w) {
+  const struct recon_params *p = job->params;
+  memset(w, 0, sizeof *w);
+  if (!job->input->input || !job->input->input[0])
+    return AGREE(job->comm,
+                 FAIL(STATUS_USAGE, "--input FILE[:DATASET] is missing: the scan to reconstruct"));
+  if (p->raw_dir[0]) TRY_ALL(job->comm, store_link_allow(p->raw_dir));
+  struct raw_tomo_request request = {job->input->input,
+                                     p->angles,
+                                     p->image_key,
+                                     p->flats,
+                                     p->darks,
+                                     p->kind,
+                                     strcmp(p->arc, "auto") == 0 ? 0 : atof(p->arc)};
+  enum status status              = raw_tomo_open(job->comm, &request, &w->scan);
+  if (status == STATUS_OK) status = AGREE(job->comm, prepare_here(job, w));
+  if (status == STATUS_OK) status = size_rounds(job, w);
+  if (status != STATUS_OK) work_free(w);
+  return status;
+}
+
+static enum status plan(const struct stage_job *job, struct stage_need *need) {
+  struct work w;
+  TRY(prepare(job, &w));
+  *need = (struct stage_need){
+      .memory_bytes = bytes_fixed(job->params, &w) + 2 * w.pairs_per_rank * bytes_per_row(&w),
+      .disk_bytes   = 4 * w.rows * w.scan.columns * w.scan.columns + (1 << 20),
+      .rounds       = w.rounds};
+  work_free(&w);
+  return STATUS_OK;
+}
+
+/* ---- one round ------------------------------------------------------------------------------------------------ */
+
+/* Rows of a round: pairs dealt to the ranks, the last pair may be one row. */
+static enum status round_plan(MPI_Comm comm, const struct work *w, int64_t first, int64_t deep,
+                              struct grid_plan *plan) {
+  int size;
+  MPI_Comm_size(comm, &size);
+  int64_t *share, left = w->rows - first;
+  TRY(memory_make(size, sizeof *share, "shares of a round", &share));
+  int64_t all   = left < 2 * w->pairs_per_rank * size ? left : 2 * w->pairs_per_rank * size;
+  int64_t pairs = (all + 1) / 2, total = all;
+  for (int r = 0; r < size; r++) {
+    int64_t mine = 2 * (pairs / size + (r < pairs % size));
+    share[r]     = mine < left ? mine : left;
+    if (share[r] > all) share[r] = all;
+    all -= share[r];
+    left -= share[r];
+  }
+  const int64_t n[3] = {total, deep, w->scan.columns};
+  enum status status = grid_plan_cuts(comm, n, 0, share, plan);
+  memory_free(share);
+  return status;
+}
+
+static enum status read_round(const struct stage_job *job, struct work *w, int64_t first,
+                              struct grid_field *sinogram, int64_t *bad) {
+  const struct recon_params *p = job->params;
+  int64_t rows = sinogram->mine.n[0], columns = w->scan.columns,
+          at  = w->row0 + first + sinogram->mine.start[0];
+  float *flat = NULL;
+  TRY(raw_tomo_read(job->comm, &w->scan, w->row0 + first, sinogram));
+  TRY_ALL(job->comm, memory_make(2 * rows * columns, sizeof *flat, "flats and darks", &flat));
+  int rejected = 0;
+  enum status status =
+      raw_tomo_flat(job->comm, &w->scan, at, rows, flat, flat + rows * columns, &rejected);
+  if (status == STATUS_OK && rejected && first == 0)
+    log_warning("%d flats or darks differ by more than 30 %% from the others and are left out",
+                rejected);
+  if (status == STATUS_OK && w->scan.kind != RAW_ATTENUATION)
+    *bad += recon_attenuation(sinogram->data, rows, w->scan.projections, columns, flat,
+                              flat + rows * columns, w->scan.kind == RAW_COUNTS);
+  memory_free(flat);
+  if (strcmp(p->rings, "vo") != 0) return status;
+  for (int64_t r = 0; r < rows && status == STATUS_OK; r++)
+    status = recon_unstripe((float *)sinogram->data + r * sinogram->row[0], w->scan.projections,
+                            columns, p->ring_width);
+  return AGREE(job->comm, status);
+}
+
+static void to_unit(const struct work *w, struct grid_field *slices) {
+  float *value = slices->data, factor = w->voxel_um > 0 ? (float)(1000 / w->voxel_um) : 1;
+  for (int64_t i = 0; i < slices->voxels; i++) value[i] *= factor;
+  for (int a = 0; a < 3; a++) slices->voxel_um[a] = w->voxel_um;
+}
+
+static enum status draw_middle(const struct stage_job *job, const struct work *w, int64_t first,
+                               const struct grid_field *slices) {
+  char path[STORE_NAME_BYTES];
+  int64_t middle = w->rows / 2 - first;
+  if (middle < 0 || middle >= slices->plan.n[0]) return STATUS_OK;
+  snprintf(path, sizeof path, "%.2000s", job->output);
+  size_t n = strlen(path);
+  if (n > 3 && strcmp(path + n - 3, ".h5") == 0) path[n - 3] = 0;
+  snprintf(path + strlen(path), sizeof path - strlen(path), ".png");
+  return picture_slice(job->comm, slices, 0, middle, path);
+}
+
+static enum status one_round(const struct stage_job *job, struct work *w, int64_t first,
+                             struct store_output *output, int64_t *bad, int64_t *done) {
+  const struct recon_params *p = job->params;
+  struct grid_plan plan        = {.cut = {NULL}};
+  struct grid_field sinogram, slices;
+  memset(&sinogram, 0, sizeof sinogram);
+  memset(&slices, 0, sizeof slices);
+  enum status status =
+      AGREE(job->comm, round_plan(job->comm, w, first, w->scan.projections, &plan));
+  if (status == STATUS_OK) status = grid_field_make(job->comm, &plan, GRID_F32, NULL, &sinogram);
+  grid_plan_free(&plan);
+  if (status == STATUS_OK) status = read_round(job, w, first, &sinogram, bad);
+  if (status == STATUS_OK)
+    status = AGREE(job->comm, round_plan(job->comm, w, first, w->scan.columns, &plan));
+  if (status == STATUS_OK) status = grid_field_make(job->comm, &plan, GRID_F32, NULL, &slices);
+  grid_plan_free(&plan);
+  if (status == STATUS_OK)
+    status = AGREE(job->comm, recon_slices(p->method, &w->geometry, sinogram.data, slices.mine.n[0],
+                                           slices.data));
+  grid_field_free(&sinogram);
+  if (status == STATUS_OK) to_unit(w, &slices);
+  if (status == STATUS_OK && output)
+    status = store_write_field(job->comm, output, "volume", &slices, first);
+  if (status == STATUS_OK && output) status = draw_middle(job, w, first, &slices);
+  *done = slices.plan.n[0];
+  grid_field_free(&slices);
+  return status;
+}
+
+/* ---- the centre -------------------------------------------------------------------------------------------------- */
+
+static enum status centre_of_row(const struct stage_job *job, struct work *w, int64_t row,
+                                 double *centre, bool *at_edge) {
+  const int64_t n[3] = {1, w->scan.projections, w->scan.columns};
+  struct work one    = *w;
+  struct grid_plan plan;
+  struct grid_field sinogram;
+  int64_t bad  = 0;
+  float *whole = NULL;
+  one.row0     = w->row0 + row;
+  one.rows     = 1;
+  TRY_ALL(job->comm, grid_plan_slabs(job->comm, n, 0, &plan));
+  enum status status = grid_field_make(job->comm, &plan, GRID_F32, NULL, &sinogram);
+  grid_plan_free(&plan);
+  if (status == STATUS_OK) status = read_round(job, &one, 0, &sinogram, &bad);
+  if (status == STATUS_OK)
+    status = AGREE(job->comm, memory_make(n[1] * n[2], sizeof *whole, "a sinogram", &whole));
+  if (status == STATUS_OK) {
+    if (sinogram.voxels) memcpy(whole, sinogram.data, (size_t)(n[1] * n[2]) * sizeof *whole);
+    for (int64_t a = 0; a < n[1]; a++)
+      MPI_Bcast(whole + a * n[2], (int)n[2], MPI_FLOAT, 0, job->comm);
+    status = recon_centre(job->comm, whole, w->scan.angle_rad, n[1], n[2], w->full_turn, centre,
+                          at_edge);
+  }
+  memory_free(whole);
+  grid_field_free(&sinogram);
+  return status;
+}
+
+/* Three rows, or as many as there are; their median; the spread is told. */
+static enum status find_centre(const struct stage_job *job, struct work *w, double *spread) {
+  double found[3];
+  int n     = w->rows < 3 ? (int)w->rows : 3;
+  bool edge = false;
+  for (int i = 0; i < n; i++) {
+    bool at_edge = false;
+    TRY(centre_of_row(job, w, w->rows * (2 * i + 1) / (2 * n), &found[i], &at_edge));
+    edge = edge || at_edge;
+  }
+  for (int i = 1; i < n; i++)
+    for (int j = i; j > 0 && found[j] < found[j - 1]; j--) {
+      double swap = found[j];
+      found[j] = found[j - 1], found[j - 1] = swap;
+    }
+  w->geometry.centre_px = n == 2 ? 0.5 * (found[0] + found[1]) : found[n / 2];
+  *spread               = n > 1 ? found[n - 1] - found[0] : NAN;
+  if (edge) log_warning("the centre lies at the edge of the range searched: give it with --centre");
+  log_info("recon: centre %.2f px (%d rows, spread %.2f)", w->geometry.centre_px, n,
+           n > 1 ? *spread : 0);
+  return STATUS_OK;
+}
+
+/* ---- all ------------------------------------------------------------------------------------------------------------ */
+
+static enum status all_rounds(const struct stage_job *job, struct work *w,
+                              struct store_output *output) {
+  int64_t bad = 0;
+  for (int64_t first = 0, done = 0; first < w->rows; first += done) {
+    TRY(stop_agree(job->comm));
+    TRY(one_round(job, w, first, output, &bad, &done));
+    log_progress("recon", first + done, w->rows);
+  }
+  MPI_Allreduce(MPI_IN_PLACE, &bad, 1, MPI_INT64_T, MPI_SUM, job->comm);
+  if (bad)
+    log_warning("%lld values without a logarithm were replaced by their neighbours",
+                (long long)bad);
+  stage_result_add(job->results, "slices", (double)w->rows, "");
+  stage_result_add(job->results, "repaired_values", (double)bad, "");
+  return STATUS_OK;
+}
+
+static enum status write_rounds(const struct stage_job *job, struct work *w,
+                                struct store_output *output) {
+  const int64_t n[3]    = {w->rows, w->scan.columns, w->scan.columns};
+  const double voxel[3] = {w->voxel_um, w->voxel_um, w->voxel_um};
+  TRY(store_create(job->comm, output, "volume", n, voxel, w->voxel_um > 0 ? "1/mm" : "1/px",
+                   false));
+  TRY(store_default(job->comm, output, "volume"));
+  TRY(store_ready(job->comm, output));
+  return all_rounds(job, w, output);
+}
+
+static enum status run_with(const struct stage_job *job, struct work *w) {
+  double spread = NAN;
+  log_info("recon: %s, %lld projections of %lld x %lld, rows %lld:%lld, %lld rounds",
+           w->scan.layout, (long long)w->scan.projections, (long long)w->scan.rows,
+           (long long)w->scan.columns, (long long)w->row0, (long long)(w->row0 + w->rows),
+           (long long)w->rounds);
+  if (isnan(w->geometry.centre_px)) TRY(find_centre(job, w, &spread));
+  struct stage_result *centre =
+      stage_result_add(job->results, "centre_px", w->geometry.centre_px, "px");
+  if (isfinite(spread)) centre->sigma = 0.5 * spread;
+  if (!job->output[0]) return all_rounds(job, w, NULL);
+  struct store_output *output;
+  TRY(stage_output_begin(job, 4 * w->rows * w->scan.columns * w->scan.columns + (1 << 20),
+                         &output));
+  enum status status = write_rounds(job, w, output);
+  if (status == STATUS_OK) return stage_output_commit(job, &output);
+  store_abandon(job->comm, &output, false);
+  return status;
+}
+
+static enum status run(const struct stage_job *job) {
+  struct work w;
+  TRY(prepare(job, &w));
+  enum status status = run_with(job, &w);
+  work_free(&w);
+  return status;
+}
+
+const struct stage recon_stage = {
+    .name   = "recon",
+    .words  = "slices of attenuation from a tomography scan",
+    .params = &param_set,
+    .reads  = "",
+    .writes = "volume",
+    .check  = check,
+    .plan   = plan,
+    .run    = run,
+};

@@ -1,0 +1,25 @@
+#pragma once
+#include "recon.h"
+
+/* The filter's transfer function at the `pad` frequencies of a transform: the ramp from its spatial kernel (so
+ * that the zero frequency is right), times the window; filter[pad]. */
+enum status recon_filter_make(const struct recon_geometry *geometry, int64_t pad, float *filter);
+/* Length of the transform: given, else the least 2^a 3^b 5^c that is even and at least twice the columns. */
+int64_t recon_pad(const struct recon_geometry *geometry);
+int64_t recon_good_length(int64_t least);
+
+enum status recon_gridding(const struct recon_geometry *geometry, const float *sinogram, int64_t n,
+                           float *slice);
+enum status recon_direct(const struct recon_geometry *geometry, const float *sinogram, int64_t n,
+                         float *slice);
+int64_t recon_gridding_bytes(const struct recon_geometry *geometry);
+int64_t recon_direct_bytes(const struct recon_geometry *geometry);
+
+/* Spreading of `n` samples of one ray: sample k of value (re, im) at grid place (u0 + k du, v0 + k dv) in units of
+ * grid points; kernel of TAPS points by the polynomials coefficient[degree][8]. */
+enum { GRID_TAPS = 6, GRID_DEGREE = 8 };
+ISA_DECLARE(void, recon_spread, float *grid, int64_t row, const float *value, int64_t n, double u0,
+            double v0, double du, double dv, const float *coefficient)
+/* slice[y][x] += of one filtered projection (linear interpolation), rows y0..y1. */
+ISA_DECLARE(void, recon_smear, float *slice, int64_t columns, const float *projection, double first,
+            double step_x, double step_y)
