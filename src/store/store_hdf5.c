@@ -108,8 +108,7 @@ static bool target_try(const struct walk *walk, const char *folder, const char *
     memcpy(file, real, strlen(real) + 1);
   else
     snprintf(walk->reason, STORE_NAME_BYTES,
-             "an external link leads to %.1900s, outside the file's folder and the folders allowed",
-             real);
+             "a link leads to %.1900s, outside the file's folder and the folders allowed", real);
   return allowed;
 }
 
@@ -201,6 +200,41 @@ static bool walk_on(struct walk *walk, char path[STORE_NAME_BYTES]) {
   return true;
 }
 
+/* The source files of a virtual dataset must lie where links may lead, and be sound themselves; one
+ * that is not there gives fill values, as HDF5 has it. A name with a pattern counts by its folder. */
+static bool source_allowed(struct walk *walk, const char *name) {
+  char here[PATH_MAX], joined[2 * PATH_MAX], real[PATH_MAX], file[STORE_NAME_BYTES];
+  folder_of(walk->file, here);
+  bool relative = name[0] != '/';
+  snprintf(joined, sizeof joined, "%s%s%s", relative ? here : "", relative ? "/" : "", name);
+  char *pattern = strchr(joined, '%');
+  if (pattern) {
+    *pattern    = 0;
+    char *slash = strrchr(joined, '/');
+    if (slash) slash[1] = 0;
+  }
+  if (!realpath(joined, real)) return !realpath(name, real) || target_try(walk, "", name, file);
+  if (!target_try(walk, "", joined, file)) return false;
+  if (pattern || probe_local(file) == STATUS_OK) return true;
+  snprintf(walk->reason, STORE_NAME_BYTES, "%s", status_text());
+  status_clear();
+  return false;
+}
+
+static bool sources_allowed(struct walk *walk, hid_t dataset) {
+  char name[STORE_NAME_BYTES];
+  size_t count   = 0;
+  bool good      = true;
+  hid_t creation = H5Dget_create_plist(dataset);
+  if (H5Pget_layout(creation) == H5D_VIRTUAL) good = H5Pget_virtual_count(creation, &count) >= 0;
+  for (size_t i = 0; i < count && good; i++) {
+    ssize_t n = H5Pget_virtual_filename(creation, i, name, sizeof name);
+    good = n > 0 && n < STORE_NAME_BYTES && (strcmp(name, ".") == 0 || source_allowed(walk, name));
+  }
+  H5Pclose(creation);
+  return good;
+}
+
 enum status hdf5_resolve(char file[STORE_NAME_BYTES], char path[STORE_NAME_BYTES], bool *found,
                          char reason[STORE_NAME_BYTES]) {
   struct walk walk = {.file = file, .reason = reason};
@@ -211,7 +245,7 @@ enum status hdf5_resolve(char file[STORE_NAME_BYTES], char path[STORE_NAME_BYTES
   if (walk_on(&walk, path)) {
     if (!path[0]) snprintf(path, STORE_NAME_BYTES, "/");
     hid_t object = H5Oopen(walk.root, path, H5P_DEFAULT);
-    *found       = object >= 0;
+    *found = object >= 0 && (H5Iget_type(object) != H5I_DATASET || sources_allowed(&walk, object));
     if (object < 0)
       snprintf(reason, STORE_NAME_BYTES, "%s", hdf5_reason());
     else

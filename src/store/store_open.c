@@ -85,17 +85,21 @@ static enum status dataset_choose(struct store_info *info, const struct hdf5_row
               info->file, found, info->file, text);
 }
 
-/* A group of class NXdata stands for its signal. */
-static void signal_follow(hid_t file, char path[STORE_NAME_BYTES]) {
+/* A group of class NXdata stands for its signal. The path is resolved: no links on it. */
+static enum status signal_follow(char file[STORE_NAME_BYTES], char path[STORE_NAME_BYTES],
+                                 bool *found, char reason[STORE_NAME_BYTES]) {
   char signal[256], name[STORE_NAME_BYTES];
-  hid_t object = H5Oopen(file, path, H5P_DEFAULT);
-  if (object < 0) return;
-  bool is_group = H5Iget_type(object) == H5I_GROUP;
-  if (is_group && hdf5_attribute_text(object, "signal", signal, sizeof signal) &&
-      (size_t)snprintf(name, sizeof name, "%s/%s", path, signal) < sizeof name &&
-      H5Lexists(object, signal, H5P_DEFAULT) > 0)
-    memcpy(path, name, sizeof name);
-  H5Oclose(object);
+  hid_t id;
+  TRY(hdf5_open(file, true, &id));
+  hid_t object = H5Oopen(id, path, H5P_DEFAULT);
+  H5Fclose(id);
+  bool follow = object >= 0 && H5Iget_type(object) == H5I_GROUP &&
+                hdf5_attribute_text(object, "signal", signal, sizeof signal) &&
+                (size_t)snprintf(name, sizeof name, "%s/%s", path, signal) < sizeof name;
+  if (object >= 0) H5Oclose(object);
+  if (!follow) return STATUS_OK;
+  memcpy(path, name, sizeof name);
+  return hdf5_resolve(file, path, found, reason);
 }
 
 /* ---- rank 0: which dataset ------------------------------------------------------------------------ */
@@ -116,8 +120,9 @@ static enum status hdf5_choose(struct choice *choice, const char *product, int r
   if (status == STATUS_OK && !info->dataset[0]) status = dataset_choose(info, &rows, product, rank);
   memcpy(choice->file, info->file, sizeof choice->file);
   memcpy(choice->path, info->dataset, sizeof choice->path);
-  if (status == STATUS_OK) signal_follow(file, choice->path);
   if (status == STATUS_OK) status = hdf5_resolve(choice->file, choice->path, &found, reason);
+  if (status == STATUS_OK && found)
+    status = signal_follow(choice->file, choice->path, &found, reason);
   if (status == STATUS_OK && !found) status = dataset_missing(info, &rows, reason);
   if (file >= 0) H5Fclose(file);
   free(rows.row);

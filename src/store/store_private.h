@@ -174,7 +174,7 @@ struct store_input {
   struct tiff_source *tiff;
 };
 
-enum { OUTPUT_DATASETS = 64, PRODUCT_BYTES = 64 };
+enum { OUTPUT_DATASETS = 64, PRODUCT_BYTES = 192 };
 struct output_dataset {
   char product[PRODUCT_BYTES];
   bool errors;

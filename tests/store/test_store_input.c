@@ -326,6 +326,40 @@ TEST(links_lead_only_where_they_may) {
   status_clear();
 }
 
+/* A virtual dataset of two sources, one of them in `second`. */
+static void virtual_put(hid_t file, const char *name, const char *second, const char *path) {
+  const hsize_t n[2] = {2, 3}, row[1] = {3};
+  hid_t creation = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(2, n, NULL);
+  hid_t source = H5Screate_simple(1, row, NULL);
+  for (hsize_t i = 0; i < 2; i++) {
+    const hsize_t start[2] = {i, 0}, count[2] = {1, 3};
+    H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL);
+    H5Pset_virtual(creation, space, i ? second : "raw/data.h5", i ? path : "/entry/data", source);
+  }
+  H5Dclose(H5Dcreate2(file, name, H5T_NATIVE_FLOAT, space, H5P_DEFAULT, creation, H5P_DEFAULT));
+  H5Sclose(space);
+  H5Sclose(source);
+  H5Pclose(creation);
+}
+
+TEST(virtual_datasets_read_only_where_links_may_lead) {
+  double value[6] = {0};
+  char name[600];
+  if (is_root(comm)) {
+    links_write();
+    hid_t file = file_make(path_in("scan/virtual.h5"));
+    virtual_put(file, "/good", "raw/data.h5", "/entry/data");
+    virtual_put(file, "/bad", "../secret.h5", "/x");
+    H5Fclose(file);
+  }
+  MPI_Barrier(comm);
+  snprintf(name, sizeof name, "%s:/good", path_in("scan/virtual.h5"));
+  CHECK_OK(all_read(comm, name, 2, value, 6));
+  CHECK(value[0] == 7 && value[5] == 9, "%g %g", value[0], value[5]);
+  snprintf(name, sizeof name, "%s:/bad", path_in("scan/virtual.h5"));
+  CHECK_REFUSED(all_read(comm, name, 2, value, 6), STATUS_INPUT, "secret.h5", "outside");
+}
+
 /* ---- what is wrong --------------------------------------------------------------------------------- */
 
 static void copy_cut(const char *from, const char *to, long bytes) {

@@ -210,6 +210,10 @@ TEST(boxes_with_errors_and_axes) {
   }
   store_close(&input);
   char name[600];
+  snprintf(name, sizeof name, "%s:/entry/profile", path_in("profile.h5"));
+  CHECK_OK(store_open(comm, name, NULL, 4, &input));
+  CHECK(store_info(input)->n[3] == 5, "an NXdata group stands for its signal");
+  store_close(&input);
   snprintf(name, sizeof name, "%s:/entry/profile/data_errors", path_in("profile.h5"));
   double whole[120];
   const int64_t all[4] = {0, 0, 0, 0};
