@@ -125,6 +125,10 @@ enum status store_write_box(MPI_Comm comm, struct store_output *output, const ch
 /* Collective. The owned voxels of a field; z0 shifts it along axis 0 (rounds). */
 enum status store_write_field(MPI_Comm comm, struct store_output *output, const char *product,
                               const struct grid_field *field, int64_t z0);
+/* Collective. Makes the file an NXtomo: the product `projections` under the names of that definition, with each
+ * frame's angle and image key (0 projection, 1 flat, 2 dark), from rank 0's arrays. After store_create of it. */
+enum status store_tomo(MPI_Comm comm, struct store_output *output, const double *angle_deg,
+                       const int32_t *image_key, int64_t n, double pixel_um);
 /* Collective. Columns of a table as /entry/<product>/<column> datasets (float64 or int64 kept as
  * double exactly up to 2^53), values from rank 0: value[column][row]. */
 enum status store_table(MPI_Comm comm, struct store_output *output, const char *product,

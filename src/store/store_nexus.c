@@ -420,3 +420,62 @@ enum status nexus_reread(const struct store_output *output) {
   return good ? STATUS_OK
               : FAIL(STATUS_OUTPUT, "%s, read back, is not what was written", output->partial);
 }
+
+/* ---- NXtomo ------------------------------------------------------------------------------------------- */
+
+static enum status link_into(hid_t file, const char *from, hid_t group, const char *name) {
+  return H5Lcreate_hard(file, from, group, name, H5P_DEFAULT, H5P_DEFAULT) >= 0 ? STATUS_OK
+                                                                               : refused(name);
+}
+
+static enum status key_put(hid_t group, const int32_t *key, hsize_t n) {
+  hid_t space   = H5Screate_simple(1, &n, NULL);
+  hid_t dataset = H5Dcreate2(group, "image_key", H5T_NATIVE_INT32, space, H5P_DEFAULT, H5P_DEFAULT,
+                             H5P_DEFAULT);
+  bool good     = dataset >= 0 &&
+              H5Dwrite(dataset, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, key) >= 0;
+  if (dataset >= 0) H5Dclose(dataset);
+  H5Sclose(space);
+  return good ? STATUS_OK : refused("image_key");
+}
+
+/* Group, its class, then `fill`; closed again. */
+static enum status in_group(hid_t file, const char *path, const char *class,
+                            enum status (*fill)(hid_t file, hid_t group, const struct tomo_frames *),
+                            const struct tomo_frames *frames) {
+  hid_t group;
+  TRY(group_ensure(file, path, class, &group));
+  enum status status = fill ? fill(file, group, frames) : STATUS_OK;
+  H5Gclose(group);
+  return status;
+}
+
+static enum status fill_entry(hid_t file, hid_t group, const struct tomo_frames *frames) {
+  (void)file, (void)frames;
+  return text_put(group, "definition", "NXtomo");
+}
+static enum status fill_detector(hid_t file, hid_t group, const struct tomo_frames *frames) {
+  TRY(link_into(file, "/entry/projections/data", group, "data"));
+  TRY(doubles_put(group, "x_pixel_size", &frames->pixel_um, -1, "um"));
+  TRY(doubles_put(group, "y_pixel_size", &frames->pixel_um, -1, "um"));
+  return key_put(group, frames->image_key, (hsize_t)frames->n);
+}
+static enum status fill_sample(hid_t file, hid_t group, const struct tomo_frames *frames) {
+  (void)file;
+  return doubles_put(group, "rotation_angle", frames->angle_deg, frames->n, "degree");
+}
+static enum status fill_data(hid_t file, hid_t group, const struct tomo_frames *frames) {
+  (void)frames;
+  TRY(attribute_text(group, "signal", "data"));
+  TRY(link_into(file, "/entry/projections/data", group, "data"));
+  TRY(link_into(file, "/entry/sample/rotation_angle", group, "rotation_angle"));
+  return link_into(file, "/entry/instrument/detector/image_key", group, "image_key");
+}
+
+enum status nexus_tomo(hid_t file, const struct tomo_frames *frames) {
+  TRY(in_group(file, "/entry", "NXentry", fill_entry, frames));
+  TRY(in_group(file, "/entry/instrument", "NXinstrument", NULL, frames));
+  TRY(in_group(file, "/entry/instrument/detector", "NXdetector", fill_detector, frames));
+  TRY(in_group(file, "/entry/sample", "NXsample", fill_sample, frames));
+  return in_group(file, "/entry/data", "NXdata", fill_data, frames);
+}

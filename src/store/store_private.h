@@ -211,6 +211,14 @@ enum status nexus_text_read(hid_t file, const char *path, char **text); /* free(
 enum status nexus_product_make(hid_t file, const struct store_product *product, const char *unit,
                                const double *axis_um, struct output_dataset *data,
                                struct output_dataset *errors);
+/* What turns the product `projections` into an NXtomo. */
+struct tomo_frames {
+  const double *angle_deg;
+  const int32_t *image_key;
+  int64_t n;
+  double pixel_um;
+};
+enum status nexus_tomo(hid_t file, const struct tomo_frames *frames);
 enum status nexus_axis(hid_t file, const char *product, const char *axis, const double *value,
                        int64_t n, const char *unit);
 enum status nexus_table(hid_t file, const char *product, const char *const *column,

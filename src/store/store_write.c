@@ -295,6 +295,12 @@ enum status store_axis(MPI_Comm comm, struct store_output *output, const char *p
   return ON_ROOT(comm, "store.axis", axis_put(output, product, axis, value, n, unit));
 }
 
+enum status store_tomo(MPI_Comm comm, struct store_output *output, const double *angle_deg,
+                       const int32_t *image_key, int64_t n, double pixel_um) {
+  const struct tomo_frames frames = {angle_deg, image_key, n, pixel_um};
+  return ON_ROOT(comm, "store.tomo", nexus_tomo(output->file, &frames));
+}
+
 enum status store_table(MPI_Comm comm, struct store_output *output, const char *product,
                         const char *const *column, const char *const *unit, int columns,
                         const double *const *value, int64_t rows) {
