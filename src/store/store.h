@@ -97,6 +97,7 @@ bool store_name_ok(const char *name);
  * refused without `force`. resume = true: an own PATH.partial of equal `record` goes on. */
 struct store_options {
   bool force, resume;
+  int deflate; /* 0: plain (fast, and the only kind that resumes); 1..9: compressed in whole slices */
   int64_t size_bytes;
   const char *record; /* effective parameters and inputs; equal record = same work */
 };

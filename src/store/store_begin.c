@@ -135,7 +135,7 @@ static enum status begin_root(struct store_output *output, const struct store_op
                 output->path);
   TRY(space_check(output->path, options->size_bytes));
   output->content = store_hash(record, (int64_t)strlen(record), 0);
-  output->resumed = options->resume && partial_reopen(output, record);
+  output->resumed = options->resume && !options->deflate && partial_reopen(output, record);
   if (output->resumed) return STATUS_OK;
   enum status status = partial_create(output, record);
   if (status != STATUS_OK) unlink(output->partial);
@@ -150,6 +150,7 @@ static enum status output_make(const char *path, struct store_output **output) {
   snprintf((*output)->partial, STORE_NAME_BYTES, "%s.partial", path);
   (*output)->handle = (*output)->lock = -1;
   (*output)->file                     = -1;
+  TRY(packed_samples_make(&(*output)->packed));
   return samples_make(&(*output)->samples);
 }
 
@@ -159,6 +160,7 @@ enum status store_begin(MPI_Comm comm, const char *path, const struct store_opti
   hdf5_start();
   enum status mine = output_make(path, output);
   if (mine == STATUS_OK) mine = fault_here("store.begin");
+  if (mine == STATUS_OK) (*output)->deflate = options->deflate;
   enum status status = AGREE(comm, mine);
   if (status == STATUS_OK)
     status = AGREE(comm, rank_of(comm) == 0 ? begin_root(*output, options) : STATUS_OK);
@@ -219,6 +221,8 @@ static enum status path_sync(const char *path, int flags) {
 static enum status content_seal(struct store_output *output) {
   for (int i = 0; i < output->datasets; i++) {
     const struct output_dataset *dataset = &output->dataset[i];
+    if (dataset->packed && output_bytes(dataset) > 0)
+      TRY(nexus_packed_hash(output->file, dataset, &output->content));
     if (dataset->offset < 0) continue;
     TRY(range_hash(output->handle, output->partial, dataset->offset, output_bytes(dataset),
                    &output->content));
@@ -266,6 +270,7 @@ void store_abandon(MPI_Comm comm, struct store_output **output, bool keep) {
     lock_release(lock, &(*output)->lock);
   }
   samples_free(&(*output)->samples);
+  memory_free((*output)->packed);
   shelf_drop(&(*output)->shelf, NULL);
   memory_free(*output);
   *output = NULL;

@@ -241,17 +241,30 @@ static enum status spacings_write(hid_t group, const char *axes, const int64_t *
   return STATUS_OK;
 }
 
-/* Contiguous, allocated at once and never filled: its place in the file is known from now on. */
-static hid_t dataset_make(hid_t group, const char *name, enum grid_type type, int rank,
-                          const int64_t *n) {
-  hsize_t count[STORE_RANK_MAX];
-  for (int a = 0; a < rank; a++) count[a] = (hsize_t)n[a];
-  hid_t space = H5Screate_simple(rank, count, NULL), creation = H5Pcreate(H5P_DATASET_CREATE);
+static void layout_set(hid_t creation, const struct output_dataset *want) {
+  int64_t chunk[STORE_RANK_MAX];
+  hsize_t sizes[STORE_RANK_MAX];
+  if (want->packed && output_bytes(want) > 0) {
+    pack_chunk(want, chunk);
+    for (int a = 0; a < want->rank; a++) sizes[a] = (hsize_t)chunk[a];
+    H5Pset_chunk(creation, want->rank, sizes);
+    if (grid_type_bytes(want->type) > 1) H5Pset_shuffle(creation);
+    H5Pset_deflate(creation, 1);
+    return;
+  }
   H5Pset_layout(creation, H5D_CONTIGUOUS);
   H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);
   H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
-  hid_t dataset = H5Dcreate2(group, name, native_hdf5(native_of_grid(type)), space, H5P_DEFAULT,
-                             creation, H5P_DEFAULT);
+}
+
+/* Plain datasets are contiguous, allocated at once and never filled: their place is known from now on. */
+static hid_t dataset_make(hid_t group, const char *name, const struct output_dataset *want) {
+  hsize_t count[STORE_RANK_MAX];
+  for (int a = 0; a < want->rank; a++) count[a] = (hsize_t)want->n[a];
+  hid_t space = H5Screate_simple(want->rank, count, NULL), creation = H5Pcreate(H5P_DATASET_CREATE);
+  layout_set(creation, want);
+  hid_t dataset = H5Dcreate2(group, name, native_hdf5(native_of_grid(want->type)), space,
+                             H5P_DEFAULT, creation, H5P_DEFAULT);
   H5Pclose(creation);
   H5Sclose(space);
   return dataset;
@@ -260,8 +273,7 @@ static hid_t dataset_make(hid_t group, const char *name, enum grid_type type, in
 static hid_t dataset_ensure(hid_t group, const char *name, const struct output_dataset *want) {
   struct store_info info = {0};
   enum native native;
-  if (H5Lexists(group, name, H5P_DEFAULT) <= 0)
-    return dataset_make(group, name, want->type, want->rank, want->n);
+  if (H5Lexists(group, name, H5P_DEFAULT) <= 0) return dataset_make(group, name, want);
   hid_t dataset = H5Dopen2(group, name, H5P_DEFAULT);
   bool same     = dataset >= 0 && hdf5_dataset_describe(dataset, &info, &native) == STATUS_OK &&
               native == native_of_grid(want->type) && info.rank == want->rank &&
@@ -270,7 +282,7 @@ static hid_t dataset_ensure(hid_t group, const char *name, const struct output_d
   status_clear();
   if (dataset >= 0) H5Dclose(dataset);
   H5Ldelete(group, name, H5P_DEFAULT);
-  return dataset_make(group, name, want->type, want->rank, want->n);
+  return dataset_make(group, name, want);
 }
 
 /* Point data of one ImageData must share its shape: the first volume of a file sets it. */
@@ -392,6 +404,16 @@ enum status nexus_default(hid_t file, const char *product) {
   return status;
 }
 
+enum status nexus_packed_hash(hid_t file, const struct output_dataset *dataset, uint64_t *hash) {
+  char path[PRODUCT_BYTES + 32];
+  snprintf(path, sizeof path, "/entry/%s/%s", dataset->product,
+           dataset->errors ? "data_errors" : "data");
+  hid_t id  = H5Dopen2(file, path, H5P_DEFAULT);
+  bool good = id >= 0 && packed_hash(dataset, id, hash);
+  if (id >= 0) H5Dclose(id);
+  return good ? STATUS_OK : FAIL(STATUS_OUTPUT, "%s cannot be read back: %s", path, hdf5_reason());
+}
+
 enum status nexus_seal(hid_t file, uint64_t content) {
   char text[32];
   hid_t root;
@@ -414,6 +436,7 @@ enum status nexus_reread(const struct store_output *output) {
              want->errors ? "data_errors" : "data");
     hid_t dataset = H5Dopen2(file, path, H5P_DEFAULT);
     good = dataset >= 0 && (want->offset < 0 || H5Dget_offset(dataset) == (haddr_t)want->offset);
+    if (good && want->packed) good = packed_samples_agree(output->packed, want, dataset);
     if (dataset >= 0) H5Dclose(dataset);
   }
   H5Fclose(file);

@@ -177,7 +177,7 @@ struct store_input {
 enum { OUTPUT_DATASETS = 64, PRODUCT_BYTES = 192 };
 struct output_dataset {
   char product[PRODUCT_BYTES];
-  bool errors;
+  bool errors, packed;
   enum grid_type type;
   int rank;
   int64_t n[STORE_RANK_MAX];
@@ -194,11 +194,27 @@ struct store_output {
   int datasets;
   uint64_t content; /* rank 0: hash of record, tables and axes so far */
   struct samples *samples;
-  struct shelf_entry *shelf; /* pending */
+  int deflate;                   /* level, 0: plain */
+  struct packed_samples *packed; /* rank 0 */
+  struct shelf_entry *shelf;     /* pending */
 };
 /* MEMORY for a full disk, else OUTPUT, in the words of errno. */
 enum status output_failed(const struct store_output *output, int why);
 int64_t output_bytes(const struct output_dataset *dataset);
+
+/* ---- compressed datasets ------------------------------------------------------------------------------ */
+/* Whole slices, or rows of large ones. */
+void pack_chunk(const struct output_dataset *dataset, int64_t *chunk);
+/* Collective. Each rank's box, of whole chunks. */
+enum status pack_write(MPI_Comm comm, struct store_output *output,
+                       const struct output_dataset *dataset, const struct box *box,
+                       const void *from);
+enum status packed_samples_make(struct packed_samples **samples);
+/* Does an opened dataset still hold the sampled chunks? */
+bool packed_samples_agree(const struct packed_samples *samples,
+                          const struct output_dataset *dataset, hid_t id);
+/* Chains the hash of all its packed chunks; false when one cannot be read. */
+bool packed_hash(const struct output_dataset *dataset, hid_t id, uint64_t *hash);
 
 /* Access properties of an output's file: HDF5 never meets a failing write, the first errno goes to
  * *why instead, which must outlive the open file. H5Pclose it. */
@@ -227,5 +243,7 @@ enum status nexus_table(hid_t file, const char *product, const char *const *colu
 enum status nexus_note(hid_t file, const char *name, const char *text);
 enum status nexus_number(hid_t file, const char *name, double value, const char *unit);
 enum status nexus_default(hid_t file, const char *product);
+/* Chains the hash of a compressed dataset's chunks. */
+enum status nexus_packed_hash(hid_t file, const struct output_dataset *dataset, uint64_t *hash);
 enum status nexus_seal(hid_t file, uint64_t content);
 enum status nexus_reread(const struct store_output *output);

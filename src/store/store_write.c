@@ -70,6 +70,7 @@ enum status store_create(MPI_Comm comm, struct store_output *output, const char 
   for (int i = 0; i < 2; i++) {
     snprintf(pair[i].product, PRODUCT_BYTES, "%s", product);
     memcpy(pair[i].n, n, (size_t)row->rank * sizeof *n);
+    pair[i].packed = output->deflate > 0;
   }
   if (!unit) unit = strcmp(row->unit, "*") == 0 ? "" : row->unit;
   TRY_ALL(comm, rank_of(comm) == 0 ? create_root(output, row, unit, axis_um, pair) : STATUS_OK);
@@ -164,11 +165,9 @@ static const struct output_dataset *dataset_find(const struct store_output *outp
   return NULL;
 }
 
-static enum status box_write(struct writing *writing) {
-  static const int64_t no_chunk[STORE_RANK_MAX];
+static enum status box_check(const struct writing *writing) {
   const struct output_dataset *dataset = writing->dataset;
   const struct box *box                = &writing->box;
-  size_t bytes                         = grid_type_bytes(dataset->type);
   TRY(fault_here("store.write"));
   if (box_elements(box) == 0) return STATUS_OK;
   for (int a = 0; a < box->rank; a++)
@@ -176,6 +175,14 @@ static enum status box_write(struct writing *writing) {
       return FAIL(STATUS_INTERNAL, "%s has length %lld along axis %d; %lld:%lld was to be written",
                   dataset->product, (long long)dataset->n[a], a, (long long)box->start[a],
                   (long long)(box->start[a] + box->n[a]));
+  return STATUS_OK;
+}
+
+static enum status box_write(struct writing *writing) {
+  static const int64_t no_chunk[STORE_RANK_MAX];
+  const struct box *box = &writing->box;
+  size_t bytes          = grid_type_bytes(writing->dataset->type);
+  TRY(box_check(writing));
   if (!box_is_contiguous(box))
     TRY(memory_make_raw(box_brick_most(box, no_chunk, bytes), bytes, "a writing buffer",
                         &writing->buffer));
@@ -184,36 +191,50 @@ static enum status box_write(struct writing *writing) {
   return status;
 }
 
-static enum status named_box_write(struct store_output *output, const char *product, bool errors,
-                                   const int64_t *start, const int64_t *n, const void *from) {
-  struct writing writing = {.output = output, .from = from};
-  writing.dataset        = dataset_find(output, product, errors);
-  if (!writing.dataset)
+/* Collective. What `prepared` has made ready, plainly or compressed. */
+static enum status writing_run(MPI_Comm comm, struct writing *writing, enum status prepared) {
+  if (writing->output->deflate == 0)
+    return AGREE(comm, prepared == STATUS_OK ? box_write(writing) : prepared);
+  if (prepared == STATUS_OK) prepared = box_check(writing);
+  TRY_ALL(comm, prepared);
+  return pack_write(comm, writing->output, writing->dataset, &writing->box, writing->from);
+}
+
+static enum status box_prepare(struct writing *writing, const char *product, bool errors,
+                               const int64_t *start, const int64_t *n) {
+  writing->dataset = dataset_find(writing->output, product, errors);
+  if (!writing->dataset)
     return FAIL(STATUS_INTERNAL, "%s%s was not created", product, errors ? " errors" : "");
-  box_contiguous(writing.dataset->rank, start, n, &writing.box);
-  return box_write(&writing);
+  box_contiguous(writing->dataset->rank, start, n, &writing->box);
+  return STATUS_OK;
 }
 
 enum status store_write_box(MPI_Comm comm, struct store_output *output, const char *product,
                             bool errors, const int64_t *start, const int64_t *n, const void *from) {
+  struct writing writing = {.output = output, .from = from};
   if (!errors) shelf_drop(&output->shelf, product);
-  return AGREE(comm, named_box_write(output, product, errors, start, n, from));
+  return writing_run(comm, &writing, box_prepare(&writing, product, errors, start, n));
 }
 
-static enum status field_write(struct store_output *output, const char *product,
-                               const struct grid_field *field, int64_t z0) {
+static enum status field_prepare(struct writing *writing, const char *product,
+                                 const struct grid_field *field, int64_t z0) {
   const int64_t shift[3] = {z0, 0, 0};
-  struct writing writing = {.output = output};
-  writing.dataset        = dataset_find(output, product, false);
-  if (!writing.dataset) return FAIL(STATUS_INTERNAL, "%s was not created", product);
-  if (writing.dataset->type != field->type || writing.dataset->rank > 3)
+  writing->dataset       = dataset_find(writing->output, product, false);
+  if (!writing->dataset) return FAIL(STATUS_INTERNAL, "%s was not created", product);
+  if (writing->dataset->type != field->type || writing->dataset->rank > 3)
     return FAIL(STATUS_INTERNAL, "%s is %s of %d axes; a field of %s was to be written", product,
-                grid_type_name(writing.dataset->type), writing.dataset->rank,
+                grid_type_name(writing->dataset->type), writing->dataset->rank,
                 grid_type_name(field->type));
-  writing.box = box_of_field(field, writing.dataset->rank, shift);
-  writing.from =
+  writing->box = box_of_field(field, writing->dataset->rank, shift);
+  writing->from =
       (const char *)field->data + (size_t)grid_field_origin(field) * grid_type_bytes(field->type);
-  return box_write(&writing);
+  return STATUS_OK;
+}
+
+static enum status field_write(MPI_Comm comm, struct store_output *output, const char *product,
+                               const struct grid_field *field, int64_t z0) {
+  struct writing writing = {.output = output};
+  return writing_run(comm, &writing, field_prepare(&writing, product, field, z0));
 }
 
 /* Rows this short are put together on one rank before they are written. */
@@ -224,6 +245,10 @@ static bool runs_are_short(const struct grid_field *field) {
   int64_t run                  = (int64_t)grid_type_bytes(field->type) * plan->n[2];
   if (plan->parts[2] == 1) run *= plan->n[1] / plan->parts[1];
   return (plan->parts[2] > 1 || plan->parts[1] > 1) && run / plan->parts[2] < SHORT_RUN_BYTES;
+}
+
+static bool slices_are_whole(const struct grid_field *field) {
+  return field->plan.parts[1] == 1 && field->plan.parts[2] == 1;
 }
 
 /* Slices z0 .. z0 + nz of the field as slabs, written at shift. */
@@ -239,8 +264,7 @@ static enum status slices_move(MPI_Comm comm, struct store_output *output, const
   enum status status      = grid_plan_slabs(comm, box.n, 0, &plan);
   if (status == STATUS_OK) status = grid_field_make(comm, &plan, field->type, NULL, &slabs);
   if (status == STATUS_OK) status = grid_field_crop(comm, field, &box, &slabs);
-  if (status == STATUS_OK)
-    status = AGREE(comm, field_write(output, product, &slabs, shift + first));
+  if (status == STATUS_OK) status = field_write(comm, output, product, &slabs, shift + first);
   grid_field_free(&slabs);
   grid_plan_free(&plan);
   return status;
@@ -261,10 +285,10 @@ static enum status field_move_write(MPI_Comm comm, struct store_output *output, 
 enum status store_write_field(MPI_Comm comm, struct store_output *output, const char *product,
                               const struct grid_field *field, int64_t z0) {
   shelf_drop(&output->shelf, product);
-  if (runs_are_short(field))
+  if (runs_are_short(field) || (output->deflate && !slices_are_whole(field)))
     TRY(field_move_write(comm, output, product, field, z0));
   else
-    TRY_ALL(comm, field_write(output, product, field, z0));
+    TRY(field_write(comm, output, product, field, z0));
   const struct output_dataset *dataset = dataset_find(output, product, false);
   if (z0 == 0 && (dataset->rank == 2 || dataset->n[0] == field->plan.n[0]))
     shelf_note(comm, &output->shelf, product, field);

@@ -42,7 +42,13 @@ static enum status begin(MPI_Comm comm, const char *path, struct store_options o
   return store_begin(comm, path, &options, output);
 }
 
-static bool there(const char *path) { return access(path, F_OK) == 0; }
+/* Collective: is it there once all ranks are here, and before any goes on. */
+static bool there(MPI_Comm comm, const char *path) {
+  MPI_Barrier(comm);
+  bool found = access(path, F_OK) == 0;
+  MPI_Barrier(comm);
+  return found;
+}
 
 /* Labels whose voxel is its index plus `add`; all steps of an output. */
 enum { NZ = 5, NY = 4, NX = 3 };
@@ -113,11 +119,13 @@ TEST(an_older_result_stays_until_the_new_one_is_whole) {
   store_abandon(comm, &output, false);
   CHECK(!output && label_first(comm, path) == 1, "after abandoning");
   MPI_Barrier(comm);
-  CHECK(!there(path_in("result.h5.partial")) && !there(path_in("result.h5.lock")), "left over");
+  CHECK(!there(comm, path_in("result.h5.partial")) && !there(comm, path_in("result.h5.lock")),
+        "left over");
   CHECK_OK(labels_write(comm, path, fresh, 2));
   CHECK(label_first(comm, path) == 2, "replaced");
   MPI_Barrier(comm);
-  CHECK(!there(path_in("result.h5.partial")) && !there(path_in("result.h5.lock")), "left over");
+  CHECK(!there(comm, path_in("result.h5.partial")) && !there(comm, path_in("result.h5.lock")),
+        "left over");
 }
 
 TEST(what_is_not_ours_is_not_replaced) {
@@ -153,7 +161,8 @@ TEST(too_little_space_is_refused_before_the_start) {
                       (struct store_options){.size_bytes = (int64_t)1 << 60}, &output),
                 STATUS_MEMORY, "huge.h5", "needs 1152921504606.847 MB", "free");
   MPI_Barrier(comm);
-  CHECK(!there(path_in("huge.h5.partial")) && !there(path_in("huge.h5.lock")), "left over");
+  CHECK(!there(comm, path_in("huge.h5.partial")) && !there(comm, path_in("huge.h5.lock")),
+        "left over");
 }
 
 TEST(the_lock_names_its_holder_and_dies_with_it) {
@@ -168,7 +177,7 @@ TEST(the_lock_names_its_holder_and_dies_with_it) {
   CHECK_OK(begin(comm, path, none, &first));
   CHECK_REFUSED(begin(comm, path, none, &second), STATUS_OUTPUT, "in use", pid, host);
   MPI_Barrier(comm);
-  CHECK(there(path_in("locked.h5.partial")), "the second left the first's file alone");
+  CHECK(there(comm, path_in("locked.h5.partial")), "the second left the first's file alone");
   store_abandon(comm, &first, false);
   /* of a dead process here */
   if (is_root(comm)) {
@@ -193,7 +202,7 @@ TEST(the_lock_names_its_holder_and_dies_with_it) {
   CHECK_REFUSED(begin(comm, path, none, &first), STATUS_OUTPUT, "process 77 on elsewhere",
                 "remove");
   MPI_Barrier(comm);
-  CHECK(there(path_in("locked.h5.lock")), "it is not ours to remove");
+  CHECK(there(comm, path_in("locked.h5.lock")), "it is not ours to remove");
 }
 
 TEST(a_partial_file_of_equal_record_goes_on) {
@@ -300,7 +309,7 @@ TEST(values_that_did_not_reach_the_disk_are_noticed) {
   }
   MPI_Barrier(comm);
   CHECK_REFUSED(store_commit(comm, &output), STATUS_OUTPUT, "read back", "not what was written");
-  CHECK(!there(path), "nothing under the name");
+  CHECK(!there(comm, path), "nothing under the name");
 }
 
 TEST(no_file_is_made_writable_for_all_nor_through_a_link) {
@@ -341,7 +350,7 @@ TEST(a_file_that_cannot_grow_ends_in_one_message) {
     enum status status = write_within(comm, bytes, path);
     MPI_Barrier(comm);
     CHECK(status == STATUS_OK || ((status == STATUS_MEMORY || status == STATUS_OUTPUT) &&
-                                  strstr(status_text(), "limited.h5") && !there(path)),
+                                  strstr(status_text(), "limited.h5") && !there(comm, path)),
           "limit %d: %s", (int)bytes, status_text());
     status_clear();
     MPI_Barrier(comm);
@@ -386,7 +395,7 @@ TEST(a_full_disk_ends_in_one_message_and_the_older_result_stays) {
   CHECK_REFUSED(labels_write(comm, path, (struct store_options){0}, 4), STATUS_MEMORY, "out.h5");
   CHECK(label_first(comm, path) == 3, "the older result");
   MPI_Barrier(comm);
-  CHECK(!there(path_in("small/out.h5.partial")) && !there(path_in("small/out.h5.lock")),
+  CHECK(!there(comm, path_in("small/out.h5.partial")) && !there(comm, path_in("small/out.h5.lock")),
         "left over");
   MPI_Barrier(comm);
   if (is_root(comm)) umount(small);
@@ -401,6 +410,8 @@ static enum status whole_chain(MPI_Comm comm, const char *path) {
   int64_t n;
   bool found;
   enum status status = labels_write(comm, path, (struct store_options){.force = true}, 1);
+  if (status == STATUS_OK)
+    status = labels_write(comm, path, (struct store_options){.force = true, .deflate = 1}, 1);
   if (status == STATUS_OK) status = store_probe(comm, path);
   if (status == STATUS_OK) status = store_open(comm, path, "labels", 3, &input);
   uint8_t label;
@@ -423,7 +434,8 @@ TEST(a_fault_on_one_rank_ends_all_alike) {
       "store.begin",  "store.create", "store.ready",  "store.write",  "store.axis",
       "store.table",  "store.note",   "store.number", "store.sync",   "store.default",
       "store.commit", "store.finish", "store.probe",  "store.choose", "store.open",
-      "store.read",   "store.get",    "store.list",   "store.has",    "store.fingerprint"};
+      "store.read",   "store.get",    "store.list",   "store.has",    "store.fingerprint",
+      "store.pack"};
   int size;
   MPI_Comm_size(comm, &size);
   char path[512], partial[520], lock[520];
@@ -441,7 +453,7 @@ TEST(a_fault_on_one_rank_ends_all_alike) {
             status_name(status), status_text());
       status_clear();
       MPI_Barrier(comm);
-      CHECK(!there(partial) && !there(lock), "%s left files", fault);
+      CHECK(!there(comm, partial) && !there(comm, lock), "%s left files", fault);
       MPI_Barrier(comm);
     }
   CHECK_OK(whole_chain(comm, path));

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "store.h"
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *path_in(const char *name) {
   static char path[512];
@@ -41,11 +42,13 @@ static int64_t field_wrong(const struct grid_field *field, const int64_t *shift)
 
 static const int64_t no_shift[3];
 
+static int deflate; /* level of write_volume */
+
 static void write_volume(MPI_Comm comm, const char *path, const struct grid_plan *plan,
                          const int64_t *halo) {
   struct grid_field field            = {0};
   struct store_output *output        = NULL;
-  const struct store_options options = {.force = true, .record = "test"};
+  const struct store_options options = {.force = true, .deflate = deflate, .record = "test"};
   const double axis_um[3]            = {3, 2, 1.5};
   CHECK_OK(grid_field_make(comm, plan, GRID_F32, halo, &field));
   field_fill(&field);
@@ -305,4 +308,54 @@ TEST(a_height_map_is_two_axes_and_serves_as_one_slice) {
   grid_field_free(&field);
   grid_field_free(&back);
   grid_plan_free(&plan);
+}
+
+/* The same through compression; slices larger than a chunk are cut by rows. */
+TEST(compressed_volumes_come_back_and_are_smaller) {
+  const int64_t n[3] = {7, 11, 13}, none[3] = {0, 0, 0}, halo[3] = {1, 2, 3};
+  const int64_t wide[3] = {2, 1100, 2050}, one[3] = {1, 1, 1};
+  deflate = 1;
+  for (int axis = 0; axis < 4; axis++)
+    both_ways(comm, n, axis, (axis + 1) % 4, axis % 2 ? halo : none);
+  both_ways(comm, one, 0, 0, halo);
+  both_ways(comm, wide, 2, 0, none);
+  struct stat info;
+  CHECK(stat(path_in("volume.h5"), &info) == 0 && info.st_size < 2 * 1100 * 2050 * 3,
+        "%lld bytes are left of %d", (long long)info.st_size, 2 * 1100 * 2050 * 4);
+  deflate = 0;
+}
+
+TEST(compressed_outputs_have_errors_boxes_and_equal_fingerprints) {
+  const int64_t n[4] = {2, 3, 4, 5};
+  char text[2][128];
+  int rank, size;
+  MPI_Comm_rank(comm, &rank);
+  MPI_Comm_size(comm, &size);
+  int64_t begin = 2 * rank / size, rows = 2 * (rank + 1) / size - begin;
+  const int64_t start[4] = {begin, 0, 0, 0}, mine[4] = {rows, 3, 4, 5}, part[4] = {0, 0, 1, 0};
+  const int64_t bad[4] = {1, 1, 2, 5};
+  static float value[120];
+  for (int i = 0; i < 120; i++) value[i] = (float)(begin * 60 + i);
+  for (int turn = 0; turn < 2; turn++) {
+    struct store_output *output = NULL;
+    struct store_input *input   = NULL;
+    CHECK_OK(store_begin(comm, path_in("packed4.h5"),
+                         &(struct store_options){.force = true, .deflate = 6}, &output));
+    CHECK_OK(store_create(comm, output, "profile", n, NULL, NULL, true));
+    CHECK_OK(store_ready(comm, output));
+    for (int again = 0; again <= turn; again++)
+      CHECK_OK(store_write_box(comm, output, "profile", false, start, mine, value));
+    CHECK_OK(store_write_box(comm, output, "profile", true, start, mine, value));
+    CHECK(store_write_box(comm, output, "profile", true, part, bad, value) == STATUS_INTERNAL,
+          "a part");
+    status_clear();
+    CHECK_OK(store_commit(comm, &output));
+    CHECK_OK(store_fingerprint(comm, path_in("packed4.h5"), text[turn], sizeof text[turn]));
+    double back[120];
+    CHECK_OK(store_open(comm, path_in("packed4.h5"), "profile", 4, &input));
+    CHECK_OK(store_read_box(comm, input, (int64_t[]){0, 0, 0, 0}, n, GRID_F64, true, back));
+    for (int i = 0; i < 120; i++) CHECK(back[i] == i, "%d: %g", i, back[i]);
+    store_close(&input);
+  }
+  CHECK(strcmp(text[0], text[1]) == 0, "%s, %s", text[0], text[1]);
 }
