@@ -3,28 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Effective parameters and what the inputs were: equal records mean equal work. */
-static enum status make_record(MPI_Comm comm, const struct app_call *call, char **record) {
-  char *yaml = NULL, print[128] = "";
-  char file[STORE_NAME_BYTES];
-  snprintf(file, sizeof file, "%s", call->common.input);
-  char *colon = strrchr(file, ':');
-  FILE *whole = fopen(file, "r");
-  if (whole)
-    fclose(whole);
-  else if (colon)
-    *colon = 0;
-  if (file[0]) TRY(store_fingerprint(comm, file, print, sizeof print));
-  TRY_ALL(comm, config_effective_yaml(call->set, call->params, &yaml));
-  int64_t bytes      = (int64_t)strlen(yaml) + STORE_NAME_BYTES + 256;
-  enum status status = memory_make(bytes, 1, "a record", record);
-  if (status == STATUS_OK)
-    snprintf(*record, (size_t)bytes, "%sinput: {name: \"%s\", is: \"%s\"}\n", yaml,
-             call->common.input, print);
-  memory_free(yaml);
-  return AGREE(comm, status);
-}
-
 static enum status write_json(const struct app_call *call, const char *command,
                               const struct stage_results *results) {
   if (!call->common.json[0] || !log_is_speaker()) return STATUS_OK;
@@ -77,8 +55,9 @@ static enum status call_stage(MPI_Comm comm, const struct stage *stage, enum mod
                               struct app_call *call, struct stage_results *results) {
   TRY(begin_call(comm, call));
   if (stage->check) TRY_ALL(comm, stage->check(call->params, &call->common));
-  char *record = NULL;
-  TRY(make_record(comm, call, &record));
+  char *record         = NULL;
+  const char *inputs[] = {call->common.input};
+  TRY(stage_record_make(comm, call->set, call->params, inputs, 1, NULL, &record));
   const struct stage_bundle bundle = {.input = call->common.input};
   const struct stage_job job = {comm,   &call->common, call->params, &bundle, call->common.output,
                                 record, results};

@@ -2,9 +2,12 @@
 #pragma once
 #include "stage.h"
 
-/* The stages of stage_list.def, in the order of the pipeline. */
+/* The stages of stage_list.def, each after those that make what it reads. */
 const struct stage *const *campaign_stages(int *n);
 const struct stage *campaign_stage_find(const char *name); /* NULL: no such stage */
+
+/* Does `stage` read what `maker` writes? */
+bool campaign_stage_needs(const struct stage *stage, const struct stage *maker);
 
 /* A command that is no stage. `operand` is its word on the command line ("" when none was given). */
 struct campaign_command {

@@ -21,29 +21,78 @@ enum status cycle_open(MPI_Comm comm, const char *path, struct cycle *cycle);
 void cycle_close(struct cycle *cycle);
 /* Local. A file name of the cycle, relative to its folder. */
 void cycle_path(const struct cycle *cycle, const char *name, char *path, size_t bytes);
+/* Local. Calls `see` for every file that the cycle names, with the node that names it. */
+void cycle_files(const struct cycle *cycle, void *context,
+                 void (*see)(void *context, const char *name, const struct config_node *node));
 
 /* One stage of one state (state >= 0) or of all (-1). */
-enum unit_state { UNIT_WAITS, UNIT_DONE, UNIT_KEPT, UNIT_SKIPPED, UNIT_FAILED };
+enum unit_state { UNIT_WAITS, UNIT_DONE, UNIT_KEPT, UNIT_SKIPPED, UNIT_FAILED, UNIT_BELOW };
 struct unit {
   const struct stage *stage;
   int state;
   enum unit_state now;
+  bool damaged; /* its file is there, but cannot be read */
   char why[512];
   double seconds;
+  double read_bytes, written_bytes; /* of all ranks */
+  struct stage_need need;           /* the forecast, of plan */
   struct stage_results results;
+};
+/* A value of a stage's parameter that stands above the file's: what a row of a sweep sets. */
+struct campaign_value {
+  const struct stage *stage;
+  char name[64], text[CONFIG_TEXT_BYTES];
 };
 struct campaign {
   MPI_Comm comm;
   const struct stage_common *common;
   const struct cycle *cycle;
   const char *folder; /* OUT */
-  bool force, dry_run;
+  const char *home;   /* names in records stand relative to it: OUT, or the sweep's folder */
+  bool redo, dry_run, plan;
+  const char *from, *until, *only_states; /* "" = all */
+  const struct campaign_value *value;
+  int values;
+  const char *base;            /* a sweep's row: the folder with what all rows share, else NULL */
+  const bool *stage_is_shared; /* by place in campaign_stages; NULL without base */
   struct unit *unit;
   int units;
 };
-/* Collective. Does a unit unless its file's record equals today's. Never leaves a failure unrecorded: the unit's
- * own status is returned and stands in unit->why. */
+/* "done", "kept", ... */
+const char *unit_word(enum unit_state now);
+/* The state's name, or "all". */
+const char *unit_state_name(const struct campaign *campaign, const struct unit *unit);
+
+/* What a unit works with. */
+struct work {
+  void *params;
+  char output[STORE_NAME_BYTES], input[STORE_NAME_BYTES], folder[STORE_NAME_BYTES];
+  struct stage_bundle bundle, *states;
+  char (*state_folder)[STORE_NAME_BYTES];
+  struct work_extras *extras;
+  char *record;
+};
+/* Collective. Parameters, bundle and record of a unit; *ready false when there is nothing to work on
+ * (unit->why says what is missing). work_free also after a failure. */
+enum status work_make(const struct campaign *campaign, struct unit *unit, struct work *work,
+                      bool *ready);
+void work_free(const struct unit *unit, struct work *work);
+
+/* Collective. Does a unit unless its file's record equals today's. The unit's own status is returned and
+ * stands in unit->why. */
 enum status unit_do(const struct campaign *campaign, struct unit *unit);
+
+/* Collective. The units of the chosen states and stages, in the order in which products are made and
+ * read, then each of them; what fails is noted and the rest goes on. The first failure is returned. */
+enum status campaign_do(struct campaign *campaign);
+void campaign_free(struct campaign *campaign);
+/* Local. Not empty, and nothing of the name `mark` in it. */
+bool folder_is_foreign(const char *folder, const char *mark);
+/* Local. A folder that can be written: made, or there already. */
+enum status folder_make(const char *folder);
+/* Collective. Makes OUT, refuses a foreign one (unless force), takes its lock; *lock for leave. */
+enum status campaign_enter(MPI_Comm comm, const char *folder, bool force, int *lock);
+void campaign_leave(const char *folder, int *lock);
 
 /* Collective; rank 0 writes. summary.csv, status.json; a line in journal/run.log (appended, fsynced). */
 enum status summary_write(const struct campaign *campaign);
@@ -51,3 +100,7 @@ enum status status_write(const struct campaign *campaign, const char *phase);
 enum status journal_add(const struct campaign *campaign, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void summary_print(const struct campaign *campaign, FILE *to);
+
+/* The commands of campaign_commands, one file each. */
+extern const struct campaign_command campaign_run, campaign_status, campaign_check, campaign_plan,
+    campaign_sweep, campaign_init, campaign_validate;

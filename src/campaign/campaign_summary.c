@@ -12,8 +12,7 @@
 
 static const char *state_of(const struct campaign *c, const struct unit *unit,
                             const struct stage_result *row) {
-  if (row->of[0]) return row->of;
-  return unit->state >= 0 ? c->cycle->state[unit->state].name : "all";
+  return row->of[0] ? row->of : unit_state_name(c, unit);
 }
 
 static void number(FILE *to, double value) {
@@ -40,7 +39,7 @@ static void print_csv(const struct campaign *c, FILE *to) {
 void summary_print(const struct campaign *c, FILE *to) {
   for (int u = 0; u < c->units; u++) {
     const struct unit *unit = &c->unit[u];
-    const char *state       = unit->state >= 0 ? c->cycle->state[unit->state].name : "all";
+    const char *state       = unit_state_name(c, unit);
     if (unit->results.n) {
       char head[CYCLE_NAME_BYTES + 32];
       snprintf(head, sizeof head, "%s/%s", state, unit->stage->name);
@@ -86,17 +85,40 @@ static void print_string(const char *text, FILE *to) {
   fputc('"', to);
 }
 
-static void print_status(const struct campaign *c, FILE *to) {
-  static const char *const words[] = {"waits", "done", "kept", "skipped", "failed"};
-  int size;
-  MPI_Comm_size(c->comm, &size);
-  fprintf(to, "{\"phase\":\"%s\",\"ranks\":%d,\"time\":%lld,\"units\":[", status_phase, size,
-          (long long)time(NULL));
+/* Seconds left at the pace of the units finished so far; kept ones cost nothing. */
+static double left_s(const struct campaign *c, int *finished, double *spent_s) {
+  double busy_s = 0;
+  int busy = 0, waiting = 0;
+  *finished = 0, *spent_s = 0;
   for (int u = 0; u < c->units; u++) {
     const struct unit *unit = &c->unit[u];
-    fprintf(to, "%s\n{\"state\":\"%s\",\"stage\":\"%s\",\"is\":\"%s\",\"seconds\":%.3f,\"why\":",
-            u ? "," : "", unit->state >= 0 ? c->cycle->state[unit->state].name : "all",
-            unit->stage->name, words[unit->now], unit->seconds);
+    *spent_s += unit->seconds;
+    *finished += unit->now != UNIT_WAITS;
+    waiting += unit->now == UNIT_WAITS;
+    if (unit->now != UNIT_DONE && unit->now != UNIT_BELOW) continue;
+    busy_s += unit->seconds;
+    busy++;
+  }
+  return busy ? busy_s / busy * waiting : (double)NAN;
+}
+
+static void print_status(const struct campaign *c, FILE *to) {
+  int size, finished;
+  double spent_s, rest_s = left_s(c, &finished, &spent_s);
+  MPI_Comm_size(c->comm, &size);
+  fprintf(to,
+          "{\"phase\":\"%s\",\"version\":\"%s\",\"ranks\":%d,\"time\":%lld,\"seconds\":%.3f,"
+          "\"finished\":%d,\"left_s\":",
+          status_phase, stage_version(), size, (long long)time(NULL), spent_s, finished);
+  fprintf(to, isfinite(rest_s) ? "%.0f" : "null", rest_s);
+  fprintf(to, ",\"memory_peak_rank0_bytes\":%lld,\"units\":[", (long long)memory_rss_peak_bytes());
+  for (int u = 0; u < c->units; u++) {
+    const struct unit *unit = &c->unit[u];
+    fprintf(to,
+            "%s\n{\"state\":\"%s\",\"stage\":\"%s\",\"is\":\"%s\",\"seconds\":%.3f,"
+            "\"read_bytes\":%.0f,\"written_bytes\":%.0f,\"why\":",
+            u ? "," : "", unit_state_name(c, unit), unit->stage->name, unit_word(unit->now),
+            unit->seconds, unit->read_bytes, unit->written_bytes);
     print_string(unit->why, to);
     fputc('}', to);
   }
@@ -110,11 +132,8 @@ enum status status_write(const struct campaign *c, const char *phase) {
 
 static enum status append(const struct campaign *c, const char *line) {
   char path[STORE_NAME_BYTES];
-  snprintf(path, sizeof path, "%s/journal", c->folder);
-  if (mkdir(path, 0755) != 0 && errno != EEXIST)
-    return FAIL(STATUS_OUTPUT, "the folder %s cannot be made: %s", path, strerror(errno));
   snprintf(path, sizeof path, "%s/journal/run.log", c->folder);
-  int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (file < 0) return FAIL(STATUS_OUTPUT, "%s cannot be written: %s", path, strerror(errno));
   size_t n  = strlen(line);
   bool good = write(file, line, n) == (ssize_t)n && fsync(file) == 0;

@@ -87,6 +87,8 @@ static enum status build_mapping(struct fy_document *document, struct fy_node *f
     mark_of(fy_node_get_scalar_token(key), &to->line, &to->column);
     TRY(copy_text(text, length, &to->key));
     TRY(build(node->file, document, fy_node_pair_value(pair), depth + 1, &to->value));
+    if (to->value->kind != CONFIG_SCALAR && !to->value->items) /* nothing inside: the key's place */
+      to->value->line = to->line, to->value->column = to->column;
   }
   return STATUS_OK;
 }
@@ -322,7 +324,8 @@ static void assign_sequence(struct config_file *file, const struct config_node *
 
 void config_assign_mapping(struct config_file *file, const struct config_node *node,
                            const struct config_set *set, void *params) {
-  if (config_kind(node) == CONFIG_NONE) return;
+  bool empty = config_kind(node) == CONFIG_SCALAR && !*node->text; /* "segment:" and no more */
+  if (config_kind(node) == CONFIG_NONE || empty) return;
   if (node->kind != CONFIG_MAPPING) {
     config_error(file, node, -1, "%s: 'key: value' lines are wanted here", set->stage);
     return;

@@ -77,6 +77,13 @@ struct stage {
   enum status (*run)(const struct stage_job *job);
 };
 
+/* Collective. The record of a work: effective parameters, then what each of the `n` inputs
+ * (FILE[:DATASET]) and each file named by a FILES parameter, or by a text whose syntax begins with
+ * FILE, is. Names below the folders `home` (may be NULL) stand relative to them. Caller
+ * memory_free's. */
+enum status stage_record_make(MPI_Comm comm, const struct config_set *set, const void *params,
+                              const char *const *inputs, int n, const char *const home[2],
+                              char **record);
 /* Collective. store_begin with the lock, space and record, the common notes (program, version,
  * revision, effective YAML, inputs, ranks, instruction set) already written by stage_output_commit. */
 enum status stage_output_begin(const struct stage_job *job, int64_t size_bytes,

@@ -153,5 +153,10 @@ void store_abandon(MPI_Comm comm, struct store_output **output, bool keep);
 void store_shelf_limit(int64_t bytes);
 /* Local. Empties the shelf. */
 void store_shelf_clear(void);
+/* Collective; rank 0 holds it. The lock PATH with host and pid of its owner, for as long as the owner
+ * lives or until release: OUTPUT, naming the owner, while another holds it; that of a dead process is
+ * taken over. *handle is -1 on the other ranks and after release. */
+enum status store_lock_take(MPI_Comm comm, const char *path, int *handle);
+void store_lock_release(const char *path, int *handle);
 /* Local, rank 0: small text file written whole (temporary name, fsync, rename). */
 enum status store_text_write(const char *path, const char *text, int64_t n);

@@ -100,3 +100,10 @@ void lock_release(const char *lock, int *handle) {
   close(*handle);
   *handle = -1;
 }
+
+enum status store_lock_take(MPI_Comm comm, const char *path, int *handle) {
+  *handle = -1;
+  return ON_ROOT(comm, "store.lock", lock_take(path, handle));
+}
+
+void store_lock_release(const char *path, int *handle) { lock_release(path, handle); }

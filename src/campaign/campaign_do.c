@@ -1,0 +1,190 @@
+/* Units of work in the order of the pipeline. What is done stays; what fails is said in its place and the
+ * rest goes on; the status is that of the first failure. Also the output folder: made, refused when it
+ * is somebody else's, locked. */
+#include "campaign_inner.h"
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- the folder --------------------------------------------------------------------------------------- */
+
+bool folder_is_foreign(const char *folder, const char *mark) {
+  char path[STORE_NAME_BYTES];
+  snprintf(path, sizeof path, "%.1900s/%s", folder, mark);
+  if (access(path, F_OK) == 0) return false;
+  DIR *list = opendir(folder);
+  if (!list) return false;
+  bool any = false;
+  for (struct dirent *entry; (entry = readdir(list));)
+    any |= strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+           strcmp(entry->d_name, "run.lock") != 0;
+  closedir(list);
+  return any;
+}
+
+enum status folder_make(const char *folder) {
+  struct stat info;
+  if (mkdir(folder, 0755) == 0) return STATUS_OK;
+  if (errno != EEXIST)
+    return FAIL(errno == ENOSPC ? STATUS_MEMORY : STATUS_OUTPUT, "the folder %s cannot be made: %s",
+                folder, strerror(errno));
+  if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
+    return FAIL(STATUS_OUTPUT, "%s is no folder", folder);
+  if (access(folder, W_OK) != 0)
+    return FAIL(STATUS_OUTPUT, "the folder %s is not writable", folder);
+  return STATUS_OK;
+}
+
+static enum status open_folder(const char *folder, bool force) {
+  char path[STORE_NAME_BYTES];
+  if (!folder[0]) return FAIL(STATUS_USAGE, "--output DIR is missing: the folder for the results");
+  if (!log_is_speaker()) return STATUS_OK;
+  TRY(folder_make(folder));
+  if (!force && folder_is_foreign(folder, "journal"))
+    return FAIL(STATUS_OUTPUT,
+                "the folder %s holds files that are not of a run; name another, or add --force",
+                folder);
+  snprintf(path, sizeof path, "%.2000s/journal", folder);
+  return folder_make(path);
+}
+
+static void lock_name(const char *folder, char path[STORE_NAME_BYTES]) {
+  snprintf(path, STORE_NAME_BYTES, "%.2000s/run.lock", folder);
+}
+
+enum status campaign_enter(MPI_Comm comm, const char *folder, bool force, int *lock) {
+  char path[STORE_NAME_BYTES];
+  *lock = -1;
+  TRY_ALL(comm, open_folder(folder, force));
+  lock_name(folder, path);
+  return store_lock_take(comm, path, lock);
+}
+
+void campaign_leave(const char *folder, int *lock) {
+  char path[STORE_NAME_BYTES];
+  lock_name(folder, path);
+  store_lock_release(path, lock);
+}
+
+/* ---- the units ----------------------------------------------------------------------------------------- */
+
+static bool in_list(const char *list, const char *name) {
+  size_t n = strlen(name);
+  for (const char *at = list; *at; at += strcspn(at, ","), at += *at == ',')
+    if (strcspn(at, ",") == n && strncmp(at, name, n) == 0) return true;
+  return false;
+}
+
+static enum status check_choice(const struct campaign *c) {
+  const char *const stages[2] = {c->from, c->until};
+  for (int i = 0; i < 2; i++)
+    if (stages[i][0] && !campaign_stage_find(stages[i]))
+      return FAIL(STATUS_USAGE, "%s %s: there is no such stage", i ? "--until" : "--from",
+                  stages[i]);
+  for (const char *at = c->only_states; *at; at += strcspn(at, ","), at += *at == ',') {
+    char name[CYCLE_NAME_BYTES];
+    const char *known[CYCLE_STATES_MOST];
+    bool is_known = false;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(at, ","), at);
+    for (int i = 0; i < c->cycle->states; i++) {
+      known[i] = c->cycle->state[i].name;
+      is_known |= strcmp(known[i], name) == 0;
+    }
+    const char *nearest = config_nearest(name, known, c->cycle->states);
+    if (!is_known)
+      return FAIL(STATUS_USAGE, "--state %s: the cycle has no such state%s%s%s", name,
+                  nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+  }
+  return STATUS_OK;
+}
+
+/* A row of a sweep leaves the shared stages to the shared folder. */
+static bool is_ours(const struct campaign *c, int stage) {
+  return !c->stage_is_shared || (c->base ? !c->stage_is_shared[stage] : c->stage_is_shared[stage]);
+}
+
+static enum status make_units(struct campaign *c) {
+  int n;
+  const struct stage *const *stage = campaign_stages(&n);
+  TRY(check_choice(c));
+  TRY(memory_make((int64_t)n * (c->cycle->states + 1) + 1, sizeof *c->unit, "units of work",
+                  &c->unit));
+  bool begun = !c->from[0];
+  for (int i = 0; i < n; i++) {
+    begun |= strcmp(stage[i]->name, c->from) == 0;
+    if (!begun || strcmp(stage[i]->name, "twin") == 0 || !is_ours(c, i)) continue;
+    if (stage[i]->all_states)
+      c->unit[c->units++] = (struct unit){.stage = stage[i], .state = -1};
+    else
+      for (int s = 0; s < c->cycle->states; s++)
+        if (!c->only_states[0] || in_list(c->only_states, c->cycle->state[s].name))
+          c->unit[c->units++] = (struct unit){.stage = stage[i], .state = s};
+    if (strcmp(stage[i]->name, c->until) == 0) break;
+  }
+  return STATUS_OK;
+}
+
+static void say_unit(const struct campaign *c, const struct unit *unit, int at) {
+  const char *word = unit->now == UNIT_WAITS && c->dry_run ? "to do" : unit_word(unit->now);
+  if (c->plan) return;
+  log_info("[%d/%d] %s/%s: %s%s%s (%.1f s)", at + 1, c->units, unit_state_name(c, unit),
+           unit->stage->name, word, unit->why[0] ? ": " : "", unit->why, unit->seconds);
+}
+
+static enum status do_unit(struct campaign *c, int at, enum status *first, char *words,
+                           size_t bytes) {
+  struct unit *unit  = &c->unit[at];
+  enum status status = unit_do(c, unit);
+  say_unit(c, unit, at);
+  if (status == STATUS_STOPPED) return status;
+  if (status != STATUS_OK && *first == STATUS_OK) {
+    *first = status;
+    snprintf(words, bytes, "%s/%s: %s", unit_state_name(c, unit), unit->stage->name, unit->why);
+  }
+  status_clear();
+  if (c->dry_run || c->plan) return STATUS_OK;
+  TRY(journal_add(c, "%s %s %s %.3f", unit_word(unit->now), unit_state_name(c, unit),
+                  unit->stage->name, unit->seconds));
+  return status_write(c, "running");
+}
+
+static enum status do_units(struct campaign *c) {
+  enum status first = STATUS_OK;
+  char words[700]   = "";
+  for (int i = 0; i < c->units; i++) {
+    TRY(stop_agree(c->comm));
+    TRY(do_unit(c, i, &first, words, sizeof words));
+  }
+  if (first != STATUS_OK) return FAIL(first, "%s", words);
+  return STATUS_OK;
+}
+
+/* A stop file is used up by the run that obeyed it. */
+static void use_up(const char *stop) {
+  if (log_is_speaker()) unlink(stop);
+}
+
+enum status campaign_do(struct campaign *c) {
+  char stop[STORE_NAME_BYTES];
+  snprintf(stop, sizeof stop, "%.2000s/stop", c->folder);
+  TRY_ALL(c->comm, make_units(c));
+  if (c->dry_run || c->plan) return do_units(c);
+  stop_watch(stop, c->common->max_time);
+  TRY(journal_add(c, "begins: %d units, version %s", c->units, stage_version()));
+  enum status status = do_units(c), written = summary_write(c);
+  if (status == STATUS_STOPPED) use_up(stop);
+  if (written == STATUS_OK)
+    written = status_write(c, status == STATUS_OK        ? "finished"
+                              : status == STATUS_STOPPED ? "stopped"
+                                                         : "failed");
+  return status != STATUS_OK ? status : written;
+}
+
+void campaign_free(struct campaign *c) {
+  for (int i = 0; i < c->units; i++) stage_results_free(&c->unit[i].results);
+  memory_free(c->unit);
+  c->unit  = NULL;
+  c->units = 0;
+}
