@@ -41,31 +41,35 @@ static void look_at_file(void *context, const char *name, const struct config_no
   config_error(cycle->file, node, -1, "%s cannot be read: %s", name, strerror(why));
 }
 
-static void check_together(const struct cycle *cycle, const struct stage_common *common) {
+/* What a stage says about its parameters together, at its block or at the file's beginning. */
+static void check_unit(struct cycle *cycle, const struct stage_common *common,
+                       const struct stage *stage, int state) {
+  const struct config_node *root = config_root(cycle->file), *block = config_get(root, stage->name);
+  const struct campaign c = {.common = common, .cycle = cycle, .folder = "", .home = ""};
+  struct unit unit        = {.stage = stage, .state = state};
+  struct work work;
+  memset(&work, 0, sizeof work);
+  enum status status = work_params(&c, &unit, &work);
+  if (status == STATUS_OK && work_is_wanted(&c, &unit, &work))
+    status = stage->check(work.params, common);
+  if (status != STATUS_OK) config_error(cycle->file, block ? block : root, -1, "%s", status_text());
+  status_clear();
+  work_free(&unit, &work);
+}
+
+enum status cycle_check(struct cycle *cycle, const struct stage_common *common) {
   int n;
   const struct stage *const *stage = campaign_stages(&n);
-  const struct config_node *root   = config_root(cycle->file);
-  for (int i = 0; i < n; i++) {
-    const struct config_node *block = config_get(root, stage[i]->name);
-    void *params;
-    if (!stage[i]->check || !block) continue;
-    if (memory_make((int64_t)stage[i]->params->params_bytes, 1, "parameters", &params) != STATUS_OK)
-      return;
-    config_defaults(stage[i]->params, params);
-    config_assign_mapping(cycle->file, block, stage[i]->params, params);
-    if (stage[i]->check(params, common) == STATUS_USAGE)
-      config_error(cycle->file, block, -1, "%s", status_text());
-    status_clear();
-    config_free(stage[i]->params, params);
-    memory_free(params);
-  }
+  for (int i = 0; i < n; i++)
+    if (stage[i]->check && strcmp(stage[i]->name, "twin") != 0)
+      check_unit(cycle, common, stage[i], stage[i]->all_states ? -1 : 0);
+  return config_errors_told(cycle->file);
 }
 
 static enum status check_here(struct cycle *cycle, const struct stage_common *common) {
   if (!log_is_speaker()) return STATUS_OK;
   cycle_files(cycle, cycle, look_at_file);
-  check_together(cycle, common);
-  return config_errors_told(cycle->file);
+  return cycle_check(cycle, common);
 }
 
 static enum status check(MPI_Comm comm, const struct stage_common *common, const void *params,

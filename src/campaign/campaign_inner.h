@@ -18,6 +18,8 @@ struct cycle {
 };
 /* Collective. Reads and checks the whole file: every error with its place, all at once. */
 enum status cycle_open(MPI_Comm comm, const char *path, struct cycle *cycle);
+/* Local. What the stages say about their parameters together; with it, all mistakes found so far. */
+enum status cycle_check(struct cycle *cycle, const struct stage_common *common);
 void cycle_close(struct cycle *cycle);
 /* Local. A file name of the cycle, relative to its folder. */
 void cycle_path(const struct cycle *cycle, const char *name, char *path, size_t bytes);
@@ -77,6 +79,10 @@ struct work {
 enum status work_make(const struct campaign *campaign, struct unit *unit, struct work *work,
                       bool *ready);
 void work_free(const struct unit *unit, struct work *work);
+/* Local. The parameters alone; and whether the cycle gives the unit anything to do. */
+enum status work_params(const struct campaign *campaign, const struct unit *unit,
+                        struct work *work);
+bool work_is_wanted(const struct campaign *campaign, struct unit *unit, struct work *work);
 
 /* Collective. Does a unit unless its file's record equals today's. The unit's own status is returned and
  * stands in unit->why. */

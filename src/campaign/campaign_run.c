@@ -45,7 +45,8 @@ static enum status run(MPI_Comm comm, const struct stage_common *common, const v
                         .from        = p->from,
                         .until       = p->until,
                         .only_states = p->state};
-  enum status status = run_in_folder(&c, common->force);
+  enum status status = AGREE(comm, cycle_check(&cycle, common));
+  if (status == STATUS_OK) status = run_in_folder(&c, common->force);
   campaign_free(&c);
   cycle_close(&cycle);
   return status;

@@ -151,7 +151,7 @@ static struct campaign campaign_of(const struct call *call, const char *folder) 
                            .folder          = folder,
                            .home            = call->folder,
                            .from            = "",
-                           .until           = "",
+                           .until           = call->params->until,
                            .only_states     = "",
                            .stage_is_shared = call->sweep->shared};
 }

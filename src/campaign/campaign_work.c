@@ -126,8 +126,7 @@ static enum status give_block(const struct campaign *c, const struct unit *unit,
   return STATUS_OK;
 }
 
-static enum status make_params(const struct campaign *c, const struct unit *unit,
-                               struct work *work) {
+enum status work_params(const struct campaign *c, const struct unit *unit, struct work *work) {
   const struct config_set *set          = unit->stage->params;
   const struct config_node *root        = config_root(c->cycle->file);
   const struct config_node *calibration = config_get(root, "calibration");
@@ -142,7 +141,6 @@ static enum status make_params(const struct campaign *c, const struct unit *unit
   else
     TRY(give_states(c, unit, work));
   config_assign_mapping(c->cycle->file, config_get(root, unit->stage->name), set, work->params);
-  TRY(config_errors_told(c->cycle->file));
   for (int i = 0; i < c->values; i++)
     if (c->value[i].stage == unit->stage)
       TRY(config_assign(set, work->params, c->value[i].name, c->value[i].text, "sweep"));
@@ -322,12 +320,27 @@ static enum status make_record(const struct campaign *c, const struct unit *unit
   return status;
 }
 
+/* A stage that cannot work on its defaults, and about which the cycle says nothing, is left out. */
+static bool is_unsaid(const struct campaign *c, struct unit *unit, const struct work *work) {
+  const struct stage *stage = unit->stage;
+  bool said = config_count(config_get(config_root(c->cycle->file), stage->name)) > 0;
+  for (int i = 0; i < c->values; i++) said |= c->value[i].stage == stage;
+  if (said || !stage->check || stage->check(work->params, c->common) == STATUS_OK) return false;
+  snprintf(unit->why, sizeof unit->why, "the cycle says nothing about it: %.400s", status_text());
+  status_clear();
+  return true;
+}
+
+bool work_is_wanted(const struct campaign *c, struct unit *unit, struct work *work) {
+  return !is_given(c, unit) && has_raw(c, unit, work) && !is_unsaid(c, unit, work);
+}
+
 enum status work_make(const struct campaign *c, struct unit *unit, struct work *work, bool *ready) {
   struct found found;
   *ready = false;
-  TRY_ALL(c->comm, make_params(c, unit, work));
+  TRY_ALL(c->comm, work_params(c, unit, work));
   TRY_ALL(c->comm, make_bundles(c, unit, work));
-  if (is_given(c, unit) || !has_raw(c, unit, work)) return STATUS_OK;
+  if (!work_is_wanted(c, unit, work)) return STATUS_OK;
   TRY(find_inputs(c, unit, work, &found));
   *ready = is_raw_stage(unit->stage) || !unit->stage->reads[0] || found.of_main > 0;
   if (!*ready)

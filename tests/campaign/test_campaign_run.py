@@ -6,7 +6,8 @@ from cycles import Folder, call, datasets, volume
 
 class Run(Folder):
     def run_it(self, *words, out="out", **how):
-        return call("run", self.at("cycle.yaml"), "--output", self.at(out), "--quiet", *words, **how)
+        return call("run", self.at("cycle.yaml"), "--output", self.at(out), "--until", "segment",
+                    "--quiet", *words, **how)
 
     def test_a_run_makes_the_folders_and_a_second_one_keeps_everything(self):
         self.cycle()

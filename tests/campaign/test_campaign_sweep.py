@@ -6,7 +6,8 @@ from cycles import Folder, call
 
 class Sweep(Folder):
     def sweep(self, *words, **how):
-        return call("sweep", self.at("cycle.yaml"), "--output", self.at("out"), "--quiet", *words, **how)
+        return call("sweep", self.at("cycle.yaml"), "--output", self.at("out"), "--until", "segment",
+                    "--quiet", *words, **how)
 
     def manifest(self):
         with open(self.at("out/manifest.tsv")) as f:
