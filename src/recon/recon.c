@@ -262,30 +262,47 @@ static enum status one_round(const struct stage_job *job, struct work *w, int64_
 
 /* ---- the centre -------------------------------------------------------------------------------------------------- */
 
+enum { BAND_ROWS = 9 };
+
+/* A plan that gives rank 0 all rows, so that their sum has one order. */
+static enum status plan_on_root(MPI_Comm comm, const int64_t n[3], struct grid_plan *plan) {
+  int size;
+  int64_t *share;
+  MPI_Comm_size(comm, &size);
+  TRY(memory_make(size, sizeof *share, "shares", &share));
+  share[0]           = n[0];
+  enum status status = grid_plan_cuts(comm, n, 0, share, plan);
+  memory_free(share);
+  return status;
+}
+
+/* The centre from the mean of a band of rows about `row`. */
 static enum status centre_of_row(const struct stage_job *job, struct work *w, int64_t row,
                                  double *centre, bool *at_edge) {
-  const int64_t n[3] = {1, w->scan.projections, w->scan.columns};
+  int64_t band = w->rows / 3 < 1 ? 1 : w->rows / 3 < BAND_ROWS ? w->rows / 3 : BAND_ROWS, bad = 0;
+  int64_t first      = row - band / 2 < 0 ? 0 : row - band / 2;
+  const int64_t n[3] = {band, w->scan.projections, w->scan.columns};
   struct work one    = *w;
   struct grid_plan plan;
   struct grid_field sinogram;
-  int64_t bad  = 0;
-  float *whole = NULL;
-  one.row0     = w->row0 + row;
-  one.rows     = 1;
-  TRY_ALL(job->comm, grid_plan_slabs(job->comm, n, 0, &plan));
+  float *mean = NULL;
+  one.row0    = w->row0 + first;
+  one.rows    = band;
+  TRY_ALL(job->comm, plan_on_root(job->comm, n, &plan));
   enum status status = grid_field_make(job->comm, &plan, GRID_F32, NULL, &sinogram);
   grid_plan_free(&plan);
   if (status == STATUS_OK) status = read_round(job, &one, 0, &sinogram, &bad);
   if (status == STATUS_OK)
-    status = AGREE(job->comm, memory_make(n[1] * n[2], sizeof *whole, "a sinogram", &whole));
+    status = AGREE(job->comm, memory_make(n[1] * n[2], sizeof *mean, "a sinogram", &mean));
   if (status == STATUS_OK) {
-    if (sinogram.voxels) memcpy(whole, sinogram.data, (size_t)(n[1] * n[2]) * sizeof *whole);
+    const float *value = sinogram.data;
+    for (int64_t i = 0; i < sinogram.voxels; i++) mean[i % (n[1] * n[2])] += value[i] / (float)band;
     for (int64_t a = 0; a < n[1]; a++)
-      MPI_Bcast(whole + a * n[2], (int)n[2], MPI_FLOAT, 0, job->comm);
-    status = recon_centre(job->comm, whole, w->scan.angle_rad, n[1], n[2], w->full_turn, centre,
-                          at_edge);
+      MPI_Bcast(mean + a * n[2], (int)n[2], MPI_FLOAT, 0, job->comm);
+    status =
+        recon_centre(job->comm, mean, w->scan.angle_rad, n[1], n[2], w->full_turn, centre, at_edge);
   }
-  memory_free(whole);
+  memory_free(mean);
   grid_field_free(&sinogram);
   return status;
 }

@@ -1,7 +1,7 @@
 /* The rotation axis. Half a turn: the sinogram and its mirror image, shifted, make a full turn; only for the right
  * shift does its transform vanish outside the double wedge (Vo et al., Optics Express 22, 19078, 2014). A full turn:
  * opposite projections are mirror images. Candidates are dealt to the ranks; each is computed by one rank alone, so
- * the result does not depend on their number. Coarse on columns summed in groups, then in halves, then in tenths. */
+ * the result does not depend on their number. Coarse on columns summed in groups, then in half pixels. */
 #include "recon_private.h"
 #include <fftw3.h>
 #include <math.h>
@@ -104,6 +104,20 @@ static void search_free(struct search *s) {
   memory_free(s->sinogram);
 }
 
+/* (1 2 1)/4 along rows or columns, `times` over: less noise against the wedge's energy. */
+static void smooth(float *value, int64_t lines, int64_t line_step, int64_t n, int64_t step,
+                   int times) {
+  for (int k = 0; k < times; k++)
+    for (int64_t i = 0; i < lines; i++) {
+      float *at = value + i * line_step, before = at[0];
+      for (int64_t j = 0; j < n; j++) {
+        float here = at[j * step], after = j + 1 < n ? at[(j + 1) * step] : here;
+        at[j * step] = 0.25f * before + 0.5f * here + 0.25f * after;
+        before       = here;
+      }
+    }
+}
+
 static enum status search_make(const float *sinogram, const double *angle_rad, int64_t angles,
                                int64_t columns, int64_t bin, bool full_turn, struct search *s) {
   *s = (struct search){
@@ -113,6 +127,8 @@ static enum status search_make(const float *sinogram, const double *angle_rad, i
     for (int64_t c = 0; c < s->columns; c++)
       for (int64_t k = 0; k < bin; k++)
         s->sinogram[a * s->columns + c] += sinogram[a * columns + c * bin + k] / (float)bin;
+  if (bin == 1) smooth(s->sinogram, angles, s->columns, s->columns, 1, 4);
+  smooth(s->sinogram, s->columns, 1, angles, s->columns, 6);
   if (full_turn) return STATUS_OK;
   int64_t rows = 2 * angles - 1;
   s->stack     = fftwf_alloc_real((size_t)(rows * s->columns));
@@ -145,6 +161,8 @@ static int64_t best_of(MPI_Comm comm, const struct search *s, double first, doub
   return best;
 }
 
+/* Candidates are multiples of half a pixel, where the mirrored columns need no interpolation (which would smooth
+ * the noise and draw the minimum to quarter pixels); a parabola through five of them gives the fraction. */
 static enum status refine(MPI_Comm comm, const float *sinogram, const double *angle_rad,
                           int64_t angles, int64_t columns, bool full_turn, double reach,
                           double *cost, double *centre) {
@@ -152,14 +170,13 @@ static enum status refine(MPI_Comm comm, const float *sinogram, const double *an
   enum status status =
       AGREE(comm, search_make(sinogram, angle_rad, angles, columns, 1, full_turn, &s));
   if (status == STATUS_OK) {
-    double first = *centre - reach;
+    double first = round(2 * (*centre - reach)) / 2;
     *centre = first + 0.5 * (double)best_of(comm, &s, first, 0.5, (int64_t)(4 * reach) + 1, cost);
-    first   = *centre - 0.7;
-    *centre = first + 0.1 * (double)best_of(comm, &s, first, 0.1, 15, cost);
-    int64_t best =
-        best_of(comm, &s, *centre - 0.1, 0.1, 3, cost); /* a parabola through the last three */
-    double bend = cost[0] - 2 * cost[1] + cost[2];
-    if (best == 1 && bend > 0) *centre += 0.05 * (cost[0] - cost[2]) / bend;
+    best_of(comm, &s, *centre - 1, 0.5, 5, cost);
+    double slope = (2 * cost[4] + cost[3] - cost[1] - 2 * cost[0]) / 10;
+    double bend  = (2 * cost[0] - cost[1] - 2 * cost[2] - cost[3] + 2 * cost[4]) / 7;
+    double step  = bend > 0 ? -slope / bend : 0;
+    *centre += 0.5 * fmin(fmax(step, -1), 1);
     *centre = round(*centre * 100) / 100;
   }
   search_free(&s);
@@ -177,7 +194,7 @@ enum status recon_centre(MPI_Comm comm, const float *sinogram, const double *ang
   if (status == STATUS_OK)
     status = AGREE(comm, search_make(sinogram, angle_rad, angles, columns, bin, full_turn, &s));
   if (status == STATUS_OK) {
-    double low = full_turn ? 0.05 : 0.2, first = low * (double)(s.columns - 1);
+    double low = full_turn ? 0.05 : 0.2, first = round(2 * low * (double)(s.columns - 1)) / 2;
     int64_t n    = (int64_t)((1 - 2 * low) * (double)(s.columns - 1) / 0.5) + 1;
     int64_t best = best_of(comm, &s, first, 0.5, n, cost);
     *at_edge     = best < 2 || best > n - 3;
