@@ -60,7 +60,8 @@ static bool own_content(const char *file, char *text, size_t bytes) {
 static enum status fingerprint(const char *file, char *text, size_t bytes) {
   struct stat info;
   uint64_t hash = 0;
-  int handle    = open(file, O_RDONLY | O_CLOEXEC);
+  TRY(file_is_readable(file));
+  int handle = open(file, O_RDONLY | O_CLOEXEC);
   if (handle < 0 || fstat(handle, &info) != 0) {
     if (handle >= 0) close(handle);
     return FAIL(STATUS_INPUT, "%s cannot be read: %s", file, strerror(errno));

@@ -71,6 +71,8 @@ static enum status thing_open(const char *file, const char *path, struct thing *
   *thing = (struct thing){.object = -1, .attribute = -1, .type = -1, .space = -1};
   if (strlen(file) >= sizeof place || strlen(path) >= sizeof at)
     return FAIL(STATUS_INPUT, "a name is longer than %d bytes", STORE_NAME_BYTES - 1);
+  *found = false;
+  if (tiff_is(file)) return STATUS_OK;
   snprintf(thing->name, sizeof thing->name, "%.2000s:%.2000s", file, path);
   snprintf(place, sizeof place, "%s", file);
   snprintf(at, sizeof at, "%s", path);
@@ -299,6 +301,8 @@ enum status store_list(MPI_Comm comm, const char *file, char **lines) {
 static enum status has(const char *file, const char *path, bool *found) {
   char place[STORE_NAME_BYTES], at[STORE_NAME_BYTES], reason[STORE_NAME_BYTES];
   struct thing thing;
+  *found = false;
+  if (tiff_is(file)) return STATUS_OK;
   if (!strchr(path, '@')) {
     snprintf(place, sizeof place, "%s", file);
     snprintf(at, sizeof at, "%s", path);

@@ -31,7 +31,7 @@ const char *hdf5_reason(void) {
   return reason[0] ? reason : "HDF5 gives no reason";
 }
 
-static enum status file_is_readable(const char *file) {
+enum status file_is_readable(const char *file) {
   struct stat info;
   FILE *stream = fopen(file, "rbe");
   if (!stream) return FAIL(STATUS_INPUT, "%s cannot be read: %s", file, strerror(errno));

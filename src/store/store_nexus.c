@@ -448,15 +448,15 @@ enum status nexus_reread(const struct store_output *output) {
 
 static enum status link_into(hid_t file, const char *from, hid_t group, const char *name) {
   return H5Lcreate_hard(file, from, group, name, H5P_DEFAULT, H5P_DEFAULT) >= 0 ? STATUS_OK
-                                                                               : refused(name);
+                                                                                : refused(name);
 }
 
 static enum status key_put(hid_t group, const int32_t *key, hsize_t n) {
   hid_t space   = H5Screate_simple(1, &n, NULL);
   hid_t dataset = H5Dcreate2(group, "image_key", H5T_NATIVE_INT32, space, H5P_DEFAULT, H5P_DEFAULT,
                              H5P_DEFAULT);
-  bool good     = dataset >= 0 &&
-              H5Dwrite(dataset, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, key) >= 0;
+  bool good =
+      dataset >= 0 && H5Dwrite(dataset, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, key) >= 0;
   if (dataset >= 0) H5Dclose(dataset);
   H5Sclose(space);
   return good ? STATUS_OK : refused("image_key");
@@ -464,7 +464,8 @@ static enum status key_put(hid_t group, const int32_t *key, hsize_t n) {
 
 /* Group, its class, then `fill`; closed again. */
 static enum status in_group(hid_t file, const char *path, const char *class,
-                            enum status (*fill)(hid_t file, hid_t group, const struct tomo_frames *),
+                            enum status (*fill)(hid_t file, hid_t group,
+                                                const struct tomo_frames *),
                             const struct tomo_frames *frames) {
   hid_t group;
   TRY(group_ensure(file, path, class, &group));

@@ -143,6 +143,8 @@ void tiff_close(struct tiff_source **tiff);
 enum status tiff_read(struct tiff_source *tiff, const int64_t *start, const int64_t *n, void *to);
 
 /* ---- files, samples, lock ------------------------------------------------------------------------------- */
+/* INPUT with the reason when a name is no file that can be read, or empty. */
+enum status file_is_readable(const char *file);
 enum status range_hash(int handle, const char *file, int64_t offset, int64_t bytes, uint64_t *hash);
 struct samples;
 enum status samples_make(struct samples **samples);
