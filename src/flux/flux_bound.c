@@ -12,9 +12,7 @@
 
 static const double margin = 1e-12;
 
-struct sums {
-  double energy, cost, inflow, unbalanced, worst;
-};
+typedef double pattern_inverse[BOX][BOX];
 struct work {
   struct flux_levels *levels;
   const struct flux_fine *fine;
@@ -22,9 +20,10 @@ struct work {
   const int32_t *face_of[2]; /* node -> its entry among faces, low and high */
   struct flux_state *state;
   double flux_unit[3]; /* face flux -> density over the mean gradient, per axis */
-  struct sums row;
+  struct flux_box_sums row;
   struct exact_sum total[4];
-  double worst;
+  uint8_t *slow; /* per box of a row: not for the kernel */
+  pattern_inverse *inverse;
 };
 /* One box: its conducting voxels, their faces (2 axis + (1: upper)). */
 struct cell {
@@ -104,16 +103,16 @@ static bool face_read(const struct flux_fine *f, struct cell *c, int s, double *
                       : flux_boxes_node(f, at[0], at[1], at[2]);
   return true;
 }
-/* What the route sends through a face. */
+/* What the route sends through a face; the graph's fluxes are per weight. */
 static double routed(const struct work *w, const struct cell *c, int s, double count, int32_t to) {
   const struct flux_graph *g = w->graph;
   if (to == -1) {
     const int32_t i = w->face_of[s % 2][c->node];
-    return w->fine->unit * (g->face_flux[s % 2][i] / (double)g->face_weight[s % 2][i]) * count;
+    return w->fine->unit * g->face_flux[s % 2][i] * count;
   }
   if (to == c->node) return 0;
   const int64_t e = flux_graph_find(g, c->node, to);
-  return w->fine->unit * (g->entry_flux[e] / (double)g->weight[e]) * count;
+  return w->fine->unit * (double)g->entry_flux[e] * count;
 }
 /* Potential y of the Neumann problem of one component: its last member is grounded. */
 static void balance(struct box *box, int part) {
@@ -184,7 +183,7 @@ static void box_sums(struct work *w, struct box *box, bool route) {
       if (outer) w->row.inflow -= c->flux[s] * c->outside[s];
     }
     w->row.unbalanced += fabs(net);
-    w->worst = fmax(w->worst, fabs(net));
+    w->row.worst = fmax(w->row.worst, fabs(net));
   }
 }
 static void state_put(struct work *w, const struct box *box);
@@ -202,7 +201,7 @@ static void box_bound(struct work *w, const int64_t place[3], bool route) {
       }
   }
   box_sums(w, &box, route);
-  if (w->state && route) state_put(w, &box);
+  if (w->state) state_put(w, &box);
 }
 /* Residual sums of nodes, in double. */
 static void box_gather(struct work *w, const int64_t place[3]) {
@@ -217,14 +216,111 @@ static void rows_end(struct work *w) {
   exact_add(&w->total[1], w->row.cost);
   exact_add(&w->total[2], w->row.inflow);
   exact_add(&w->total[3], w->row.unbalanced);
-  w->row = (struct sums){0};
+  w->row = (struct flux_box_sums){.worst = w->row.worst};
+}
+
+/* ---- rows of boxes: most of them by the kernels ---- */
+
+/* Inverse of each pattern's Neumann problem (symmetric, constant vector to zero). */
+static void inverse_set(pattern_inverse *inverse) {
+  for (unsigned p = 0; p < 256; p++) {
+    double m[BOX][2 * BOX] = {{0}};
+    int n                  = __builtin_popcount(p);
+    for (int a = 0; a < BOX; a++) {
+      m[a][BOX + a] = 1;
+      if (!(p >> a & 1)) m[a][a] = 1;
+      for (int b = 0; b < BOX; b++) {
+        if (!(p >> a & 1) || !(p >> b & 1)) continue;
+        const int d = a ^ b;
+        m[a][b] += 1. / n; /* makes it regular */
+        if (d == 1 || d == 2 || d == 4) {
+          m[a][a] += 1;
+          m[a][b] -= 1;
+        }
+      }
+    }
+    for (int r = 0; r < BOX; r++) {
+      const double pivot = m[r][r];
+      if (fabs(pivot) < 1e-9) { /* comes apart: never used */
+        n = 0;
+        break;
+      }
+      for (int k = 0; k < 2 * BOX; k++) m[r][k] /= pivot;
+      for (int q = 0; q < BOX; q++) {
+        const double factor = m[q][r];
+        for (int k = 0; q != r && k < 2 * BOX; k++) m[q][k] -= factor * m[r][k];
+      }
+    }
+    for (int a = 0; a < BOX; a++)
+      for (int b = 0; b < BOX; b++) {
+        const bool inside = (p >> a & 1) && (p >> b & 1) && n > 0;
+        inverse[p][a][b]  = inside ? m[a][BOX + b] - 1. / n : 0;
+      }
+  }
+}
+/* A side that the kernel cannot treat: rank border or, along x, an outer face. */
+static bool hard_side(const struct flux_fine *f, int s) {
+  return f->side[s].rank != MPI_PROC_NULL || (s >= 4 && f->side[s].dirichlet);
+}
+static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool all_slow) {
+  const struct flux_fine *f = w->fine;
+  const struct flux_view *v = &f->view;
+  const int64_t place[2] = {k, j}, step[2] = {v->box_plane, v->box_row};
+  const int64_t b     = k * v->box_plane + j * v->box_row;
+  const int64_t last  = f->boxes[2] - 1;
+  struct flux_row row = {.view    = v,
+                         .low     = f->low,
+                         .graph   = w->graph,
+                         .inverse = (const double(*)[BOX][BOX])w->inverse,
+                         .node    = f->box_node + b,
+                         .slow    = w->slow,
+                         .at      = v->origin + 2 * k * v->plane + 2 * j * v->row,
+                         .boxes   = f->boxes[2],
+                         .outer   = -1};
+  bool inner[4];
+  for (int s = 0; s < 4; s++) {
+    const int a = s / 2;
+    inner[s]    = s % 2 ? place[a] < f->boxes[a] - 1 : place[a] > 0;
+    if (!inner[s] && s % 2 && v->n[a] % 2) all_slow = true;
+    if (inner[s] || (!hard_side(f, s) && !f->side[s].dirichlet)) continue;
+    if (hard_side(f, s) || row.outer >= 0) all_slow = true;
+    row.outer     = s;
+    row.potential = f->side[s].potential;
+    row.face_of   = w->face_of[s % 2];
+  }
+  memset(w->slow, all_slow || !v->uniform, (size_t)f->boxes[2]);
+  if (w->slow[0]) return row;
+  for (int64_t i = 0; i <= last; i++) {
+    bool slow =
+        row.node[i] < -1 || (i > 0 && row.node[i - 1] < -1) || (i < last && row.node[i + 1] < -1);
+    for (int s = 0; s < 4; s++)
+      slow = slow || (inner[s] && row.node[i + (s % 2 ? step[s / 2] : -step[s / 2])] < -1);
+    w->slow[i] = slow;
+  }
+  if (hard_side(f, 4)) w->slow[0] = 1;
+  if (hard_side(f, 5) || v->n[2] % 2) w->slow[last] = 1;
+  return row;
 }
 static void loads_find(struct work *w) {
   struct flux_graph *g = &w->levels->graph[0];
   memset(g->load, 0, (size_t)g->n * sizeof *g->load);
   for (int64_t k = 0; k < w->fine->boxes[0]; k++)
-    for (int64_t j = 0; j < w->fine->boxes[1]; j++)
-      for (int64_t i = 0; i < w->fine->boxes[2]; i++) box_gather(w, (int64_t[3]){k, j, i});
+    for (int64_t j = 0; j < w->fine->boxes[1]; j++) {
+      const struct flux_row row = row_make(w, k, j, false);
+      ISA_PICK(flux_row_loads)(&row, g->load);
+      for (int64_t i = 0; i < row.boxes; i++)
+        if (row.slow[i] && row.node[i] != -1) box_gather(w, (int64_t[3]){k, j, i});
+    }
+}
+static void sums_find(struct work *w, bool route) {
+  for (int64_t k = 0; k < w->fine->boxes[0]; k++)
+    for (int64_t j = 0; j < w->fine->boxes[1]; j++) {
+      const struct flux_row row = row_make(w, k, j, w->state != NULL);
+      ISA_PICK(flux_row_bound)(&row, route, &w->row);
+      for (int64_t i = 0; i < row.boxes; i++)
+        if (row.slow[i] && row.node[i] != -1) box_bound(w, (int64_t[3]){k, j, i}, route);
+      rows_end(w);
+    }
 }
 static void faces_index(struct work *w) {
   struct flux_graph *g = &w->levels->graph[0];
@@ -278,39 +374,48 @@ static double correct_afresh(MPI_Comm comm, struct flux_levels *levels) {
   flux_levels_correct(levels);
   return most;
 }
+static enum status work_make(struct work *w, struct flux_levels *levels) {
+  w->levels = levels;
+  w->fine   = &levels->fine;
+  w->graph  = &levels->graph[0];
+  TRY(memory_make(w->fine->boxes[2] + 1, 1, "certificate", &w->slow));
+  TRY(memory_make(256, sizeof *w->inverse, "certificate", &w->inverse));
+  inverse_set(w->inverse);
+  return STATUS_OK;
+}
+static void work_free(struct work *w) {
+  memory_free(w->slow);
+  memory_free(w->inverse);
+  memory_free(w);
+}
 enum status flux_bound_find(MPI_Comm comm, struct flux_levels *levels, bool lower, bool fresh,
                             struct flux_bound *bound, struct flux_state *state,
                             const double flux_unit[3]) {
   struct work *w = NULL;
   TRY_ALL(comm, memory_make(1, sizeof *w, "certificate", &w));
-  w->levels     = levels;
-  w->fine       = &levels->fine;
-  w->graph      = &levels->graph[0];
-  w->state      = state;
-  enum status s = STATUS_OK;
-  for (int a = 0; flux_unit && a < 3; a++) w->flux_unit[a] = flux_unit[a];
+  enum status s = AGREE(comm, work_make(w, levels));
+  w->state      = lower ? state : NULL;
+  for (int a = 0; a < 3; a++) w->flux_unit[a] = flux_unit[a];
   flux_fine_swap_floats(&levels->fine, levels->fine.x);
   if (levels->fine.low) flux_fine_swap_floats(&levels->fine, levels->fine.low);
-  if (lower) s = flux_route_make(comm, levels);
+  if (lower && s == STATUS_OK) s = flux_route_make(comm, levels);
   if (lower && s == STATUS_OK) {
     loads_find(w);
     flux_route_run(levels, fresh ? correct_afresh(comm, levels) : 1);
     faces_index(w);
   }
-  for (int64_t k = 0; s == STATUS_OK && k < w->fine->boxes[0]; k++)
-    for (int64_t j = 0; j < w->fine->boxes[1]; j++) {
-      for (int64_t i = 0; i < w->fine->boxes[2]; i++) box_bound(w, (int64_t[3]){k, j, i}, lower);
-      rows_end(w);
-    }
-  if (s == STATUS_OK) s = exact_allreduce(comm, w->total, 4);
+  if (s == STATUS_OK) {
+    sums_find(w, lower);
+    s = exact_allreduce(comm, w->total, 4);
+  }
   if (s == STATUS_OK) {
     const double inflow = exact_value(&w->total[2]) - 0.5 * exact_value(&w->total[3]);
     const double cost   = exact_value(&w->total[1]);
     bound->upper        = exact_value(&w->total[0]) * (1 + margin);
     bound->lower      = lower && inflow > 0 && cost > 0 ? inflow * inflow / cost * (1 - margin) : 0;
-    bound->divergence = w->worst;
+    bound->divergence = w->row.worst;
     MPI_Allreduce(MPI_IN_PLACE, &bound->divergence, 1, MPI_DOUBLE, MPI_MAX, comm);
   }
-  memory_free(w);
+  work_free(w);
   return s;
 }

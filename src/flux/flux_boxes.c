@@ -9,6 +9,7 @@
 
 /* ---- components of a box ---- */
 
+static const uint8_t bits_of[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
 struct table {
   uint8_t components[256];
   uint8_t of[256][BOX]; /* component of each voxel; 0 where blocked */
@@ -128,7 +129,7 @@ static void scan_boxes(struct scan *scan, const uint8_t *zeros, int64_t count[FL
       ISA_PICK(flux_patterns)(row, v->n[2], pattern);
       for (int64_t i = 0; i < f->boxes[2]; i++) {
         const unsigned p = pattern[i];
-        ones += __builtin_popcount(p);
+        ones += bits_of[p & 15] + bits_of[p >> 4];
         scan->several[b + i] = table->components[p];
         if (p && (!scan->one_kind || table->components[p] > 1)) split_box(scan, k, j, i, p);
         scan->nodes += scan->several[b + i];
@@ -563,32 +564,76 @@ static void edges_of_box(struct edges *e, const int64_t box[3]) {
     if (!edge && f->view.uniform && node >= 0 && f->box_node[c] >= -1) {
       const unsigned open = s % 2 ? common(e->scan->pattern[b], e->scan->pattern[c], a)
                                   : common(e->scan->pattern[c], e->scan->pattern[b], a);
-      if (open) e->edge[e->n++] = (struct edge){node, f->box_node[c], __builtin_popcount(open)};
+      if (open)
+        e->edge[e->n++] =
+            (struct edge){node, f->box_node[c], bits_of[open & 15] + bits_of[open >> 4]};
     } else if (!edge || f->side[s].rank != MPI_PROC_NULL)
       edges_slow(e, box, s);
   }
   if (node < -1 && !e->scan->one_kind) edges_inside(e, box);
 }
+/* A box inside the volume, of one component like all its neighbours: at most one edge per side. */
+static bool is_simple(const struct flux_fine *f, const int64_t box[3], int64_t b) {
+  const int64_t step[3] = {f->view.box_plane, f->view.box_row, 1};
+  bool simple           = f->view.uniform && f->box_node[b] >= 0;
+  for (int a = 0; a < 3; a++)
+    simple = simple && box[a] > 0 && box[a] < f->boxes[a] - 1 && f->box_node[b - step[a]] >= -1 &&
+             f->box_node[b + step[a]] >= -1;
+  return simple;
+}
+static void simple_box(struct edges *e, int64_t b, uint16_t *length) {
+  const struct flux_fine *f = e->scan->fine;
+  struct flux_graph *g      = e->graph;
+  const uint8_t *pattern    = e->scan->pattern;
+  const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
+  const int32_t row         = f->box_node[b];
+  if (!g->slice) {
+    length[row] = SIDES; /* slices are nearly always that long */
+    return;
+  }
+  int64_t at = g->slice[row / LANES] + row % LANES;
+  float sum  = 0;
+  for (int a = 0; a < 3; a++)
+    for (int s = -1; s <= 1; s += 2) {
+      const int64_t c = b + s * step[a];
+      const unsigned open =
+          s > 0 ? common(pattern[b], pattern[c], a) : common(pattern[c], pattern[b], a);
+      if (!open) continue;
+      const float weight = (float)(bits_of[open & 15] + bits_of[open >> 4]);
+      g->col[at]         = f->box_node[c];
+      g->weight[at]      = weight;
+      sum += weight;
+      at += LANES;
+    }
+  g->diagonal[row] = sum;
+}
+static void edges_put(struct edges *e, uint16_t *length) {
+  struct flux_graph *g = e->graph;
+  for (int q = 0; q < e->n; q++) {
+    const int32_t row = e->edge[q].from;
+    if (g->slice) {
+      const int64_t at = g->slice[row / LANES] + (int64_t)length[row] * LANES + row % LANES;
+      g->col[at]       = e->edge[q].to;
+      g->weight[at]    = (float)e->edge[q].weight;
+      g->diagonal[row] += (float)e->edge[q].weight;
+    }
+    length[row]++;
+  }
+}
 /* Every box's edges: counted into length[] or, with rows made, written. */
 static void edges_visit(struct edges *e, uint16_t *length) {
   const struct flux_fine *f = e->scan->fine;
-  struct flux_graph *g      = e->graph;
   for (int64_t k = 0; k < f->boxes[0]; k++)
     for (int64_t j = 0; j < f->boxes[1]; j++)
       for (int64_t i = 0; i < f->boxes[2]; i++) {
-        const int64_t box[3] = {k, j, i};
-        if (!e->scan->several[box_at(f, k, j, i)]) continue;
-        edges_of_box(e, box);
-        for (int q = 0; q < e->n; q++) {
-          const int32_t row = e->edge[q].from;
-          if (g->slice) {
-            const int64_t at = g->slice[row / LANES] + (int64_t)length[row] * LANES + row % LANES;
-            g->col[at]       = e->edge[q].to;
-            g->weight[at]    = (float)e->edge[q].weight;
-            g->diagonal[row] += (float)e->edge[q].weight;
-          }
-          length[row]++;
+        const int64_t box[3] = {k, j, i}, b = box_at(f, k, j, i);
+        if (!e->scan->several[b]) continue;
+        if (is_simple(f, box, b)) {
+          simple_box(e, b, length);
+          continue;
         }
+        edges_of_box(e, box);
+        edges_put(e, length);
       }
 }
 /* Nodes on a side, box by box in raster order: both ranks at a border list the same ones in the same

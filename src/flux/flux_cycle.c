@@ -83,7 +83,7 @@ static enum status graphs_make(MPI_Comm comm, struct flux_levels *levels) {
     }
     if (gathered && (nodes <= DENSE || nodes > before * 99 / 100)) break;
     /* gathered graphs are coarsened by every rank for itself; one may still run out of memory */
-    TRY_ALL(comm, flux_graph_coarsen(gathered ? MPI_COMM_SELF : comm, last, next));
+    TRY_ALL(comm, flux_graph_coarsen(gathered ? MPI_COMM_SELF : comm, last, true, next));
     memory_free(last->place);
     last->place = NULL;
     before      = nodes;

@@ -48,7 +48,8 @@ void flux_graph_free(struct flux_graph *g) {
                          g->load,
                          g->tree,
                          g->degree,
-                         g->linked};
+                         g->linked,
+                         g->up};
   for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) memory_free(owned[i]);
   *g = (struct flux_graph){0};
 }
@@ -87,8 +88,11 @@ struct coarsening {
   int32_t *parent;       /* union-find */
   int32_t *first, *next; /* children of a new row, as a list */
   int32_t *slot;         /* per new column: where its entry is in the row being made */
-  uint16_t *length;
+  uint16_t *length;      /* of new rows; their entries one row after the other: */
+  int32_t *col;
   double *weight;
+  int64_t room;
+  bool certify;
 };
 static int32_t root_of(int32_t *parent, int32_t a) {
   while (parent[a] != a) {
@@ -97,10 +101,12 @@ static int32_t root_of(int32_t *parent, int32_t a) {
   }
   return a;
 }
+/* Places differ in their last bits at most: one comparison of four 16-bit numbers. */
 static bool same_box(const struct flux_graph *g, int a, int b) {
-  for (int i = 0; i < 3; i++)
-    if (g->place[a][i] >> 1 != g->place[b][i] >> 1) return false;
-  return true;
+  uint64_t p, q;
+  memcpy(&p, g->place[a], sizeof p);
+  memcpy(&q, g->place[b], sizeof q);
+  return ((p ^ q) & 0xfffefffefffefffe) == 0;
 }
 static bool is_node(const struct flux_graph *g, int row) { return g->place[row][0] >= 0; }
 /* Joins nodes of one box; the joining edges form trees, kept for the certificate. */
@@ -205,35 +211,69 @@ static enum status children_list(struct coarsening *k) {
   }
   return STATUS_OK;
 }
-/* Sums the edges of each new row; sums of whole numbers are exact. pass 0: lengths. */
-static void rows_visit(struct coarsening *k, bool fill) {
-  struct flux_graph *g = k->from, *to = k->to;
-  for (int row = 0; row < to->n; row++) {
-    int n = 0;
+static enum status entries_grow(struct coarsening *k) {
+  const int64_t room = k->room ? 2 * k->room : 10 * (int64_t)k->to->real + 1024;
+  int32_t *col       = NULL;
+  double *weight     = NULL;
+  TRY(memory_make_raw(room, sizeof *col, "graph", &col));
+  enum status s = memory_make_raw(room, sizeof *weight, "graph", &weight);
+  if (s == STATUS_OK && k->room) {
+    memcpy(col, k->col, (size_t)k->room * sizeof *col);
+    memcpy(weight, k->weight, (size_t)k->room * sizeof *weight);
+  }
+  if (s != STATUS_OK) {
+    memory_free(col);
+    return s;
+  }
+  memory_free(k->col);
+  memory_free(k->weight);
+  k->col    = col;
+  k->weight = weight;
+  k->room   = room;
+  return STATUS_OK;
+}
+/* Sums the edges of each new row, one row after the other; sums of whole numbers are exact. slot[] of
+ * a column holds 1 + its place when it has one in the present row, else something smaller. */
+static enum status rows_sum(struct coarsening *k) {
+  const struct flux_graph *g = k->from;
+  int32_t n                  = 0;
+  for (int row = 0; row < k->to->n; row++) {
+    const int32_t start = n;
     for (int i = k->first[row]; i >= 0; i = k->next[i])
       for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES) {
-        const int32_t p = g->weight[e] > 0 ? g->agg[g->col[e]] : row;
-        if (p == row) continue;
-        if (!k->slot[p]) {
-          k->slot[p] = ++n;
-          if (fill) {
-            to->col[to->slice[row / LANES] + (int64_t)(n - 1) * LANES + row % LANES] = p;
-            k->weight[n - 1]                                                         = 0;
-          }
+        if (!(g->weight[e] > 0)) continue;
+        const int32_t p = g->agg[g->col[e]];
+        if (p == row) {
+          if (g->up) g->up[e] = UP_INSIDE;
+          continue;
         }
-        if (fill) k->weight[k->slot[p] - 1] += (double)g->weight[e];
+        if (k->slot[p] <= start) {
+          if (n >= k->room) TRY(entries_grow(k));
+          k->col[n]    = p;
+          k->weight[n] = 0;
+          k->slot[p]   = ++n;
+        }
+        const int32_t m = k->slot[p] - 1;
+        k->weight[m] += (double)g->weight[e];
+        if (g->up) g->up[e] = (uint8_t)(m - start < UP_SEARCH ? m - start : UP_SEARCH);
       }
-    k->length[row] = (uint16_t)n;
-    double sum     = 0;
-    for (int64_t m = 0; fill && m < n; m++) {
-      const int64_t e = to->slice[row / LANES] + m * LANES + row % LANES;
-      to->weight[e]   = (float)k->weight[m];
-      sum += k->weight[m];
+    if (n - start > UINT16_MAX) return FAIL(STATUS_INTERNAL, "flux: a row of %d", n - start);
+    k->length[row] = (uint16_t)(n - start);
+  }
+  return STATUS_OK;
+}
+static void rows_write(const struct coarsening *k) {
+  struct flux_graph *to = k->to;
+  int64_t from          = 0;
+  for (int row = 0; row < to->n; row++) {
+    double sum = 0;
+    int64_t e  = to->slice[row / LANES] + row % LANES;
+    for (int m = 0; m < k->length[row]; m++, e += LANES, from++) {
+      to->col[e]    = k->col[from];
+      to->weight[e] = (float)k->weight[from];
+      sum += k->weight[from];
     }
-    if (fill) to->diagonal[row] = (float)sum;
-    for (int i = k->first[row]; i >= 0; i = k->next[i])
-      for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
-        if (g->weight[e] > 0) k->slot[g->agg[g->col[e]]] = 0;
+    to->diagonal[row] = (float)sum;
   }
 }
 static enum status faces_sum(struct coarsening *k) {
@@ -269,6 +309,7 @@ static enum status coarsen_begin(struct coarsening *k) {
   TRY(memory_make_raw((int64_t)g->n + g->ghosts, sizeof *g->agg, "parents", &g->agg));
   TRY(memory_make_raw(2 * (int64_t)g->n, sizeof *g->tree, "trees", &g->tree));
   g->tree_edges = 0;
+  if (k->certify) TRY(memory_make_raw(g->slice[g->n / LANES], 1, "flux of edges", &g->up));
   join_in_boxes(k);
   TRY(rows_number(k));
   return memory_make((int64_t)k->to->n + g->ghosts + 1, sizeof *k->slot, "marks", &k->slot);
@@ -278,21 +319,18 @@ static enum status coarsen_end(struct coarsening *k) {
   TRY(ghosts_number(k));
   TRY(children_list(k));
   TRY(memory_make(to->n, sizeof *k->length, "row lengths", &k->length));
-  rows_visit(k, false);
-  int longest = 0;
-  for (int r = 0; r < to->n; r++)
-    if (k->length[r] > longest) longest = k->length[r];
-  TRY(memory_make(longest, sizeof *k->weight, "row", &k->weight));
+  TRY(rows_sum(k));
   TRY(flux_graph_rows(to, k->length));
-  rows_visit(k, true);
+  rows_write(k);
   return faces_sum(k);
 }
 static void padding_set(struct flux_graph *g) {
   for (int i = 0; i < g->n; i++)
     if (!(g->diagonal[i] > 0)) g->diagonal[i] = 1;
 }
-enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, struct flux_graph *to) {
-  struct coarsening k = {.from = from, .to = to};
+enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool certify,
+                               struct flux_graph *to) {
+  struct coarsening k = {.from = from, .to = to, .certify = certify};
   to->comm            = comm;
   enum status s       = AGREE(comm, coarsen_begin(&k));
   if (s == STATUS_OK) s = AGREE(comm, halo_number(&k));
@@ -303,6 +341,7 @@ enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, struct fl
   memory_free(k.next);
   memory_free(k.slot);
   memory_free(k.length);
+  memory_free(k.col);
   memory_free(k.weight);
   return s;
 }

@@ -11,6 +11,7 @@
 
 enum { LANES = 16, COLOURS = 4, SIDES = 6, BOX = 8, LEVELS = 32, PAD = 16 };
 enum { CODE_MASK = 15, COMPONENT_SHIFT = 4 };
+enum { UP_INSIDE = 255, UP_SEARCH = 254 };
 
 /* ---- voxels -------------------------------------------------------------------------------- */
 
@@ -81,7 +82,7 @@ struct flux_graph {
   int32_t *col;
   float *weight, *diagonal; /* diagonal 1 on padding */
   int *agg;                 /* row -> row of the next graph; ghosts too; -1 padding */
-  int16_t (*place)[3];      /* box coordinates of rows; -1 padding */
+  int16_t (*place)[4];      /* box coordinates of rows; -1 padding */
   int32_t *tree;            /* pairs of rows: spanning trees of the aggregates */
   int tree_edges;
   int faces; /* nodes on the two Dirichlet faces */
@@ -93,8 +94,12 @@ struct flux_graph {
   int send_start[SIDES + 1], ghost_start[SIDES + 1];
   int32_t *send;
   float *send_buffer;
-  /* certificate: flux of each entry, outwards, and through the Dirichlet faces */
-  double *entry_flux, *face_flux[2], *load;
+  /* certificate: flux per weight of each entry, outwards, and of the Dirichlet faces; what is left to
+   * carry out of each node */
+  float *entry_flux;
+  double *face_flux[2], *load;
+  uint8_t
+      *up; /* of each entry: which entry of the next graph's row it went into; inside, unknown */
   int32_t *degree, *linked;
   int64_t messages, message_bytes;
 };
@@ -106,7 +111,7 @@ struct flux_gather {
   int32_t *row;        /* this rank's rows, in order of gathered nodes */
   int32_t *row_all;    /* gathered node -> row of the gathered graph */
   int32_t *row_of_col; /* own and halo rows -> row of the gathered graph */
-  int16_t (*place)[3]; /* while making */
+  int16_t (*place)[4]; /* while making */
   float *some, *all;
   double *some_d, *all_d;
 };
@@ -145,7 +150,9 @@ int32_t flux_boxes_node(const struct flux_fine *fine, int64_t k, int64_t j, int6
 
 /* flux_graph.c */
 enum status flux_graph_rows(struct flux_graph *graph, const uint16_t *length);
-enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, struct flux_graph *to);
+/* certify: remembers what the certificate's routing needs. */
+enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool certify,
+                               struct flux_graph *to);
 enum status flux_graph_gather(MPI_Comm comm, struct flux_graph *from, const int64_t shift[3],
                               struct flux_gather *gather, struct flux_graph *to);
 void flux_graph_free(struct flux_graph *graph);
@@ -187,6 +194,22 @@ enum status flux_route_make(MPI_Comm comm, struct flux_levels *levels);
 /* The correction is graph[0].x times `scale`. */
 void flux_route_run(struct flux_levels *levels, double scale);
 
+struct flux_box_sums {
+  double energy, cost, inflow, unbalanced, worst;
+};
+/* A row of boxes for the certificate. */
+struct flux_row {
+  const struct flux_view *view;
+  const float *low;
+  const struct flux_graph *graph;
+  const double (*inverse)[BOX][BOX]; /* of the Neumann problem of each pattern of voxels */
+  const int32_t *node, *face_of;     /* of the row's boxes; node -> entry among faces */
+  const uint8_t *slow;
+  int64_t at, boxes; /* offset of the first voxel */
+  int outer;         /* which side is a Dirichlet face here, -1 */
+  double potential;
+};
+
 /* kernels */
 ISA_DECLARE(void, flux_patterns, const uint8_t *const row[4], int64_t nx, uint8_t *restrict pattern)
 ISA_DECLARE(void, flux_open_faces, const uint8_t *code, int64_t row, int64_t plane, int64_t nx,
@@ -196,3 +219,10 @@ ISA_DECLARE(void, flux_sweep, const struct flux_graph *graph, int colour, bool z
 ISA_DECLARE(void, flux_residual, const struct flux_graph *graph, int rows, float *r)
 ISA_DECLARE(void, flux_apply, const struct flux_graph *graph, const float *x, const float *v,
             float *out, double dots[3])
+ISA_DECLARE(void, flux_carry_potential, const struct flux_graph *graph, const float *z,
+            double scale)
+ISA_DECLARE(void, flux_split, const struct flux_graph *graph, const struct flux_graph *next,
+            const float *z, double scale)
+ISA_DECLARE(void, flux_row_loads, const struct flux_row *row, double *load)
+ISA_DECLARE(void, flux_row_bound, const struct flux_row *row, bool route,
+            struct flux_box_sums *sums)

@@ -8,7 +8,7 @@
 
 static enum status graph_prepare(struct flux_graph *g) {
   if (g->entry_flux) return STATUS_OK;
-  TRY(memory_make(g->slice[g->n / LANES], sizeof(double), "flux of edges", &g->entry_flux));
+  TRY(memory_make_raw(g->slice[g->n / LANES], sizeof(float), "flux of edges", &g->entry_flux));
   TRY(memory_make((int64_t)g->n + g->ghosts, sizeof(double), "load", &g->load));
   for (int h = 0; h < 2; h++)
     TRY(memory_make(g->faces, sizeof(double), "flux of faces", &g->face_flux[h]));
@@ -27,20 +27,13 @@ enum status flux_route_make(MPI_Comm comm, struct flux_levels *levels) {
   for (int64_t e = (g)->slice[(i) / LANES] + (i) % LANES; e < (g)->slice[(i) / LANES + 1];         \
        e += LANES)
 
-/* Flux along a potential; load loses what that carries. */
-static void carry_potential(struct flux_graph *g, const float *z, double scale) {
-  for (int i = 0; i < g->n; i++) {
-    double out = 0;
-    ENTRIES(g, i, e) {
-      g->entry_flux[e] = scale * (double)g->weight[e] * ((double)z[i] - (double)z[g->col[e]]);
-      out += g->entry_flux[e];
-    }
-    g->load[i] -= out;
-  }
+/* The faces' part of the flux along a potential. */
+static void carry_to_faces(struct flux_graph *g, const float *z, double scale) {
   for (int f = 0; f < g->faces; f++)
     for (int h = 0; h < 2; h++) {
-      g->face_flux[h][f] = scale * (double)g->face_weight[h][f] * (double)z[g->face_node[f]];
-      g->load[g->face_node[f]] -= g->face_flux[h][f];
+      if (!(g->face_weight[h][f] > 0)) continue;
+      g->face_flux[h][f] = scale * (double)z[g->face_node[f]];
+      g->load[g->face_node[f]] -= g->face_flux[h][f] * (double)g->face_weight[h][f];
     }
 }
 static void carry_coarsest(struct flux_levels *levels, struct flux_graph *g) {
@@ -60,14 +53,13 @@ static void carry_coarsest(struct flux_levels *levels, struct flux_graph *g) {
     flux_levels_coarsest(levels, y);
   }
   for (int i = 0; i < g->n; i++)
-    ENTRIES(g, i, e) g->entry_flux[e] = (double)g->weight[e] * (sum[i] - sum[g->col[e]]);
+    ENTRIES(g, i, e) g->entry_flux[e] = (float)(sum[i] - sum[g->col[e]]);
   for (int f = 0; f < g->faces; f++)
-    for (int h = 0; h < 2; h++)
-      g->face_flux[h][f] = (double)g->face_weight[h][f] * sum[g->face_node[f]];
+    for (int h = 0; h < 2; h++) g->face_flux[h][f] = sum[g->face_node[f]];
 }
 static void carry(struct flux_levels *levels, int at, double potential);
 
-static void carry_gathered(struct flux_levels *levels, int at) {
+static void carry_gathered(struct flux_levels *levels, int at, double potential) {
   struct flux_graph *g = &levels->graph[at], *next = g + 1;
   struct flux_gather *w = &levels->gather;
   for (int i = 0; i < g->real; i++) w->some_d[i] = g->load[w->row[i]];
@@ -78,8 +70,9 @@ static void carry_gathered(struct flux_levels *levels, int at) {
     const int i = w->row[r];
     ENTRIES(g, i, e) {
       if (!(g->weight[e] > 0)) continue;
-      g->entry_flux[e] +=
-          next->entry_flux[flux_graph_find(next, w->row_of_col[i], w->row_of_col[g->col[e]])];
+      const int64_t up  = flux_graph_find(next, w->row_of_col[i], w->row_of_col[g->col[e]]);
+      const double fall = potential * ((double)g->x[i] - (double)g->x[g->col[e]]);
+      g->entry_flux[e]  = next->entry_flux[up] + (float)fall;
     }
   }
   for (int f = 0; f < g->faces; f++)
@@ -91,34 +84,16 @@ static void carry_gathered(struct flux_levels *levels, int at) {
     }
 }
 /* The next graph's flux comes down to edges between aggregates and to faces. */
-static void split_flux(struct flux_graph *g, const struct flux_graph *next, int32_t *face_of) {
-  for (int i = 0; i < g->n; i++) {
-    if (g->agg[i] < 0) continue;
-    int32_t known = -1;
-    double ratio = 0, out = 0;
-    ENTRIES(g, i, e) {
-      const int32_t to = g->agg[g->col[e]];
-      if (!(g->weight[e] > 0) || to == g->agg[i]) continue;
-      if (to != known) {
-        const int64_t up = flux_graph_find(next, g->agg[i], to);
-        ratio            = next->entry_flux[up] / (double)next->weight[up];
-        known            = to;
-      }
-      const double flux = ratio * (double)g->weight[e];
-      g->entry_flux[e] += flux;
-      out += flux;
-    }
-    g->load[i] -= out;
-  }
+static void split_flux(struct flux_graph *g, const struct flux_graph *next, const float *z,
+                       double scale, int32_t *face_of) {
+  ISA_PICK(flux_split)(g, next, z, scale);
   for (int f = 0; f < next->faces; f++) face_of[next->face_node[f]] = f;
   for (int f = 0; f < g->faces; f++)
     for (int h = 0; h < 2; h++) {
       if (!(g->face_weight[h][f] > 0)) continue;
-      const int up = face_of[g->agg[g->face_node[f]]];
-      const double flux =
-          next->face_flux[h][up] / (double)next->face_weight[h][up] * (double)g->face_weight[h][f];
+      const double flux = next->face_flux[h][face_of[g->agg[g->face_node[f]]]];
       g->face_flux[h][f] += flux;
-      g->load[g->face_node[f]] -= flux;
+      g->load[g->face_node[f]] -= flux * (double)g->face_weight[h][f];
     }
 }
 /* Leaves of the trees give their load to the only node they are tied to; linked[] is the exclusive
@@ -135,11 +110,12 @@ static void carry_trees(struct flux_graph *g) {
   for (int i = 0; i < g->n; i++) {
     int leaf = i;
     while (g->degree[leaf] == 1) {
-      const int to   = g->linked[leaf];
-      const double q = g->load[leaf];
-      g->entry_flux[flux_graph_find(g, leaf, to)] += q;
-      g->entry_flux[flux_graph_find(g, to, leaf)] -= q;
-      g->load[leaf] = 0;
+      const int to    = g->linked[leaf];
+      const double q  = g->load[leaf];
+      const int64_t e = flux_graph_find(g, leaf, to);
+      g->entry_flux[e] += (float)(q / (double)g->weight[e]);
+      g->entry_flux[flux_graph_find(g, to, leaf)] = -g->entry_flux[e];
+      g->load[leaf]                               = 0;
       g->load[to] += q;
       g->degree[leaf] = 0;
       g->degree[to]--;
@@ -155,21 +131,20 @@ static void carry(struct flux_levels *levels, int at, double potential) {
     carry_coarsest(levels, g);
     return;
   }
-  if (potential > 0)
-    carry_potential(g, g->x, potential);
-  else {
-    memset(g->entry_flux, 0, (size_t)g->slice[g->n / LANES] * sizeof(double));
-    for (int h = 0; h < 2; h++) memset(g->face_flux[h], 0, (size_t)g->faces * sizeof(double));
+  for (int h = 0; h < 2; h++) memset(g->face_flux[h], 0, (size_t)g->faces * sizeof(double));
+  if (potential > 0) {
+    ISA_PICK(flux_carry_potential)(g, g->x, potential);
+    carry_to_faces(g, g->x, potential);
   }
   if (at == levels->gather.level) {
-    carry_gathered(levels, at);
+    carry_gathered(levels, at, potential);
     return;
   }
   memset(next->load, 0, (size_t)next->n * sizeof(double));
   for (int i = 0; i < g->n; i++)
     if (g->agg[i] >= 0) next->load[g->agg[i]] += g->load[i];
   carry(levels, at + 1, 0);
-  split_flux(g, next, next->linked);
+  split_flux(g, next, potential > 0 ? g->x : NULL, potential, next->linked);
   carry_trees(g);
 }
 void flux_route_run(struct flux_levels *levels, double scale) {

@@ -81,7 +81,7 @@ static enum status iterate(struct run *run) {
     log_progress("flux", run->answer->iterations, p->iterations_max);
     slow            = gain > 0.3 * before ? slow + 1 : 0;
     const bool last = run->answer->iterations >= p->iterations_max || slow >= 2;
-    const bool near = run->answer->estimate <= 0.9 * p->tolerance;
+    const bool near = run->answer->estimate <= 0.5 * p->tolerance;
     before          = gain;
     if (p->certify && (near || last)) TRY(bound_now(run, true, false, NULL));
     if (!p->certify && near) run->answer->converged = true;
