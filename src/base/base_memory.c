@@ -2,10 +2,18 @@
 #include "base.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
-enum { LINE_BYTES = 64 };
+enum { LINE_BYTES = 64, HUGE_BYTES = 1 << 21 };
 static int64_t now_bytes, peak_bytes;
+
+/* Asks for huge pages inside a large block: an eighth of the time to first touch it. A hint only. */
+static void ask_huge_pages(char *block, size_t bytes) {
+  char *first = block + (HUGE_BYTES - (uintptr_t)block % HUGE_BYTES) % HUGE_BYTES;
+  if (bytes < 4 * (size_t)HUGE_BYTES) return;
+  (void)madvise(first, (bytes - (size_t)(first - block)) / HUGE_BYTES * HUGE_BYTES, MADV_HUGEPAGE);
+}
 
 enum status memory_make_raw(int64_t count, size_t size_bytes, const char *what, void *out_pointer) {
   void **out = out_pointer;
@@ -18,6 +26,7 @@ enum status memory_make_raw(int64_t count, size_t size_bytes, const char *what, 
   if (!block)
     return FAIL(STATUS_MEMORY, "not enough memory for %s: %.3f GB wanted, %.3f GB in use", what,
                 (double)bytes * 1e-9, (double)now_bytes * 1e-9);
+  ask_huge_pages(block, bytes + LINE_BYTES);
   memcpy(block, &bytes, sizeof bytes);
   now_bytes += (int64_t)bytes;
   if (now_bytes > peak_bytes) peak_bytes = now_bytes;
