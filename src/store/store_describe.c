@@ -41,6 +41,34 @@ bool hdf5_attribute_text(hid_t object, const char *name, char *text, size_t byte
   return good;
 }
 
+/* An array of n short texts, of fixed or variable length. */
+static bool hdf5_attribute_texts(hid_t object, const char *name, char (*text)[64], int n) {
+  if (H5Aexists(object, name) <= 0) return false;
+  hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+  if (attribute < 0) return false;
+  hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
+  bool good = H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_npoints(space) == n;
+  if (good && H5Tis_variable_str(type) > 0) {
+    char *value[8] = {NULL};
+    good           = n <= 8 && H5Aread(attribute, type, value) >= 0;
+    for (int i = 0; i < n && n <= 8; i++) {
+      if (good) snprintf(text[i], 64, "%s", value[i] ? value[i] : "");
+      if (value[i]) H5free_memory(value[i]);
+    }
+  } else if (good) {
+    size_t width = H5Tget_size(type);
+    char *value  = width < 4096 ? calloc((size_t)n, width) : NULL;
+    good         = value && H5Aread(attribute, type, value) >= 0;
+    for (int i = 0; good && i < n; i++)
+      snprintf(text[i], 64, "%.*s", (int)width, value + (size_t)i * width);
+    free(value);
+  }
+  H5Sclose(space);
+  H5Tclose(type);
+  H5Aclose(attribute);
+  return good;
+}
+
 bool hdf5_attribute_doubles(hid_t object, const char *name, double *value, int n) {
   if (H5Aexists(object, name) <= 0) return false;
   hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
@@ -132,12 +160,81 @@ static enum status storage_check(struct store_info *info, hid_t dataset, size_t 
   return status;
 }
 
-/* Our own attribute, then what ImageJ and ilastik write. */
+/* Micrometres in a unit of length; 0: not one. */
+static double unit_um(const char *unit) {
+  static const struct {
+    const char *name;
+    double um;
+  } row[] = {
+      {"um",         1   },
+      {"\xc2\xb5m",  1   },
+      {"\xce\xbcm",  1   },
+      {"micron",     1   },
+      {"microns",    1   },
+      {"micrometer", 1   },
+      {"micrometre", 1   },
+      {"nm",         1e-3},
+      {"mm",         1e3 },
+      {"cm",         1e4 },
+      {"m",          1e6 },
+  };
+  for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+    if (strcmp(unit, row[i].name) == 0) return row[i].um;
+  return 0;
+}
+
+/* Spacing of an axis dataset of n values, if they are evenly spaced in a unit of length. */
+static double spacing_um(hid_t group, const char *name, int64_t n) {
+  enum { VALUES_MAX = 1 << 16 };
+  char unit[32];
+  H5L_info_t link;
+  if (n < 2 || n > VALUES_MAX || strchr(name, '/') ||
+      H5Lget_info(group, name, &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD)
+    return 0;
+  hid_t axis = H5Dopen2(group, name, H5P_DEFAULT);
+  if (axis < 0) return 0;
+  hid_t space = H5Dget_space(axis), type = H5Dget_type(axis), creation = H5Dget_create_plist(axis);
+  double *value = malloc((size_t)n * sizeof *value), step = 0;
+  bool good = value && H5Sget_simple_extent_npoints(space) == n &&
+              native_of_hdf5(type) != NATIVE_NONE && H5Pget_layout(creation) != H5D_CHUNKED &&
+              H5Pget_layout(creation) != H5D_VIRTUAL && H5Pget_external_count(creation) == 0 &&
+              hdf5_attribute_text(axis, "units", unit, sizeof unit) &&
+              H5Dread(axis, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) >= 0;
+  if (good) step = fabs(value[n - 1] - value[0]) / (double)(n - 1);
+  for (int64_t i = 1; good && i < n; i++)
+    good = fabs(fabs(value[i] - value[i - 1]) - step) <= 1e-3 * step;
+  free(value);
+  H5Pclose(creation);
+  H5Tclose(type);
+  H5Sclose(space);
+  H5Dclose(axis);
+  return good && isfinite(step) ? step * unit_um(unit) : 0;
+}
+
+/* NeXus: the group's `axes` names a dataset for each axis. */
+static void axes_spacing_read(hid_t dataset, struct store_info *info) {
+  char path[STORE_NAME_BYTES], axes[3][64];
+  ssize_t length = H5Iget_name(dataset, path, sizeof path);
+  hid_t file     = H5Iget_file_id(dataset);
+  char *slash    = length > 0 && length < (ssize_t)sizeof path ? strrchr(path, '/') : NULL;
+  if (slash && slash > path) {
+    *slash      = 0;
+    hid_t group = H5Gopen2(file, path, H5P_DEFAULT);
+    if (group >= 0 && hdf5_attribute_texts(group, "axes", axes, 3))
+      for (int a = 0; a < 3; a++) info->voxel_um[a] = spacing_um(group, axes[a], info->n[a]);
+    if (group >= 0) H5Gclose(group);
+  }
+  if (file >= 0) H5Fclose(file);
+}
+
+/* Our own attribute, then what ImageJ and ilastik write, then NeXus axes. */
 static void voxel_read(hid_t dataset, struct store_info *info) {
   double value[3];
   if (!hdf5_attribute_doubles(dataset, "voxel_um", value, 3) &&
-      !hdf5_attribute_doubles(dataset, "element_size_um", value, 3))
+      !hdf5_attribute_doubles(dataset, "element_size_um", value, 3)) {
+    if (info->rank == 3) axes_spacing_read(dataset, info);
     return;
+  }
   for (int a = 0; a < 3; a++)
     if (isfinite(value[a]) && value[a] > 0) info->voxel_um[a] = value[a];
 }

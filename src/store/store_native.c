@@ -190,12 +190,30 @@ static int64_t narrow_floats(const double *wide, enum grid_type type, void *to, 
   return 0;
 }
 
+/* Small integers are exact in float: the way of most raw data, without checks. */
+static bool floats_direct(enum native from_type, const void *from, float *to, int64_t n) {
+  switch (from_type) {
+#define DIRECT(name, ctype)                                                                        \
+  case NATIVE_##name:                                                                              \
+    for (int64_t k = 0; k < n; k++) to[k] = ((const ctype *)from)[k];                              \
+    return true;
+    DIRECT(I8, int8_t)
+    DIRECT(U8, uint8_t)
+    DIRECT(I16, int16_t)
+    DIRECT(U16, uint16_t)
+#undef DIRECT
+  default:
+    return false;
+  }
+}
+
 int64_t native_convert(enum native from_type, const void *from, enum grid_type to_type, void *to,
                        int64_t n, bool exact) {
   if (native_of_grid(to_type) == from_type) {
     memcpy(to, from, (size_t)n * native_bytes(from_type));
     return -1;
   }
+  if (to_type == GRID_F32 && floats_direct(from_type, from, to, n)) return -1;
   for (int64_t first = 0; first < n; first += BLOCK) {
     union wide wide;
     int64_t here = n - first < BLOCK ? n - first : BLOCK;

@@ -273,6 +273,49 @@ TEST(the_dataset_meant_is_found_or_the_candidates_are_told) {
   memory_free(lines);
 }
 
+static void axes_write(const char *path) {
+  static const char *axes[3] = {"z", "y", "x"};
+  const hsize_t n[3] = {2, 3, 4}, three = 3;
+  const double z[2] = {0, 0.003}, y[3] = {5, 7, 9}, x[4] = {0, 1, 2, 4}, zero[24] = {0};
+  hid_t file = file_make(path);
+  dataset_put(file, "/entry/ct/data", H5T_NATIVE_FLOAT, 3, n, NULL, H5T_NATIVE_DOUBLE, zero);
+  dataset_put(file, "/entry/ct/z", H5T_NATIVE_FLOAT, 1, &n[0], NULL, H5T_NATIVE_DOUBLE, z);
+  dataset_put(file, "/entry/ct/y", H5T_NATIVE_FLOAT, 1, &n[1], NULL, H5T_NATIVE_DOUBLE, y);
+  dataset_put(file, "/entry/ct/x", H5T_NATIVE_FLOAT, 1, &n[2], NULL, H5T_NATIVE_DOUBLE, x);
+  hid_t text = H5Tcopy(H5T_C_S1), many = H5Screate_simple(1, &three, NULL);
+  hid_t one = H5Screate(H5S_SCALAR), group = H5Gopen2(file, "/entry/ct", H5P_DEFAULT);
+  H5Tset_size(text, H5T_VARIABLE);
+  hid_t attribute = H5Acreate2(group, "axes", text, many, H5P_DEFAULT, H5P_DEFAULT);
+  H5Awrite(attribute, text, axes);
+  H5Aclose(attribute);
+  for (int a = 0; a < 3; a++) {
+    static const char *unit[3] = {"mm", "um", "um"};
+    hid_t axis                 = H5Dopen2(group, axes[a], H5P_DEFAULT);
+    attribute                  = H5Acreate2(axis, "units", text, one, H5P_DEFAULT, H5P_DEFAULT);
+    H5Awrite(attribute, text, &unit[a]);
+    H5Aclose(attribute);
+    H5Dclose(axis);
+  }
+  H5Gclose(group);
+  H5Sclose(one);
+  H5Sclose(many);
+  H5Tclose(text);
+  H5Fclose(file);
+}
+
+TEST(voxel_sizes_come_from_nexus_axes) {
+  struct store_input *input = NULL;
+  if (is_root(comm)) axes_write(path_in("axes.h5"));
+  MPI_Barrier(comm);
+  if (CHECK_OK(store_open(comm, path_in("axes.h5"), NULL, 3, &input))) {
+    const double *voxel_um = store_info(input)->voxel_um;
+    CHECK_NEAR(voxel_um[0], 3, 1e-6);
+    CHECK_NEAR(voxel_um[1], 2, 1e-12);
+    CHECK(voxel_um[2] == 0, "uneven values are no spacing: %g", voxel_um[2]);
+  }
+  store_close(&input);
+}
+
 /* ---- links ------------------------------------------------------------------------------------------ */
 
 static void links_write(void) {
