@@ -63,6 +63,10 @@ static enum status call_stage(MPI_Comm comm, const struct stage *stage, enum mod
                                 record, results};
   double begun_s             = time_now_s();
   enum status status         = say_need(&job, stage, mode);
+  if (status == STATUS_OK && mode == MODE_RUN && job.output[0]) {
+    const struct store_options options = {.force = call->common.force};
+    status                             = store_output_check(comm, job.output, &options);
+  }
   if (status == STATUS_OK && mode == MODE_RUN) {
     status = stage->run(&job);
     log_info("%s: %.2f s, peak memory %.3f GB per rank", stage->name, time_now_s() - begun_s,

@@ -103,6 +103,9 @@ struct store_options {
 };
 enum status store_begin(MPI_Comm comm, const char *path, const struct store_options *options,
                         struct store_output **output);
+/* Collective. What store_begin would refuse, before long work; leaves nothing behind. */
+enum status store_output_check(MPI_Comm comm, const char *path,
+                               const struct store_options *options);
 /* Did a partial file of equal record go on? Its datasets then keep their values through store_create. */
 bool store_resumed(const struct store_output *output);
 /* Collective. Creates and preallocates the dataset of a product with its NeXus group, attributes

@@ -120,20 +120,25 @@ static enum status partial_create(struct store_output *output, const char *recor
   return output_flush(output);
 }
 
-static void lock_name(const struct store_output *output, char name[STORE_NAME_BYTES + 16]) {
-  snprintf(name, STORE_NAME_BYTES + 16, "%s.lock", output->path);
+static void lock_name(const char *path, char name[STORE_NAME_BYTES + 16]) {
+  snprintf(name, STORE_NAME_BYTES + 16, "%s.lock", path);
+}
+
+/* Takes the lock and checks that an output may be made there; the lock is held also on failure. */
+static enum status place_take(const char *path, const struct store_options *options, int *lock) {
+  char name[STORE_NAME_BYTES + 16];
+  TRY(folder_check(path));
+  lock_name(path, name);
+  TRY(lock_take(name, lock));
+  if (access(path, F_OK) == 0 && !options->force && !is_ours(path))
+    return FAIL(STATUS_OUTPUT, "%s exists and was not made by this program; --force replaces it",
+                path);
+  return space_check(path, options->size_bytes);
 }
 
 static enum status begin_root(struct store_output *output, const struct store_options *options) {
-  char lock[STORE_NAME_BYTES + 16];
   const char *record = options->record ? options->record : "";
-  TRY(folder_check(output->path));
-  lock_name(output, lock);
-  TRY(lock_take(lock, &output->lock));
-  if (access(output->path, F_OK) == 0 && !options->force && !is_ours(output->path))
-    return FAIL(STATUS_OUTPUT, "%s exists and was not made by this program; --force replaces it",
-                output->path);
-  TRY(space_check(output->path, options->size_bytes));
+  TRY(place_take(output->path, options, &output->lock));
   output->content = store_hash(record, (int64_t)strlen(record), 0);
   output->resumed = options->resume && !options->deflate && partial_reopen(output, record);
   if (output->resumed) return STATUS_OK;
@@ -142,9 +147,29 @@ static enum status begin_root(struct store_output *output, const struct store_op
   return status;
 }
 
+static enum status name_check(const char *path) {
+  if (*path && strlen(path) + 16 <= STORE_NAME_BYTES) return STATUS_OK;
+  return FAIL(STATUS_OUTPUT, "the output's name is %s", *path ? "too long" : "empty");
+}
+
+static enum status place_check(const char *path, const struct store_options *options) {
+  char name[STORE_NAME_BYTES + 16];
+  int lock = -1;
+  TRY(name_check(path));
+  enum status status = place_take(path, options, &lock);
+  lock_name(path, name);
+  lock_release(name, &lock);
+  return status;
+}
+
+enum status store_output_check(MPI_Comm comm, const char *path,
+                               const struct store_options *options) {
+  hdf5_start();
+  return ON_ROOT(comm, "store.check", place_check(path, options));
+}
+
 static enum status output_make(const char *path, struct store_output **output) {
-  if (strlen(path) + 16 > STORE_NAME_BYTES || !*path)
-    return FAIL(STATUS_OUTPUT, "the output's name is %s", *path ? "too long" : "empty");
+  TRY(name_check(path));
   TRY(memory_make(1, sizeof **output, "an output", output));
   snprintf((*output)->path, STORE_NAME_BYTES, "%s", path);
   snprintf((*output)->partial, STORE_NAME_BYTES, "%s.partial", path);
@@ -266,7 +291,7 @@ void store_abandon(MPI_Comm comm, struct store_output **output, bool keep) {
   if ((*output)->file >= 0) H5Fclose((*output)->file);
   if ((*output)->lock >= 0) {
     if (!keep) unlink((*output)->partial);
-    lock_name(*output, lock);
+    lock_name((*output)->path, lock);
     lock_release(lock, &(*output)->lock);
   }
   samples_free(&(*output)->samples);

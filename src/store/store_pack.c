@@ -169,7 +169,8 @@ static bool chunk_hash(hid_t dataset, const int64_t *offset, int rank, int64_t b
   uint32_t mask;
   char *back = NULL;
   for (int a = 0; a < rank; a++) place[a] = (hsize_t)offset[a];
-  if (H5Dget_chunk_storage_size(dataset, place, &stored) < 0) return bytes < 0; /* never written */
+  if (H5Dget_chunk_storage_size(dataset, place, &stored) < 0 || stored == 0)
+    return bytes < 0; /* never written */
   bool good = bytes < 0 || (int64_t)stored == bytes;
   good      = good && memory_make_raw((int64_t)stored, 1, "a packed chunk", &back) == STATUS_OK &&
          H5Dread_chunk(dataset, H5P_DEFAULT, place, &mask, back) >= 0;

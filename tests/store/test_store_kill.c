@@ -54,7 +54,7 @@ TEST(the_process_to_be_killed) {
   }
   struct store_output *output = NULL;
   int handle                  = open(journal, O_WRONLY | O_APPEND | O_CREAT, 0644);
-  CHECK_OK(begin(comm, path, &output));
+  if (!CHECK_OK(begin(comm, path, &output))) return;
   CHECK_OK(rounds_write(comm, output, 0, handle, true));
   CHECK_OK(store_commit(comm, &output));
 }

@@ -141,6 +141,9 @@ TEST(what_is_not_ours_is_not_replaced) {
 TEST(a_folder_that_cannot_be_written_is_told) {
   const struct store_options none = {0};
   struct store_output *output     = NULL;
+  CHECK_REFUSED(store_output_check(comm, path_in("gone/a.h5"), &none), STATUS_OUTPUT, "gone");
+  CHECK_OK(store_output_check(comm, path_in("fine.h5"), &none));
+  CHECK(!there(comm, path_in("fine.h5")) && !there(comm, path_in("fine.h5.lock")), "left over");
   CHECK_REFUSED(begin(comm, path_in("gone/a.h5"), none, &output), STATUS_OUTPUT, "gone",
                 "not there");
   if (is_root(comm)) {
@@ -175,6 +178,7 @@ TEST(the_lock_names_its_holder_and_dies_with_it) {
   snprintf(pid, sizeof pid, "process %d", root_pid);
   gethostname(host, sizeof host - 1);
   CHECK_OK(begin(comm, path, none, &first));
+  CHECK_REFUSED(store_output_check(comm, path, &none), STATUS_OUTPUT, "in use", pid);
   CHECK_REFUSED(begin(comm, path, none, &second), STATUS_OUTPUT, "in use", pid, host);
   MPI_Barrier(comm);
   CHECK(there(comm, path_in("locked.h5.partial")), "the second left the first's file alone");
@@ -312,6 +316,23 @@ TEST(values_that_did_not_reach_the_disk_are_noticed) {
   CHECK(!there(comm, path), "nothing under the name");
 }
 
+TEST(a_folder_that_vanishes_meanwhile_is_told) {
+  struct store_output *output = NULL;
+  if (is_root(comm)) mkdir(path_in("vanish"), 0755);
+  MPI_Barrier(comm);
+  CHECK_OK(begin(comm, path_in("vanish/a.h5"), (struct store_options){0}, &output));
+  CHECK_OK(store_create(comm, output, "labels", shape, NULL, NULL, false));
+  CHECK_OK(store_ready(comm, output));
+  CHECK_OK(labels_put(comm, output, 1));
+  if (is_root(comm)) {
+    unlink(path_in("vanish/a.h5.partial"));
+    unlink(path_in("vanish/a.h5.lock"));
+    rmdir(path_in("vanish"));
+  }
+  MPI_Barrier(comm);
+  CHECK_REFUSED(store_commit(comm, &output), STATUS_OUTPUT, "vanish/a.h5");
+}
+
 TEST(no_file_is_made_writable_for_all_nor_through_a_link) {
   struct stat info;
   mode_t before    = umask(0);
@@ -409,7 +430,9 @@ static enum status whole_chain(MPI_Comm comm, const char *path) {
   double *values = NULL;
   int64_t n;
   bool found;
-  enum status status = labels_write(comm, path, (struct store_options){.force = true}, 1);
+  const struct store_options force = {.force = true};
+  enum status status               = store_output_check(comm, path, &force);
+  if (status == STATUS_OK) status = labels_write(comm, path, force, 1);
   if (status == STATUS_OK)
     status = labels_write(comm, path, (struct store_options){.force = true, .deflate = 1}, 1);
   if (status == STATUS_OK) status = store_probe(comm, path);
@@ -435,7 +458,7 @@ TEST(a_fault_on_one_rank_ends_all_alike) {
       "store.table",  "store.note",   "store.number", "store.sync",   "store.default",
       "store.commit", "store.finish", "store.probe",  "store.choose", "store.open",
       "store.read",   "store.get",    "store.list",   "store.has",    "store.fingerprint",
-      "store.pack"};
+      "store.check",  "store.pack"};
   int size;
   MPI_Comm_size(comm, &size);
   char path[512], partial[520], lock[520];
