@@ -86,6 +86,8 @@ static void print_cycle(const struct twin_params *p, const struct twin_cell *cel
           (twin_mu_per_mm[1] + twin_mu_per_mm[2]) / 2, (twin_mu_per_mm[2] + twin_mu_per_mm[3]) / 2);
   fprintf(to,
           "# phases by ascending attenuation: 0 outside, 1 lithium, 2 electrolyte, 3 cathode\n");
+  fprintf(to, "surface: {phase: 1, disc: \"%.2f,%.2f,%.2f\"}\n", cell->x0_px, cell->y0_px,
+          twin_field_um(cell) / cell->voxel_um);
   fprintf(to,
           "flux: {conducting: [2], direction: x, tolerance: 1e-3, box: "
           "\"%lld:%lld,%lld:%lld,%lld:%lld\"}\n",
