@@ -1,7 +1,7 @@
 /* Ra and Rq are arithmetic mean and root mean square of the heights about the levelling plane (Huang et al. 2024, eq.
- * 6-7; ISO 4287's definitions on an area). Sums are exact, so they do not depend on the number of ranks. Grey noise of
- * standard deviation s moves a crossing by s / contrast voxels; its variance is independent of the surface's and is
- * subtracted (Rq^2 - noise^2; Ra by the same factor, as for normal heights). */
+ * 6-7; ISO 4287's definitions on an area). Sums are exact, so they do not depend on the number of ranks. The variance
+ * that grey noise gives to a crossing is independent of the surface's and is subtracted (Rq^2 - noise^2; Ra by the
+ * same factor, as for normal heights). */
 #include "surface.h"
 #include "numeric.h"
 #include "voxel.h"
@@ -127,8 +127,9 @@ static enum status find_greys(struct work *w) {
 }
 
 /* Crossing of the middle grey along the column, in voxels from the middle of voxel `top` outwards, searched one voxel
- * to each side; half a voxel (the voxel's face) where there is none. */
-static double crossing(const struct work *w, int64_t y, int64_t x, int64_t top) {
+ * to each side; half a voxel (the voxel's face) where there is none. *variance: what grey noise adds, voxels^2, by
+ * propagation through the linear interpolation. */
+static double crossing(const struct work *w, int64_t y, int64_t x, int64_t top, double *variance) {
   int64_t nz = w->labels->plan.n[0], out = w->up ? 1 : -1;
   double middle = 0.5 * (w->inside + w->outside), sign = w->inside > w->outside ? 1 : -1;
   for (int64_t k = -2; k <= 1; k++) {
@@ -136,29 +137,46 @@ static double crossing(const struct work *w, int64_t y, int64_t x, int64_t top) 
     if (a < 0 || a >= nz || b < 0 || b >= nz) continue;
     double low  = sign * (grey_at(w, a, y, x) - middle),
            high = sign * (grey_at(w, b, y, x) - middle);
-    if (low >= 0 && high < 0) return (double)k + low / (low - high);
+    if (!(low >= 0 && high < 0)) continue;
+    double share = low / (low - high), slope = fmax(low - high, 0.4 * fabs(w->inside - w->outside));
+    *variance = w->noise * w->noise * (share * share + (1 - share) * (1 - share)) / (slope * slope);
+    return (double)k + share;
   }
   return 0.5;
 }
 
 /* ---- heights --------------------------------------------------------------------------------------------------- */
 
-static enum status make_heights(const struct work *w, struct grid_field *height) {
+static void fill_heights(const struct work *w, struct grid_field *height,
+                         struct exact_sum sums[2]) {
+  float *to = height->data;
+  for (int64_t y = 0; y < height->mine.n[1]; y++)
+    for (int64_t x = 0; x < height->mine.n[2]; x++) {
+      int64_t top     = in_view(w, y + height->mine.start[1], x) ? top_of(w, y, x) : -1;
+      double variance = 0, step = w->volume && top >= 0 ? crossing(w, y, x, top, &variance) : 0.5;
+      double place = (double)top + 0.5 + (w->up ? step : -step);
+      *to++        = top < 0 ? NAN : (float)(place * w->labels->voxel_um[0]);
+      if (top < 0) continue;
+      exact_add(&sums[0], 1);
+      exact_add(&sums[1], variance);
+    }
+}
+
+static enum status make_heights(const struct work *w, struct grid_field *height, double *noise_um) {
   const int64_t n[3] = {1, w->labels->plan.n[1], w->labels->plan.n[2]};
   struct grid_plan plan;
+  struct exact_sum sums[2];
+  memset(sums, 0, sizeof sums);
   TRY_ALL(w->comm, grid_plan_slabs(w->comm, n, 1, &plan));
   enum status status = grid_field_make(w->comm, &plan, GRID_F32, NULL, height);
   grid_plan_free(&plan);
   TRY(status);
   for (int a = 0; a < 3; a++) height->voxel_um[a] = w->labels->voxel_um[a];
-  float *to = height->data;
-  for (int64_t y = 0; y < height->mine.n[1]; y++)
-    for (int64_t x = 0; x < height->mine.n[2]; x++) {
-      int64_t top  = in_view(w, y + height->mine.start[1], x) ? top_of(w, y, x) : -1;
-      double step  = w->volume && top >= 0 ? crossing(w, y, x, top) : 0.5;
-      double place = (double)top + 0.5 + (w->up ? step : -step);
-      *to++        = top < 0 ? NAN : (float)(place * w->labels->voxel_um[0]);
-    }
+  fill_heights(w, height, sums);
+  TRY(exact_allreduce(w->comm, sums, 2));
+  *noise_um = w->volume
+                  ? sqrt(exact_value(&sums[1]) / exact_value(&sums[0])) * w->labels->voxel_um[0]
+                  : (double)NAN;
   return STATUS_OK;
 }
 
@@ -282,8 +300,6 @@ static enum status find_roughness(const struct work *w, const struct grid_field 
   report->Rq_um = sqrt(sum[2] / sum[0]);
   bootstrap(&blocks, report);
   memory_free(blocks.cell);
-  report->noise_um =
-      w->volume ? w->noise / fabs(w->inside - w->outside) * w->labels->voxel_um[0] : (double)NAN;
   if (w->volume && strcmp(w->params->noise, "subtract") == 0 && report->noise_um < report->Rq_um) {
     double kept = sqrt(1 - pow(report->noise_um / report->Rq_um, 2));
     report->Ra_um *= kept;
@@ -331,7 +347,7 @@ enum status surface_measure(MPI_Comm comm, const struct surface_params *params,
   TRY_ALL(comm, parse_view(params, &w.view));
   enum status status = find_bulk(&w);
   if (status == STATUS_OK && volume) status = find_greys(&w);
-  if (status == STATUS_OK) status = make_heights(&w, height);
+  if (status == STATUS_OK) status = make_heights(&w, height, &report->noise_um);
   if (status == STATUS_OK) status = find_roughness(&w, height, report);
   if (status == STATUS_OK) status = count_volume(&w, report);
   grid_field_free(&w.bulk);
