@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Faces of an axis this much weaker than those of another do not join: a box then gives several nodes,
+ * which the next graphs join when their edges have become equals (semi-coarsening). */
+static const double weak_axis = 0.3;
+
 /* ---- components of a box ---- */
 
 static const uint8_t bits_of[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
@@ -36,6 +40,7 @@ static int boxed_components(const bool joins[BOX][BOX], unsigned pattern, uint8_
   return n;
 }
 static bool face_apart(int a, int b) { return (a ^ b) == 1 || (a ^ b) == 2 || (a ^ b) == 4; }
+static int axis_of(int apart) { return apart == 4 ? 0 : apart == 2 ? 1 : 2; }
 static const struct table *table_get(void) {
   static struct table table;
   static bool made;
@@ -56,8 +61,10 @@ struct scan {
   uint8_t *pattern, *several; /* per box: conducting voxels, number of components */
   int64_t nodes, multis;
   int32_t *parent;
-  uint8_t *touch; /* per node: 1 low face, 2 high face */
-  bool one_kind;
+  uint8_t *touch;        /* per node: 1 low face, 2 high face */
+  bool one_kind;         /* of conductors */
+  bool plain;            /* every open face inside a box joins */
+  bool strong[3];        /* axes whose faces join */
   int order[FLUX_CODES]; /* order of magnitude of each code's diffusivity */
 };
 static int64_t box_at(const struct flux_fine *f, int64_t k, int64_t j, int64_t i) {
@@ -89,7 +96,7 @@ static void orders_set(struct scan *scan, const double conductance[FLUX_CODES][F
 static void split_box(struct scan *scan, int64_t k, int64_t j, int64_t i, unsigned pattern) {
   const struct flux_fine *f = scan->fine;
   uint8_t code[BOX], of[BOX];
-  bool joins[BOX][BOX], mixed = false;
+  bool joins[BOX][BOX], mixed = !(scan->strong[0] && scan->strong[1] && scan->strong[2]);
   int first = -1;
   for (int t = 0; t < BOX; t++) {
     code[t] = pattern >> t & 1 ? f->code[voxel_of_box(f, k, j, i, t)] & CODE_MASK : 0;
@@ -102,7 +109,8 @@ static void split_box(struct scan *scan, int64_t k, int64_t j, int64_t i, unsign
   if (mixed) {
     for (int a = 0; a < BOX; a++)
       for (int b = 0; b < BOX; b++)
-        joins[a][b] = face_apart(a, b) && scan->order[code[a]] == scan->order[code[b]];
+        joins[a][b] = face_apart(a, b) && scan->strong[axis_of(a ^ b)] &&
+                      scan->order[code[a]] == scan->order[code[b]];
     n = boxed_components(joins, pattern, of);
   }
   for (int t = 0; t < BOX; t++)
@@ -131,7 +139,7 @@ static void scan_boxes(struct scan *scan, const uint8_t *zeros, int64_t count[FL
         const unsigned p = pattern[i];
         ones += bits_of[p & 15] + bits_of[p >> 4];
         scan->several[b + i] = table->components[p];
-        if (p && (!scan->one_kind || table->components[p] > 1)) split_box(scan, k, j, i, p);
+        if (p && (!scan->plain || table->components[p] > 1)) split_box(scan, k, j, i, p);
         scan->nodes += scan->several[b + i];
         scan->multis += scan->several[b + i] > 1;
       }
@@ -173,7 +181,7 @@ static enum status number_nodes(struct scan *scan, int next[COLOURS]) {
         *multi            = (struct flux_multi){.box = b, .k = (int)k, .j = (int)j, .i = (int)i};
         multi->components = parts;
         for (int c = 0; c < parts; c++)
-          multi->node[c] = next ? next[colour + (c && !scan->one_kind ? 2 : 0)]++ : raster++;
+          multi->node[c] = next ? next[colour + (c && !scan->plain ? 2 : 0)]++ : raster++;
       }
   return STATUS_OK;
 }
@@ -264,7 +272,7 @@ static enum status join_here(struct scan *scan) {
         if (scan->pattern[box_at(f, k, j, i)])
           for (int a = 0; a < 3; a++) join_boxes(scan, box, a);
       }
-  if (!scan->one_kind)
+  if (!scan->plain)
     for (int64_t m = 0; m < f->multis; m++) join_inside(scan, &f->multi[m]);
   return STATUS_OK;
 }
@@ -458,6 +466,11 @@ static enum status scan_all(struct scan *scan, int64_t count[FLUX_CODES]) {
 static void kinds_of(struct scan *scan, int64_t count[FLUX_CODES]) {
   const struct flux_fine *f = scan->fine;
   scan->one_kind            = f->view.uniform || f->kinds <= 1;
+  scan->plain               = scan->one_kind;
+  for (int a = 0; a < 3; a++) {
+    scan->strong[a] = f->factor[a] >= weak_axis;
+    scan->plain     = scan->plain && scan->strong[a];
+  }
   orders_set(scan, f->conductance);
   for (int c = 0; c < FLUX_CODES; c++)
     count[c] = c && scan->one_kind && f->first_kind == c ? -1 : 0;
@@ -542,7 +555,7 @@ static void edges_inside(struct edges *e, const int64_t box[3]) {
   for (int a = 0; a < BOX; a++)
     for (int b = 0; b < BOX; b++) {
       if (!(pattern >> a & 1) || !(pattern >> b & 1) || !face_apart(a, b)) continue;
-      const int axis             = (a ^ b) == 4 ? 0 : (a ^ b) == 2 ? 1 : 2;
+      const int axis             = axis_of(a ^ b);
       const uint8_t p            = f->code[voxel_of_box(f, box[0], box[1], box[2], a)];
       const uint8_t q            = f->code[voxel_of_box(f, box[0], box[1], box[2], b)];
       const struct flux_multi *m = &f->multi[-2 - f->box_node[box_at(f, box[0], box[1], box[2])]];
@@ -570,7 +583,7 @@ static void edges_of_box(struct edges *e, const int64_t box[3]) {
     } else if (!edge || f->side[s].rank != MPI_PROC_NULL)
       edges_slow(e, box, s);
   }
-  if (node < -1 && !e->scan->one_kind) edges_inside(e, box);
+  if (node < -1 && !e->scan->plain) edges_inside(e, box);
 }
 /* A box inside the volume, of one component like all its neighbours: at most one edge per side. */
 static bool is_simple(const struct flux_fine *f, const int64_t box[3], int64_t b) {
@@ -753,10 +766,10 @@ static enum status colours_make(struct scan *scan, struct flux_graph *g) {
       for (int64_t i = 0; i < f->boxes[2]; i++) {
         const int parts = scan->several[box_at(f, k, j, i)], c = (int)((k + j + i + parity) & 1);
         if (!parts) continue;
-        count[c] += scan->one_kind ? parts : 1;
-        if (!scan->one_kind) count[c + 2] += parts - 1;
+        count[c] += scan->plain ? parts : 1;
+        if (!scan->plain) count[c + 2] += parts - 1;
       }
-  g->colours = scan->one_kind ? 2 : 4;
+  g->colours = scan->plain ? 2 : 4;
   for (int c = 0; c < g->colours; c++) {
     next[c]                = g->colour_start[c];
     g->colour_start[c + 1] = g->colour_start[c] + (count[c] + LANES - 1) / LANES * LANES;

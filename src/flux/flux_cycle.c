@@ -17,7 +17,9 @@ static const double second_step = 0.25; /* wanted when the first left more of th
 static enum status dense_make(struct flux_levels *levels) {
   const struct flux_graph *g = &levels->graph[levels->graphs - 1];
   const int n                = g->n;
-  levels->factor_n           = n;
+  for (int v = 0; v < 2; v++)
+    TRY(memory_make(n, sizeof(double), "coarsest level", &levels->coarsest[v]));
+  if (g->slice[n / LANES] == 0) return STATUS_OK;
   TRY(memory_make((int64_t)n * n, sizeof(double), "dense factor", &levels->factor));
   double *f = levels->factor;
   for (int i = 0; i < n; i++) {
@@ -39,8 +41,11 @@ static enum status dense_make(struct flux_levels *levels) {
   return STATUS_OK;
 }
 void flux_levels_coarsest(const struct flux_levels *levels, double *y) {
-  const int n     = levels->factor_n;
-  const double *f = levels->factor;
+  const struct flux_graph *g = &levels->graph[levels->graphs - 1];
+  const int n                = g->n;
+  const double *f            = levels->factor;
+  for (int i = 0; !f && i < n; i++) y[i] /= (double)g->diagonal[i];
+  if (!f) return;
   for (int i = 0; i < n; i++) {
     for (int k = 0; k < i; k++) y[i] -= f[(int64_t)i * n + k] * y[k];
     y[i] /= f[(int64_t)i * n + i];
@@ -69,6 +74,7 @@ static enum status graphs_make(MPI_Comm comm, struct flux_levels *levels) {
   const bool alone     = levels->fine.size == 1;
   levels->gather.level = -1;
   bool gathered        = alone;
+  bool by_strength     = !levels->fine.view.uniform;
   int64_t nodes = g[0].real, before = INT64_MAX / 100;
   MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT64_T, MPI_SUM, comm);
   for (levels->graphs = 1; levels->graphs < LEVELS; levels->graphs++) {
@@ -81,18 +87,17 @@ static enum status graphs_make(MPI_Comm comm, struct flux_levels *levels) {
       gathered = true;
       continue;
     }
-    if (gathered && (nodes <= DENSE || nodes > before * 99 / 100)) break;
+    if (gathered && (nodes <= DENSE || last->slice[last->n / LANES] == 0)) break;
     /* gathered graphs are coarsened by every rank for itself; one may still run out of memory */
-    TRY_ALL(comm, flux_graph_coarsen(gathered ? MPI_COMM_SELF : comm, last, true, next));
+    TRY_ALL(comm,
+            flux_graph_coarsen(gathered ? MPI_COMM_SELF : comm, last, true, by_strength, next));
     memory_free(last->place);
     last->place = NULL;
     before      = nodes;
     nodes       = next->real;
     if (!gathered) MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT64_T, MPI_SUM, comm);
+    if (nodes > before * 7 / 10) by_strength = false;
   }
-  if (nodes > 4 * DENSE)
-    return AGREE(
-        comm, FAIL(STATUS_INTERNAL, "flux: the coarsest level has %lld nodes", (long long)nodes));
   return AGREE(comm, dense_make(levels));
 }
 static int64_t sum_of(const int64_t *count) {
@@ -117,6 +122,7 @@ void flux_levels_free(struct flux_levels *levels) {
   flux_gather_free(&levels->gather);
   flux_fine_free(&levels->fine);
   memory_free(levels->factor);
+  for (int v = 0; v < 2; v++) memory_free(levels->coarsest[v]);
   memset(levels, 0, sizeof *levels);
 }
 
@@ -128,7 +134,7 @@ static void dots_sum(const struct flux_graph *g, double *dots, int n) {
 static void solve(struct flux_levels *levels, int at);
 
 static void solve_coarsest(struct flux_levels *levels, struct flux_graph *g) {
-  double y[4 * DENSE + 4 * LANES];
+  double *y = levels->coarsest[0];
   for (int i = 0; i < g->n; i++) y[i] = (double)g->b[i];
   flux_levels_coarsest(levels, y);
   for (int i = 0; i < g->n; i++) g->x[i] = (float)y[i];

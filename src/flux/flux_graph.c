@@ -83,6 +83,9 @@ void flux_graph_swap(struct flux_graph *g, float *x) { swap_words(g, x, true); }
 
 /* ---- coarsening ---- */
 
+/* An edge is strong when it is not weaker than this times the largest of either end. */
+static const float strong = 0.1F;
+
 struct coarsening {
   struct flux_graph *from, *to;
   int32_t *parent;       /* union-find */
@@ -92,7 +95,8 @@ struct coarsening {
   int32_t *col;
   double *weight;
   int64_t room;
-  bool certify;
+  bool certify, by_strength;
+  float *largest;
 };
 static int32_t root_of(int32_t *parent, int32_t a) {
   while (parent[a] != a) {
@@ -109,6 +113,49 @@ static bool same_box(const struct flux_graph *g, int a, int b) {
   return ((p ^ q) & 0xfffefffefffefffe) == 0;
 }
 static bool is_node(const struct flux_graph *g, int row) { return g->place[row][0] >= 0; }
+/* Largest weight of each row, when it matters. */
+static enum status strength_find(struct coarsening *k) {
+  const struct flux_graph *g = k->from;
+  if (!k->by_strength) return STATUS_OK;
+  TRY(memory_make(g->n, sizeof *k->largest, "strength", &k->largest));
+  for (int i = 0; i < g->n; i++)
+    for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
+      if (g->weight[e] > k->largest[i]) k->largest[i] = g->weight[e];
+  return STATUS_OK;
+}
+static bool is_strong(const struct coarsening *k, int i, int j, float weight) {
+  if (!k->by_strength) return true;
+  const float most = k->largest[i] > k->largest[j] ? k->largest[i] : k->largest[j];
+  return weight >= strong * most;
+}
+static void tree_add(struct flux_graph *g, int i, int j) {
+  g->tree[2 * g->tree_edges]     = i;
+  g->tree[2 * g->tree_edges + 1] = j;
+  g->tree_edges++;
+}
+/* A node without any strong edge goes to the neighbour in its box that it is tied to most: to one only,
+ * so it cannot weld two bodies. */
+static void join_weak(struct coarsening *k) {
+  struct flux_graph *g = k->from;
+  for (int i = 0; i < g->n; i++) {
+    int best        = -1;
+    float most      = 0;
+    bool strong_one = false;
+    for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES) {
+      const int32_t j = g->col[e];
+      if (!(g->weight[e] > 0) || j >= g->n) continue;
+      strong_one = strong_one || is_strong(k, i, j, g->weight[e]);
+      if (!same_box(g, i, j) || g->weight[e] <= most) continue;
+      best = j;
+      most = g->weight[e];
+    }
+    if (strong_one || best < 0) continue;
+    const int32_t a = root_of(k->parent, i), b = root_of(k->parent, best);
+    if (a == b) continue;
+    k->parent[a > b ? a : b] = a < b ? a : b;
+    tree_add(g, i, best);
+  }
+}
 /* Joins nodes of one box; the joining edges form trees, kept for the certificate. */
 static void join_in_boxes(struct coarsening *k) {
   struct flux_graph *g = k->from;
@@ -117,13 +164,13 @@ static void join_in_boxes(struct coarsening *k) {
     for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES) {
       const int32_t j = g->col[e];
       if (j >= g->n || j <= i || g->weight[e] <= 0 || !same_box(g, i, j)) continue;
+      if (!is_strong(k, i, j, g->weight[e])) continue;
       const int32_t a = root_of(k->parent, i), b = root_of(k->parent, j);
       if (a == b) continue;
-      k->parent[a > b ? a : b]       = a < b ? a : b;
-      g->tree[2 * g->tree_edges]     = i;
-      g->tree[2 * g->tree_edges + 1] = j;
-      g->tree_edges++;
+      k->parent[a > b ? a : b] = a < b ? a : b;
+      tree_add(g, i, j);
     }
+  if (k->by_strength) join_weak(k);
 }
 static int colour_of(const struct flux_graph *from, int row) {
   return ((from->place[row][0] >> 1) + (from->place[row][1] >> 1) + (from->place[row][2] >> 1)) & 1;
@@ -309,6 +356,7 @@ static enum status coarsen_begin(struct coarsening *k) {
   TRY(memory_make_raw((int64_t)g->n + g->ghosts, sizeof *g->agg, "parents", &g->agg));
   TRY(memory_make_raw(2 * (int64_t)g->n, sizeof *g->tree, "trees", &g->tree));
   g->tree_edges = 0;
+  TRY(strength_find(k));
   if (k->certify) TRY(memory_make_raw(g->slice[g->n / LANES], 1, "flux of edges", &g->up));
   join_in_boxes(k);
   TRY(rows_number(k));
@@ -329,8 +377,8 @@ static void padding_set(struct flux_graph *g) {
     if (!(g->diagonal[i] > 0)) g->diagonal[i] = 1;
 }
 enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool certify,
-                               struct flux_graph *to) {
-  struct coarsening k = {.from = from, .to = to, .certify = certify};
+                               bool by_strength, struct flux_graph *to) {
+  struct coarsening k = {.from = from, .to = to, .certify = certify, .by_strength = by_strength};
   to->comm            = comm;
   enum status s       = AGREE(comm, coarsen_begin(&k));
   if (s == STATUS_OK) s = AGREE(comm, halo_number(&k));
@@ -341,6 +389,7 @@ enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool cert
   memory_free(k.next);
   memory_free(k.slot);
   memory_free(k.length);
+  memory_free(k.largest);
   memory_free(k.col);
   memory_free(k.weight);
   return s;

@@ -121,9 +121,9 @@ struct flux_levels {
   struct flux_graph graph[LEVELS];
   int graphs;
   struct flux_gather gather;
-  double *factor; /* dense Cholesky of the last graph */
-  int factor_n;
-  double over; /* over-correction of piecewise constant aggregates */
+  double *factor;      /* dense Cholesky of the last graph; NULL: that has no edges */
+  double *coarsest[2]; /* vectors of its size */
+  double over;         /* over-correction of piecewise constant aggregates */
   double gain;
 };
 
@@ -150,9 +150,9 @@ int32_t flux_boxes_node(const struct flux_fine *fine, int64_t k, int64_t j, int6
 
 /* flux_graph.c */
 enum status flux_graph_rows(struct flux_graph *graph, const uint16_t *length);
-/* certify: remembers what the certificate's routing needs. */
+/* certify: remembers what the certificate's routing needs. by_strength: weak edges do not join. */
 enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool certify,
-                               struct flux_graph *to);
+                               bool by_strength, struct flux_graph *to);
 enum status flux_graph_gather(MPI_Comm comm, struct flux_graph *from, const int64_t shift[3],
                               struct flux_gather *gather, struct flux_graph *to);
 void flux_graph_free(struct flux_graph *graph);

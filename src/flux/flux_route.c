@@ -37,10 +37,10 @@ static void carry_to_faces(struct flux_graph *g, const float *z, double scale) {
     }
 }
 static void carry_coarsest(struct flux_levels *levels, struct flux_graph *g) {
-  double y[1024];
+  double *y = levels->coarsest[0], *sum = levels->coarsest[1];
   for (int i = 0; i < g->n; i++) y[i] = g->load[i];
   flux_levels_coarsest(levels, y);
-  double sum[1024] = {0};
+  memset(sum, 0, (size_t)g->n * sizeof *sum);
   for (int step = 0; step < 3; step++) {
     for (int i = 0; i < g->n; i++) sum[i] += y[i];
     for (int i = 0; i < g->n; i++) {

@@ -222,7 +222,7 @@ TEST(ranks_agree_on_random_sites) {
     };
     struct flux_answer a, b;
     c.problem.diffusivity[1] = 1;
-    c.problem.diffusivity[2] = 0.1;
+    c.problem.diffusivity[2] = 1e-3;
     c.problem.axis           = i;
     if (i == 3) c.problem.axis = 1;
     c.problem.periodic  = i % 2;

@@ -1,0 +1,7 @@
+/* The guaranteed interval against an independent solution of small random structures.
+ * np: 1 2 3 5 8 */
+#include "flux_random.h"
+
+TEST(the_interval_holds_the_truth_on_random_structures) {
+  for (uint64_t seed = 1; seed <= 40; seed++) random_check(comm, seed, 3, 15);
+}
