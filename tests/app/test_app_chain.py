@@ -1,0 +1,110 @@
+"""The whole chain on a small twin: truth, rank counts, resuming, and the program's own words. timeout: 900"""
+import csv, json, os, sys, unittest
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "campaign"))
+from cycles import SANITIZED, Folder, call  # noqa: E402
+
+
+class Chain(Folder):
+    def test_the_twin_s_truth_comes_out_within_its_errors_on_any_ranks(self):
+        self.ends(call("twin", "--size", "small", "--output", self.at("twin"), "--quiet", ranks=2, timeout=600), 0)
+        self.ends(call("run", self.at("twin/cycle.yaml"), "--output", self.at("out"), "--quiet", ranks=3, timeout=600), 0)
+        with open(self.at("twin/truth.json")) as f:
+            truth = json.load(f)["states"]
+        with open(self.at("out/summary.csv")) as f:
+            rows = {(r["state"], r["result"]): r for r in csv.DictReader(f)}
+        roughness = []
+        for state in ("pristine", "fully_charged", "fully_discharged"):
+            for name in ("Ra_um", "Rq_um", "R_s", "R_ct"):
+                row = rows[state, name]
+                pull = (float(row["value"]) - truth[state][name]["value"]) / float(row["sigma"])
+                self.assertLess(abs(pull), 4, (state, name, row["value"], truth[state][name]["value"]))
+            self.assertAlmostEqual(float(rows[state, "Ra_um"]["value"]), truth[state]["Ra_um"]["value"], delta=0.25)
+            roughness.append(float(rows[state, "Ra_um"]["value"]))
+            for phase in range(4):
+                name = f"phase_fraction_{phase}"
+                self.assertAlmostEqual(float(rows[state, name]["value"]), truth[state][name]["value"], delta=0.01)
+            tau = rows[state, "tortuosity_factor"]
+            self.assertTrue(1 <= float(tau["value"]) < 1.2, tau)
+        self.assertLess(roughness[0], roughness[2], "the anode is rougher after the cycle")
+        if SANITIZED:
+            return
+        self.ends(call("run", self.at("twin/cycle.yaml"), "--output", self.at("two"), "--quiet", timeout=600), 0)
+        for state in ("pristine", "fully_discharged"):
+            for stage, product in (("recon", "volume"), ("segment", "labels"), ("segment", "components"),
+                                   ("surface", "height")):
+                with h5py.File(self.at("out", state, stage + ".h5")) as a, h5py.File(self.at("two", state, stage + ".h5")) as b:
+                    same = np.array_equal(a[f"entry/{product}/data"][...], b[f"entry/{product}/data"][...], equal_nan=True)
+                    self.assertTrue(same, (state, product))
+
+    def test_the_twin_is_the_same_on_any_rank_count(self):
+        if SANITIZED:
+            self.skipTest("slow under sanitizers")
+        for ranks in (1, 3):
+            self.ends(call("twin", "--output", self.at(f"t{ranks}"), "--quiet", ranks=ranks, timeout=600), 0)
+        for name in ("cycle.yaml", "truth.json", "raw/pristine_eis.csv"):
+            self.assertEqual(self.read("t1", name), self.read("t3", name))
+        with h5py.File(self.at("t1/raw/pristine_ct.nxs")) as a, h5py.File(self.at("t3/raw/pristine_ct.nxs")) as b:
+            self.assertTrue(np.array_equal(a["entry/instrument/detector/data"][...], b["entry/instrument/detector/data"][...]))
+            self.assertEqual(a["entry/definition"][()], b"NXtomo")
+
+
+class Words(Folder):
+    def test_version_names_revision_libraries_and_instruction_set(self):
+        code, out, err = call("--version")
+        self.assertEqual((code, err), (0, ""))
+        for word in ("xcsct ", "revision", "HDF5 1.", "PETSc 3.", "FFTW 3.", "instruction set: "):
+            self.assertIn(word, out)
+
+    def test_mistakes_end_with_2_on_every_rank_and_name_the_nearest(self):
+        for words, hint in ((("segmnt",), "did you mean segment"), (("segment", "--clases", "3"), "did you mean --classes"),
+                            (("segment", "--classes", "99"), "lies outside 2..5"), (("segment", "--classes"), "needs a value"),
+                            (("segment", "loose"), "belongs to no option"), (("segment",), "--input"),
+                            (("flux", "--input", "x", "--isa", "sse"), "auto|baseline|avx2|avx512")):
+            for ranks in (0, 3):
+                self.ends(call(*words, ranks=ranks), 2, hint)
+
+    def test_a_typo_in_a_yaml_file_is_told_with_its_place(self):
+        path = self.write("p.yaml", "segment:\n  clases: 3\n")
+        self.ends(call("segment", "--config", path, "--input", "x"), 2, "p.yaml:2:3", "did you mean classes?", "  clases: 3", "^")
+
+    def test_help_lists_every_option_with_its_default(self):
+        code, out, err = call("help", "surface")
+        self.assertEqual((code, err), (0, ""))
+        for word in ("--voxel-um", "--subvoxel", "(default: auto)", "--memory-gb"):
+            self.assertIn(word, out)
+
+    def test_json_goes_to_standard_output_and_the_table_to_the_other(self):
+        with h5py.File(self.at("v.h5"), "w") as f:
+            f["v"] = np.arange(64, dtype="f4").reshape(4, 4, 4)
+        code, out, err = call("segment", "--input", self.at("v.h5"), "--median", 0, "--json", "-", ranks=2)
+        self.assertEqual(code, 0, err)
+        results = json.loads(out)["results"]
+        self.assertEqual(results["components"]["value"], 1)
+        self.assertAlmostEqual(results["phase_fraction_0"]["value"], 0.5, delta=0.02)
+        self.assertIn("phase_fraction_0", err)
+
+    def test_memory_that_is_not_there_is_refused_before_reading(self):
+        with h5py.File(self.at("v.h5"), "w") as f:
+            f.create_dataset("v", (500, 500, 500), "f4", chunks=(10, 500, 500))
+        self.ends(call("segment", "--input", self.at("v.h5"), "--memory-gb", "0.1"), 4, "are needed", "--memory-gb")
+
+    def test_surface_needs_a_voxel_size_and_a_volume_for_sub_voxels(self):
+        with h5py.File(self.at("l.h5"), "w") as f:
+            f["l"] = np.ones((4, 4, 4), "u1")
+        self.ends(call("surface", "--labels", self.at("l.h5")), 2, "--voxel-um")
+        self.ends(call("surface", "--labels", self.at("l.h5"), "--voxel-um", 1, "--subvoxel", "yes"), 2, "--volume")
+
+    def test_values_that_cannot_be_classified_are_named(self):
+        for name, data, word in (("nan", [[[1, float("nan")]]], "is NaN"), ("flat", [[[1, 1]]], "constant")):
+            with h5py.File(self.at(name + ".h5"), "w") as f:
+                f["v"] = np.array(data, "f4")
+            self.ends(call("segment", "--input", self.at(name + ".h5"), "--output", self.at("s.h5"), ranks=2), 3, word)
+            self.assertFalse(os.path.exists(self.at("s.h5")))
+
+
+if __name__ == "__main__":
+    unittest.main()
