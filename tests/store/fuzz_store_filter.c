@@ -1,0 +1,30 @@
+/* libFuzzer on the filters: byte 0 chooses one, four parameters follow, the rest is the packed chunk.
+ *   clang -g -O1 -fsanitize=fuzzer,address,undefined $(pkg-config --cflags ompi-c liblz4) -Isrc/base
+ *     -Isrc/config -Isrc/grid -Isrc/store -I<HDF5's include> tests/store/fuzz_store_filter.c
+ *     src/store/store_filter.c -lblosc -llz4 -lz -lhdf5_openmpi -o fuzz_store_filter
+ *   ./fuzz_store_filter -max_total_time=600 -max_len=4096 */
+#include "store_private.h"
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
+  static const int id[] = {1, 2, 3, 32000, 32001, 32004, 32008};
+  enum { ROOM_BYTES = 3000 };
+  if (bytes < 5) return 0;
+  struct filter filter = {
+      .id      = id[data[0] % 7],
+      .detail  = {0, 3, data[1], data[2], data[3] % 4},
+      .details = data[4] % 6
+  };
+  if (filter.id == 2) filter.detail[0] = data[1];
+  size_t got            = 0;
+  unsigned char *to     = malloc(ROOM_BYTES);
+  unsigned char *packed = malloc(bytes - 5 + 1);
+  memcpy(packed, data + 5, bytes - 5);
+  if (filter_undo(&filter, packed, bytes - 5, to, ROOM_BYTES, &got) && got > ROOM_BYTES) abort();
+  free(to);
+  free(packed);
+  return 0;
+}
