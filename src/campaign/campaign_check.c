@@ -165,7 +165,8 @@ static enum status plan(MPI_Comm comm, const struct stage_common *common, const 
                         .plan        = true,
                         .from        = "",
                         .until       = "",
-                        .only_states = ""};
+                        .only_states = "",
+                        .only_stages = ""};
   enum status status = plan_cycle(&c, params, results);
   campaign_free(&c);
   cycle_close(&cycle);

@@ -77,27 +77,32 @@ static bool in_list(const char *list, const char *name) {
   return false;
 }
 
-static enum status check_choice(const struct campaign *c) {
-  const char *const stages[2] = {c->from, c->until};
-  for (int i = 0; i < 2; i++)
-    if (stages[i][0] && !campaign_stage_find(stages[i]))
-      return FAIL(STATUS_USAGE, "%s %s: there is no such stage", i ? "--until" : "--from",
-                  stages[i]);
-  for (const char *at = c->only_states; *at; at += strcspn(at, ","), at += *at == ',') {
+/* Every word of a list must be one of the known. */
+static enum status check_words(const char *option, const char *list, const char *const *known,
+                               int n) {
+  for (const char *at = list; *at; at += strcspn(at, ","), at += *at == ',') {
     char name[CYCLE_NAME_BYTES];
-    const char *known[CYCLE_STATES_MOST];
-    bool is_known = false;
+    bool found = false;
     snprintf(name, sizeof name, "%.*s", (int)strcspn(at, ","), at);
-    for (int i = 0; i < c->cycle->states; i++) {
-      known[i] = c->cycle->state[i].name;
-      is_known |= strcmp(known[i], name) == 0;
-    }
-    const char *nearest = config_nearest(name, known, c->cycle->states);
-    if (!is_known)
-      return FAIL(STATUS_USAGE, "--state %s: the cycle has no such state%s%s%s", name,
+    for (int i = 0; i < n; i++) found |= strcmp(known[i], name) == 0;
+    const char *nearest = found ? NULL : config_nearest(name, known, n);
+    if (!found)
+      return FAIL(STATUS_USAGE, "%s %s: there is no such thing%s%s%s", option, name,
                   nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
   }
   return STATUS_OK;
+}
+
+static enum status check_choice(const struct campaign *c) {
+  const char *states[CYCLE_STATES_MOST], *names[CYCLE_STATES_MOST];
+  int n;
+  const struct stage *const *stage = campaign_stages(&n);
+  for (int i = 0; i < n; i++) names[i] = stage[i]->name;
+  for (int i = 0; i < c->cycle->states; i++) states[i] = c->cycle->state[i].name;
+  TRY(check_words("--from", c->from, names, n));
+  TRY(check_words("--until", c->until, names, n));
+  TRY(check_words("--stages", c->only_stages, names, n));
+  return check_words("--state", c->only_states, states, c->cycle->states);
 }
 
 /* A row of a sweep leaves the shared stages to the shared folder. */
@@ -114,7 +119,8 @@ static enum status make_units(struct campaign *c) {
   bool begun = !c->from[0];
   for (int i = 0; i < n; i++) {
     begun |= strcmp(stage[i]->name, c->from) == 0;
-    if (!begun || strcmp(stage[i]->name, "twin") == 0 || !is_ours(c, i)) continue;
+    bool chosen = begun && (!c->only_stages[0] || in_list(c->only_stages, stage[i]->name));
+    if (!chosen || strcmp(stage[i]->name, "twin") == 0 || !is_ours(c, i)) continue;
     if (stage[i]->all_states)
       c->unit[c->units++] = (struct unit){.stage = stage[i], .state = -1};
     else

@@ -52,7 +52,7 @@ struct campaign {
   const char *folder; /* OUT */
   const char *home;   /* names in records stand relative to it: OUT, or the sweep's folder */
   bool redo, dry_run, plan;
-  const char *from, *until, *only_states; /* "" = all */
+  const char *from, *until, *only_states, *only_stages; /* "" = all */
   const struct campaign_value *value;
   int values;
   const char *base;            /* a sweep's row: the folder with what all rows share, else NULL */

@@ -44,7 +44,8 @@ static enum status run(MPI_Comm comm, const struct stage_common *common, const v
                         .dry_run     = p->dry_run,
                         .from        = p->from,
                         .until       = p->until,
-                        .only_states = p->state};
+                        .only_states = p->state,
+                        .only_stages = p->stages};
   enum status status = AGREE(comm, cycle_check(&cycle, common));
   if (status == STATUS_OK) status = run_in_folder(&c, common->force);
   campaign_free(&c);

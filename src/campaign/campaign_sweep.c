@@ -153,6 +153,7 @@ static struct campaign campaign_of(const struct call *call, const char *folder) 
                            .from            = "",
                            .until           = call->params->until,
                            .only_states     = "",
+                           .only_stages     = "",
                            .stage_is_shared = call->sweep->shared};
 }
 

@@ -1,4 +1,5 @@
-"""run: folders, what is done stays, what changed is redone. timeout: 400"""
+"""run: folders, what is done stays, what changed is redone.
+timeout: 400"""
 import csv, fcntl, os, shutil, unittest
 
 from cycles import Folder, call, datasets, volume

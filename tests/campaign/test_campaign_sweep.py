@@ -1,4 +1,5 @@
-"""sweep: rows, shared stages, collection. timeout: 300"""
+"""sweep: rows, shared stages, collection.
+timeout: 300"""
 import csv, os, unittest
 
 from cycles import Folder, call
