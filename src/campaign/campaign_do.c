@@ -50,25 +50,7 @@ static enum status open_folder(const char *folder, bool force) {
   return folder_make(path);
 }
 
-static void lock_name(const char *folder, char path[STORE_NAME_BYTES]) {
-  snprintf(path, STORE_NAME_BYTES, "%.2000s/run.lock", folder);
-}
-
-enum status campaign_enter(MPI_Comm comm, const char *folder, bool force, int *lock) {
-  char path[STORE_NAME_BYTES];
-  *lock = -1;
-  TRY_ALL(comm, open_folder(folder, force));
-  lock_name(folder, path);
-  return store_lock_take(comm, path, lock);
-}
-
-void campaign_leave(const char *folder, int *lock) {
-  char path[STORE_NAME_BYTES];
-  lock_name(folder, path);
-  store_lock_release(path, lock);
-}
-
-/* ---- the units ----------------------------------------------------------------------------------------- */
+/* ---- which states and stages ------------------------------------------------------------------------------ */
 
 static bool in_list(const char *list, const char *name) {
   size_t n = strlen(name);
@@ -105,6 +87,67 @@ static enum status check_choice(const struct campaign *c) {
   return check_words("--state", c->only_states, states, c->cycle->states);
 }
 
+/* ---- locks ------------------------------------------------------------------------------------------------- */
+
+/* A state's folder; a link in its place is not followed out of OUT. */
+static enum status make_state_folder(const char *path) {
+  struct stat info;
+  if (!log_is_speaker()) return STATUS_OK;
+  if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode))
+    return FAIL(STATUS_OUTPUT, "%s is a link, which is not followed out of the folder", path);
+  return folder_make(path);
+}
+
+static void state_path(const struct campaign *c, int state, const char *name, char *path) {
+  snprintf(path, STORE_NAME_BYTES, "%.1900s/%s%s%s", c->folder, c->cycle->state[state].name,
+           *name ? "/" : "", name);
+}
+
+static enum status enter_state(const struct campaign *c, int state, int *lock) {
+  char path[STORE_NAME_BYTES];
+  state_path(c, state, "", path);
+  TRY_ALL(c->comm, make_state_folder(path));
+  state_path(c, state, "run.lock", path);
+  return store_lock_take(c->comm, path, lock);
+}
+
+static bool is_chosen(const struct campaign *c, int state) {
+  return !c->only_states[0] || in_list(c->only_states, c->cycle->state[state].name);
+}
+
+enum status campaign_enter(struct campaign *c, bool force) {
+  char path[STORE_NAME_BYTES];
+  c->lock = NULL;
+  TRY_ALL(c->comm, check_choice(c));
+  TRY_ALL(c->comm, open_folder(c->folder, force));
+  TRY_ALL(c->comm, memory_make(c->cycle->states + 1, sizeof *c->lock, "locks", &c->lock));
+  for (int i = 0; i <= c->cycle->states; i++) c->lock[i] = -1;
+  snprintf(path, sizeof path, "%.2000s/run.lock", c->folder);
+  enum status status = STATUS_OK;
+  if (!c->only_states[0]) status = store_lock_take(c->comm, path, &c->lock[c->cycle->states]);
+  for (int i = 0; i < c->cycle->states && status == STATUS_OK; i++)
+    if (is_chosen(c, i)) status = enter_state(c, i, &c->lock[i]);
+  snprintf(c->notes, sizeof c->notes, "%.2000s", c->folder);
+  for (int i = c->cycle->states - 1; i >= 0 && c->only_states[0]; i--)
+    if (is_chosen(c, i)) state_path(c, i, "", c->notes);
+  if (status != STATUS_OK) campaign_leave(c);
+  return status;
+}
+
+void campaign_leave(struct campaign *c) {
+  char path[STORE_NAME_BYTES];
+  for (int i = 0; c->lock && i < c->cycle->states; i++) {
+    state_path(c, i, "run.lock", path);
+    store_lock_release(path, &c->lock[i]);
+  }
+  snprintf(path, sizeof path, "%.2000s/run.lock", c->folder);
+  if (c->lock) store_lock_release(path, &c->lock[c->cycle->states]);
+  memory_free(c->lock);
+  c->lock = NULL;
+}
+
+/* ---- the units ----------------------------------------------------------------------------------------- */
+
 /* A row of a sweep leaves the shared stages to the shared folder. */
 static bool is_ours(const struct campaign *c, int stage) {
   return !c->stage_is_shared || (c->base ? !c->stage_is_shared[stage] : c->stage_is_shared[stage]);
@@ -121,12 +164,11 @@ static enum status make_units(struct campaign *c) {
     begun |= strcmp(stage[i]->name, c->from) == 0;
     bool chosen = begun && (!c->only_stages[0] || in_list(c->only_stages, stage[i]->name));
     if (!chosen || strcmp(stage[i]->name, "twin") == 0 || !is_ours(c, i)) continue;
-    if (stage[i]->all_states)
+    if (stage[i]->all_states && !c->only_states[0])
       c->unit[c->units++] = (struct unit){.stage = stage[i], .state = -1};
-    else
+    else if (!stage[i]->all_states)
       for (int s = 0; s < c->cycle->states; s++)
-        if (!c->only_states[0] || in_list(c->only_states, c->cycle->state[s].name))
-          c->unit[c->units++] = (struct unit){.stage = stage[i], .state = s};
+        if (is_chosen(c, s)) c->unit[c->units++] = (struct unit){.stage = stage[i], .state = s};
     if (strcmp(stage[i]->name, c->until) == 0) break;
   }
   return STATUS_OK;
@@ -156,11 +198,20 @@ static enum status do_unit(struct campaign *c, int at, enum status *first, char 
   return status_write(c, "running");
 }
 
+/* OUT/stop ends the runs of single states too, which have a stop file of their own. */
+static enum status stop_of_all(const struct campaign *c) {
+  char path[STORE_NAME_BYTES];
+  snprintf(path, sizeof path, "%.2000s/stop", c->folder);
+  if (!c->only_states[0] || !log_is_speaker() || access(path, F_OK) != 0) return STATUS_OK;
+  return FAIL(STATUS_STOPPED, "%s asks to stop; remove it to go on", path);
+}
+
 static enum status do_units(struct campaign *c) {
   enum status first = STATUS_OK;
   char words[700]   = "";
   for (int i = 0; i < c->units; i++) {
     TRY(stop_agree(c->comm));
+    TRY_ALL(c->comm, stop_of_all(c));
     TRY(do_unit(c, i, &first, words, sizeof words));
   }
   if (first != STATUS_OK) return FAIL(first, "%s", words);
@@ -174,7 +225,7 @@ static void use_up(const char *stop) {
 
 enum status campaign_do(struct campaign *c) {
   char stop[STORE_NAME_BYTES];
-  snprintf(stop, sizeof stop, "%.2000s/stop", c->folder);
+  snprintf(stop, sizeof stop, "%.2000s/stop", c->notes);
   TRY_ALL(c->comm, make_units(c));
   if (c->dry_run || c->plan) return do_units(c);
   stop_watch(stop, c->common->max_time);

@@ -59,6 +59,9 @@ struct campaign {
   const bool *stage_is_shared; /* by place in campaign_stages; NULL without base */
   struct unit *unit;
   int units;
+  int *lock; /* of each state, then of OUT; NULL outside enter..leave */
+  char notes
+      [STORE_NAME_BYTES]; /* where status, summary and stop file are: OUT, or a single state's */
 };
 /* "done", "kept", ... */
 const char *unit_word(enum unit_state now);
@@ -96,9 +99,10 @@ void campaign_free(struct campaign *campaign);
 bool folder_is_foreign(const char *folder, const char *mark);
 /* Local. A folder that can be written: made, or there already. */
 enum status folder_make(const char *folder);
-/* Collective. Makes OUT, refuses a foreign one (unless force), takes its lock; *lock for leave. */
-enum status campaign_enter(MPI_Comm comm, const char *folder, bool force, int *lock);
-void campaign_leave(const char *folder, int *lock);
+/* Collective. Makes OUT, refuses a foreign one (unless force), takes the locks: of
+ * each chosen state, and of all when all are chosen. Runs of single states can work side by side. */
+enum status campaign_enter(struct campaign *campaign, bool force);
+void campaign_leave(struct campaign *campaign);
 
 /* Collective; rank 0 writes. summary.csv, status.json; a line in journal/run.log (appended, fsynced). */
 enum status summary_write(const struct campaign *campaign);

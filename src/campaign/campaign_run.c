@@ -17,11 +17,10 @@ static const struct config_set run_set = CONFIG_SET("run", struct run_params, ro
 
 /* A dry run leaves no trace, so it takes no lock. */
 static enum status run_in_folder(struct campaign *c, bool force) {
-  int lock = -1;
   if (c->dry_run) return campaign_do(c);
-  TRY(campaign_enter(c->comm, c->folder, force, &lock));
+  TRY(campaign_enter(c, force));
   enum status status = campaign_do(c);
-  campaign_leave(c->folder, &lock);
+  campaign_leave(c);
   if (log_is_speaker()) summary_print(c, stdout);
   return status;
 }

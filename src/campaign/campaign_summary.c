@@ -60,7 +60,7 @@ static enum status write_by(const struct campaign *c, const char *name,
   if (!to) return FAIL(STATUS_MEMORY, "no memory for %s", name);
   print(c, to);
   fclose(to);
-  snprintf(path, sizeof path, "%s/%s", c->folder, name);
+  snprintf(path, sizeof path, "%.1900s/%s", c->notes, name);
   enum status status = store_text_write(path, bytes, (int64_t)n);
   free(bytes);
   return status;

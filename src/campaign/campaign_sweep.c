@@ -158,22 +158,21 @@ static struct campaign campaign_of(const struct call *call, const char *folder) 
 }
 
 /* Rows of a job array start together; the first makes what they share, the others wait for it. */
-static enum status enter_in_turn(const struct call *call, const char *folder, int *lock) {
+static enum status enter_in_turn(struct campaign *c) {
   for (double begun_s = time_now_s();; status_clear(), sleep(1)) {
-    enum status status = campaign_enter(call->comm, folder, true, lock);
+    enum status status = campaign_enter(c, true);
     if (status != STATUS_OUTPUT || !strstr(status_text(), "in use")) return status;
-    TRY(stop_agree(call->comm));
+    TRY(stop_agree(c->comm));
     if (time_now_s() - begun_s < 2) log_info("another row is making what all rows share: waiting");
   }
 }
 
 static enum status do_shared(const struct call *call, const char *base) {
-  int lock;
-  TRY(enter_in_turn(call, base, &lock));
-  struct campaign c  = campaign_of(call, base);
+  struct campaign c = campaign_of(call, base);
+  TRY(enter_in_turn(&c));
   enum status status = campaign_do(&c);
+  campaign_leave(&c);
   campaign_free(&c);
-  campaign_leave(base, &lock);
   return status;
 }
 
@@ -181,7 +180,6 @@ static enum status do_row(const struct call *call) {
   char base[STORE_NAME_BYTES], folder[STORE_NAME_BYTES];
   struct campaign_value value[SWEEP_AXES_MOST];
   int64_t row = call->params->row;
-  int lock;
   if (row >= call->sweep->rows)
     return AGREE(call->comm, FAIL(STATUS_USAGE, "--row %lld: the sweep has rows 0..%lld",
                                   (long long)row, (long long)call->sweep->rows - 1));
@@ -190,14 +188,14 @@ static enum status do_row(const struct call *call) {
   row_values(call, row, value);
   stop_watch(NULL, call->common->max_time);
   TRY(do_shared(call, base));
-  TRY(campaign_enter(call->comm, folder, true, &lock));
-  struct campaign c  = campaign_of(call, folder);
-  c.base             = base;
-  c.value            = value;
-  c.values           = call->sweep->axes;
-  c.redo             = call->params->redo;
+  struct campaign c = campaign_of(call, folder);
+  c.base            = base;
+  c.value           = value;
+  c.values          = call->sweep->axes;
+  c.redo            = call->params->redo;
+  TRY(campaign_enter(&c, true));
   enum status status = campaign_do(&c);
-  campaign_leave(folder, &lock);
+  campaign_leave(&c);
   if (log_is_speaker()) summary_print(&c, stdout);
   campaign_free(&c);
   return status;

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { TEXT_BYTES = 1 << 20 };
@@ -115,15 +114,6 @@ static enum status below_said(const struct campaign *c, const struct unit *unit)
 
 /* ---- doing ------------------------------------------------------------------------------------------ */
 
-static enum status make_folder(const char *path) {
-  struct stat info;
-  if (!log_is_speaker() || mkdir(path, 0755) == 0) return STATUS_OK;
-  if (errno == EEXIST && lstat(path, &info) == 0 && S_ISDIR(info.st_mode)) return STATUS_OK;
-  return FAIL(STATUS_OUTPUT, "the folder %s cannot be made: %s", path,
-              errno == EEXIST ? "there is something else of that name (a link is not followed)"
-                              : strerror(errno));
-}
-
 static enum status forecast(const struct campaign *c, struct unit *unit,
                             const struct stage_job *job) {
   if (unit->stage->check) TRY_ALL(c->comm, unit->stage->check(job->params, c->common));
@@ -141,7 +131,6 @@ static enum status run_stage(const struct campaign *c, struct unit *unit, struct
                                 work->output, work->record, &unit->results};
   TRY(forecast(c, unit, &job));
   if (c->dry_run || c->plan) return STATUS_OK;
-  TRY_ALL(c->comm, make_folder(work->folder));
   enum status status = unit->stage->run(&job);
   if (status != STATUS_OK && status != STATUS_NOT_CONVERGED) return status;
   enum status noted = AGREE(c->comm, below_note(c, unit, status != STATUS_OK));

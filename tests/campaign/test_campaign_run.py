@@ -40,8 +40,8 @@ class Run(Folder):
         with open(self.at("cycle.yaml"), "a") as f:
             f.write("segment: {min_voxels: 5}\n")
         self.ends(self.run_it("--state", "b"), 0)
-        self.assertEqual(self.units()["b/segment"], "done")
-        self.assertNotIn("a/segment", self.units())
+        self.assertEqual(self.units("out/b")["b/segment"], "done")
+        self.assertNotIn("a/segment", self.units("out/b"))
         self.ends(self.run_it(), 0)
         self.assertEqual((self.units()["a/segment"], self.units()["b/segment"]), ("done", "kept"))
         self.ends(self.run_it("--redo"), 0)
@@ -117,6 +117,15 @@ class Run(Folder):
             self.ends(self.run_it(ranks=2), 5, str(os.getpid()), "run.lock")
         code, _, words = self.run_it()
         self.assertEqual(code, 0, words)
+
+    def test_states_can_be_run_side_by_side_but_not_beside_a_run_of_all(self):
+        self.cycle()
+        self.ends(self.run_it(), 0)
+        with open(self.at("out/a/run.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.ends(self.run_it("--state", "b", "--redo"), 0)
+            self.ends(self.run_it("--state", "a"), 5, "out/a/run.lock")
+            self.ends(self.run_it(), 5, "out/a/run.lock")
 
     def test_stop_file_and_time_limit_end_a_run_with_75(self):
         self.cycle()
