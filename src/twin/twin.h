@@ -1,5 +1,4 @@
-/* twin: a cell of named materials with a rough anode, its tomography scans and electrochemical files in several
- * states of a cycle, with the truth beside them. */
+/* twin: a made cell with a known truth - raw files of every state, cycle.yaml that names them, truth.json. */
 #pragma once
 #include "stage.h"
 
@@ -10,44 +9,38 @@ struct twin_params {
 };
 extern const struct stage twin_stage;
 
-/* One state of the cycle: imposed truth (values of the state, independent of any measurement). */
+/* One state of the cell's first cycle: imposed truth, consistent with Faraday's law and with mixing. */
 struct twin_state {
   const char *name, *step;
-  double percent, voltage_V, rise_um, Ra_um, R_ct_Ohm, time_h;
+  bool has_ct;
+  double percent, voltage_V, x_Li;
+  double rise_um;               /* of the mean interface of anode and membrane */
+  double rise_left, rise_right; /* um over the left (x < 0) and right half; their mean is rise_um */
+  double region2[2], region1[2]; /* fractions: Li, SPE of region 2; Li, cathode of region 1 */
+  double Ra_um, pore_percent;    /* pores: per cent of the 65 um interphase */
+  double dendrites_per_mm2, R_ct_Ohm;
+  double emf_region3, emf_region2, emf_cathode;
 };
 enum { TWIN_STATES = 7 };
 extern const struct twin_state twin_states[TWIN_STATES];
 
-/* The cell: layers along z, a cylinder about the middle of the field. Lengths in um from the z = 0 face. */
-struct twin_cell {
-  int64_t columns, rows, angles;
-  double voxel_um, centre_px, radius_um, x0_px, y0_px; /* rotation axis; cylinder and its middle */
-  double bottom_um, interface_um, membrane_top_um,
-      cathode_top_um; /* mean interface of the pristine state */
+/* What the parts of the twin hand to those that follow: the text of cycle.yaml and the truths of truth.json.
+ * Alike on all ranks; rank 0 writes them at the end. */
+struct twin_text {
+  char *text;
+  int64_t n, room;
 };
-struct twin_cell twin_cell_of(const char *size);
-/* Attenuation at 115 keV, 1/mm: nothing, lithium, polymer electrolyte, composite cathode. */
-enum { TWIN_PHASES = 4 };
-extern const double twin_mu_per_mm[TWIN_PHASES];
-
-/* Collective. Height of the anode above z = 0 in um, [columns][columns] on every rank: a Gaussian field of
- * autocorrelation exp(-(r/L)^2) whose Ra over the disc of twin_field_um is the state's (to rounding). */
-enum status twin_height(MPI_Comm comm, const struct twin_params *params,
-                        const struct twin_cell *cell, const struct twin_state *state,
-                        double *height_um);
-/* Radius of the disc on which the surface is measured. */
-double twin_field_um(const struct twin_cell *cell);
-
-/* Local. Attenuation in 1/mm of slice z (partial volumes exact along z, 5 x 5 points across), [columns][columns];
- * adds each phase's volume in voxels to volume[TWIN_PHASES]. */
-void twin_slice(const struct twin_cell *cell, const double *height_um, int64_t z, float *slice,
-                double *volume);
-/* Local. Line integrals (dimensionless) of a slice at one angle (Joseph 1982), [columns]. */
-void twin_project(const struct twin_cell *cell, const float *slice, double angle_rad, double *line);
-
-struct twin_truth {
-  double Ra_um, Rq_um, phase_fraction[TWIN_PHASES], phase_volume_um3;
+enum status twin_text_add(struct twin_text *to, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+struct twin_book {
+  const char *folder; /* of the output; raw files go into <folder>/raw */
+  struct twin_text
+      state[TWIN_STATES];     /* further lines of a state in cycle.yaml, each "    key: value\n" */
+  struct twin_text bottom;    /* further blocks at its end, such as calibration */
+  struct stage_results truth; /* rows' `of` names their state */
 };
-/* Collective. Writes one state's NXtomo at `path` and gives its truth. */
-enum status twin_scan(const struct stage_job *job, const struct twin_cell *cell,
-                      const struct twin_state *state, const char *path, struct twin_truth *truth);
+/* Local. Adds a truth of one state (NULL: of the sample). */
+enum status twin_truth_add(struct twin_book *book, const struct twin_state *state, const char *name,
+                           double value, const char *unit);
+/* Local. "<folder>/<name>" */
+void twin_path(const struct twin_book *book, const char *name, char *path, size_t bytes);
