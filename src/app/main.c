@@ -63,7 +63,8 @@ static enum status call_stage(MPI_Comm comm, const struct stage *stage, enum mod
                                 record, results};
   double begun_s             = time_now_s();
   enum status status         = say_need(&job, stage, mode);
-  if (status == STATUS_OK && mode == MODE_RUN && job.output[0]) {
+  /* a stage without products looks after its output itself: the twin makes a folder */
+  if (status == STATUS_OK && mode == MODE_RUN && job.output[0] && stage->writes[0]) {
     const struct store_options options = {.force = call->common.force};
     status                             = store_output_check(comm, job.output, &options);
   }
