@@ -133,6 +133,11 @@ enum status store_write_field(MPI_Comm comm, struct store_output *output, const 
  * frame's angle and image key (0 projection, 1 flat, 2 dark), from rank 0's arrays. After store_create of it. */
 enum status store_tomo(MPI_Comm comm, struct store_output *output, const double *angle_deg,
                        const int32_t *image_key, int64_t n, double pixel_um);
+/* Collective. Makes the file one of odin-data's HEXITEC spectra: the product `pixel_spectra` by that name in the
+ * root, beside `spectra_bins` (middles, keV) and `summed_spectra` (uint64), both of n, from rank 0's arrays. After
+ * store_create of it. */
+enum status store_spectra(MPI_Comm comm, struct store_output *output, const double *bins,
+                          const int64_t *summed, int64_t n);
 /* Collective. Columns of a table as /entry/<product>/<column> datasets (float64 or int64 kept as
  * double exactly up to 2^53), values from rank 0: value[column][row]. */
 enum status store_table(MPI_Comm comm, struct store_output *output, const char *product,

@@ -503,3 +503,29 @@ enum status nexus_tomo(hid_t file, const struct tomo_frames *frames) {
   TRY(in_group(file, "/entry/sample", "NXsample", fill_sample, frames));
   return in_group(file, "/entry/data", "NXdata", fill_data, frames);
 }
+
+/* ---- odin-data's spectra --------------------------------------------------------------------------------- */
+
+static enum status spectra_put(hid_t file, hid_t root, const double *bins, const int64_t *summed,
+                               int64_t n) {
+  hsize_t count = (hsize_t)n;
+  TRY(doubles_put(root, "spectra_bins", bins, n, "keV"));
+  TRY(link_into(file, "/entry/pixel_spectra/data", root, "pixel_spectra"));
+  hid_t space   = H5Screate_simple(1, &count, NULL);
+  hid_t dataset = H5Dcreate2(root, "summed_spectra", H5T_NATIVE_UINT64, space, H5P_DEFAULT,
+                             H5P_DEFAULT, H5P_DEFAULT);
+  bool good     = dataset >= 0 && H5Dwrite(dataset, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                                           summed) >= 0;
+  if (dataset >= 0) H5Dclose(dataset);
+  H5Sclose(space);
+  return good ? STATUS_OK : refused("summed_spectra");
+}
+
+enum status nexus_spectra(hid_t file, const double *bins, const int64_t *summed, int64_t n) {
+  hid_t root;
+  TRY(nexus_axis(file, "pixel_spectra", "energy", bins, n, "keV"));
+  TRY(group_ensure(file, "/", NULL, &root));
+  enum status status = spectra_put(file, root, bins, summed, n);
+  H5Gclose(root);
+  return status;
+}

@@ -237,6 +237,7 @@ struct tomo_frames {
   double pixel_um;
 };
 enum status nexus_tomo(hid_t file, const struct tomo_frames *frames);
+enum status nexus_spectra(hid_t file, const double *bins, const int64_t *summed, int64_t n);
 enum status nexus_axis(hid_t file, const char *product, const char *axis, const double *value,
                        int64_t n, const char *unit);
 enum status nexus_table(hid_t file, const char *product, const char *const *column,

@@ -319,6 +319,11 @@ enum status store_axis(MPI_Comm comm, struct store_output *output, const char *p
   return ON_ROOT(comm, "store.axis", axis_put(output, product, axis, value, n, unit));
 }
 
+enum status store_spectra(MPI_Comm comm, struct store_output *output, const double *bins,
+                          const int64_t *summed, int64_t n) {
+  return ON_ROOT(comm, "store.spectra", nexus_spectra(output->file, bins, summed, n));
+}
+
 enum status store_tomo(MPI_Comm comm, struct store_output *output, const double *angle_deg,
                        const int32_t *image_key, int64_t n, double pixel_um) {
   const struct tomo_frames frames = {angle_deg, image_key, n, pixel_um};

@@ -16,83 +16,22 @@ static const struct config_set param_set = CONFIG_SET("twin", struct twin_params
 
 /* Roughness, volumes and mixtures after Huang et al. 2024, made consistent with Faraday's law. */
 const struct twin_state twin_states[TWIN_STATES] = {
-    {"pristine",
-     "charge",    true,
-     0,   3.00,
-     1.000, 0,
-     0,   0,
-     {.890, .105},
-     {.640, .250},
-     5.08, 0,
-     0,   400,
-     2.238, 2.047,
-     1.0682},
-    {"charging_I",
-     "charge",    true,
-     20,  3.75,
-     .888,  1.5,
-     1.5, 1.5,
-     {.896, .102},
-     {.646, .244},
-     5.15, .2,
-     .5,  330,
-     2.244, 2.070,
-     1.0667},
-    {"charging_II",
-     "charge",    false,
-     71,  4.30,
-     .601,  5.5,
-     5.5, 5.5,
-     {.912, .088},
-     {.662, .228},
-     5.30, .7,
-     1.5, 240,
-     2.254, 2.105,
-     1.0626},
-    {"fully_charged",
-     "charge",    true,
-     100, 4.30,
-     .438,  8,
-     8,   8,
-     {.922, .078},
-     {.672, .218},
-     5.38, 1,
-     2,   210,
-     2.258, 2.120,
-     1.0603},
-    {"discharging_I",
-     "discharge", true,
-     22,  4.00,
-     .547,  7,
-     5.5, 8.5,
-     {.918, .082},
-     {.668, .222},
-     5.55, 2.6,
-     3,   250,
-     2.256, 2.114,
-     1.0619},
-    {"discharging_II",
-     "discharge", false,
-     77,  3.65,
-     .819,  4.5,
-     2,   7,
-     {.908, .092},
-     {.658, .232},
-     5.90, 6.9,
-     5,   330,
-     2.250, 2.099,
-     1.0657},
-    {"fully_discharged",
-     "discharge", true,
-     100, 3.00,
-     .933,  3.5,
-     .5,  6.5,
-     {.904, .095},
-     {.654, .236},
-     6.11, 8.3,
-     6,   380,
-     2.246, 2.091,
-     1.0673},
+    /* clang-format off */
+    {"pristine", "charge", true, 0, 3.00, 1.000, 0, 0, 0,
+     {{.64, .11, .25}, {.89, .105, .005}, {.9878, .0122, 0}}, 5.08, 0, 0, 400},
+    {"charging_I", "charge", true, 20, 3.75, .888, 1.5, 1.5, 1.5,
+     {{.646, .11, .244}, {.896, .102, .002}, {.9906, .0094, 0}}, 5.15, .2, .5, 330},
+    {"charging_II", "charge", false, 71, 4.30, .601, 5.5, 5.5, 5.5,
+     {{.662, .11, .228}, {.912, .088, 0}, {.9951, .0049, 0}}, 5.30, .7, 1.5, 240},
+    {"fully_charged", "charge", true, 100, 4.30, .438, 8, 8, 8,
+     {{.672, .11, .218}, {.922, .078, 0}, {.9969, .0031, 0}}, 5.38, 1, 2, 210},
+    {"discharging_I", "discharge", true, 22, 4.00, .547, 7, 5.5, 8.5,
+     {{.668, .11, .222}, {.918, .082, 0}, {.996, .004, 0}}, 5.55, 2.6, 3, 250},
+    {"discharging_II", "discharge", false, 77, 3.65, .819, 4.5, 2, 7,
+     {{.658, .11, .232}, {.908, .092, 0}, {.9933, .0067, 0}}, 5.90, 6.9, 5, 330},
+    {"fully_discharged", "discharge", true, 100, 3.00, .933, 3.5, .5, 6.5,
+     {{.654, .11, .236}, {.904, .095, .001}, {.9915, .0085, 0}}, 6.11, 8.3, 6, 380},
+    /* clang-format on */
 };
 
 static bool is_foreign(const char *folder) {
@@ -130,6 +69,7 @@ static enum status make_all(const struct stage_job *job, const struct twin_param
   for (int i = 0; i < TWIN_STATES && params->ct; i++)
     if (twin_states[i].has_ct)
       TRY(twin_ct_write(job->comm, job->common, params, &twin_states[i], book));
+  if (params->xcs) TRY(twin_xcs_write(job->comm, job->common, params, book));
   TRY(twin_echem_write(job->comm, params, book));
   return twin_book_write(job->comm, params, book);
 }
@@ -143,19 +83,27 @@ static enum status check(const void *params, const struct stage_common *common) 
     return FAIL(STATUS_USAGE,
                 "twin: %lld columns and %lld projections; at least 16 and 2 are needed",
                 (long long)scan.columns, (long long)scan.projections);
+  double bins = (p->xcs_last_kev - p->xcs_first_kev) / p->xcs_bin_kev;
+  if (p->xcs && !(bins >= 16 && bins <= 8192))
+    return FAIL(STATUS_USAGE, "twin: %.6g bins of %g keV from %g to %g keV; 16 to 8192 are possible",
+                bins, p->xcs_bin_kev, p->xcs_first_kev, p->xcs_last_kev);
   return STATUS_OK;
 }
 
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
   const struct twin_params *p = job->params;
   struct twin_scan scan       = twin_scan_of(p);
+  struct stage_need spectra   = {0};
   int scans                   = 0;
+  if (p->xcs) twin_xcs_need(job->comm, p, &spectra);
   for (int i = 0; i < TWIN_STATES; i++) scans += p->ct && twin_states[i].has_ct;
   need->memory_bytes = scans ? twin_ct_bytes(job->comm, p, &need->rounds) : 1 << 20;
   need->rounds *= scans;
   need->disk_bytes =
       scans * 2 * scan.columns * scan.rows * (scan.projections + 2 * (scan.flats + scan.darks)) +
-      (1 << 20);
+      spectra.disk_bytes + (1 << 20);
+  need->rounds += spectra.rounds;
+  if (spectra.memory_bytes > need->memory_bytes) need->memory_bytes = spectra.memory_bytes;
   return STATUS_OK;
 }
 

@@ -16,10 +16,10 @@ struct twin_state {
   double percent, voltage_V, x_Li;
   double rise_um;               /* of the mean interface of anode and membrane */
   double rise_left, rise_right; /* um over the left (x < 0) and right half; their mean is rise_um */
-  double region2[2], region1[2]; /* fractions: Li, SPE of region 2; Li, cathode of region 1 */
+  /* volume fractions of Li, SPE and cathode in the three slabs of the Compton half; what is missing is void */
+  double region[3][3];
   double Ra_um, pore_percent;    /* pores: per cent of the 65 um interphase */
   double dendrites_per_mm2, R_ct_Ohm;
-  double emf_region3, emf_region2, emf_cathode;
 };
 enum { TWIN_STATES = 7 };
 extern const struct twin_state twin_states[TWIN_STATES];

@@ -63,6 +63,10 @@ enum status twin_ct_write(MPI_Comm comm, const struct stage_common *common,
 /* Rank 0 writes; collective. Galvanostatic and impedance files of the cycle, CSV and .DTA. */
 enum status twin_echem_write(MPI_Comm comm, const struct twin_params *params,
                              struct twin_book *book);
+/* Collective. Compton spectra and frames of the cycle, with the calibration disc; and what they take, all at once. */
+enum status twin_xcs_write(MPI_Comm comm, const struct stage_common *common,
+                           const struct twin_params *params, struct twin_book *book);
+void twin_xcs_need(MPI_Comm comm, const struct twin_params *params, struct stage_need *need);
 /* Collective. cycle.yaml and truth.json. */
 enum status twin_book_write(MPI_Comm comm, const struct twin_params *params,
                             const struct twin_book *book);
