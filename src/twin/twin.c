@@ -15,8 +15,8 @@ static const struct config_row param_rows[] = {
 static const struct config_set param_set = CONFIG_SET("twin", struct twin_params, param_rows);
 
 /* Roughness, volumes and mixtures after Huang et al. 2024, made consistent with Faraday's law. */
+/* clang-format off */
 const struct twin_state twin_states[TWIN_STATES] = {
-    /* clang-format off */
     {"pristine", "charge", true, 0, 3.00, 1.000, 0, 0, 0,
      {{.64, .11, .25}, {.89, .105, .005}, {.9878, .0122, 0}}, 5.08, 0, 0, 400},
     {"charging_I", "charge", true, 20, 3.75, .888, 1.5, 1.5, 1.5,
@@ -31,8 +31,8 @@ const struct twin_state twin_states[TWIN_STATES] = {
      {{.658, .11, .232}, {.908, .092, 0}, {.9933, .0067, 0}}, 5.90, 6.9, 5, 330},
     {"fully_discharged", "discharge", true, 100, 3.00, .933, 3.5, .5, 6.5,
      {{.654, .11, .236}, {.904, .095, .001}, {.9915, .0085, 0}}, 6.11, 8.3, 6, 380},
-    /* clang-format on */
 };
+/* clang-format on */
 
 static bool is_foreign(const char *folder) {
   char path[STORE_NAME_BYTES];
@@ -85,8 +85,9 @@ static enum status check(const void *params, const struct stage_common *common) 
                 (long long)scan.columns, (long long)scan.projections);
   double bins = (p->xcs_last_kev - p->xcs_first_kev) / p->xcs_bin_kev;
   if (p->xcs && !(bins >= 16 && bins <= 8192))
-    return FAIL(STATUS_USAGE, "twin: %.6g bins of %g keV from %g to %g keV; 16 to 8192 are possible",
-                bins, p->xcs_bin_kev, p->xcs_first_kev, p->xcs_last_kev);
+    return FAIL(STATUS_USAGE,
+                "twin: %.6g bins of %g keV from %g to %g keV; 16 to 8192 are possible", bins,
+                p->xcs_bin_kev, p->xcs_first_kev, p->xcs_last_kev);
   return STATUS_OK;
 }
 

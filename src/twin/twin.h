@@ -18,7 +18,7 @@ struct twin_state {
   double rise_left, rise_right; /* um over the left (x < 0) and right half; their mean is rise_um */
   /* volume fractions of Li, SPE and cathode in the three slabs of the Compton half; what is missing is void */
   double region[3][3];
-  double Ra_um, pore_percent;    /* pores: per cent of the 65 um interphase */
+  double Ra_um, pore_percent; /* pores: per cent of the 65 um interphase */
   double dendrites_per_mm2, R_ct_Ohm;
 };
 enum { TWIN_STATES = 7 };

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+static const double reference_kev = 0.79; /* width at the line to which factors are compared */
 static const double part_kev = 0.05, widths_reached = 2.6; /* in FWHM: 6 sigma */
 
 int64_t xcs_bins(const struct twin_params *p) {
@@ -177,16 +178,19 @@ static enum status window_integrals(const struct xray_profile *profile, double a
 }
 
 enum status xcs_windows_make(const struct xcs *xcs, struct xcs_windows *w) {
-  double fwhm = xcs_fwhm_kev(xcs->params);
+  double fwhm = xcs_fwhm_kev(xcs->params), far = fmax(0.1, 3 * xcs->params->xcs_fwhm_spread);
   for (int a = 0; a < XCS_NODES; a++) {
     w->angle[a]    = (90 + 4 * (a - 1)) / DEG_PER_RAD;
-    w->fwhm_kev[a] = fwhm * (1 + 0.1 * (a - 1));
+    w->fwhm_kev[a] = fwhm * (1 + far * (a - 1));
   }
   for (int a = 0; a < XCS_NODES; a++)
     for (int f = 0; f < XCS_NODES; f++)
       for (int k = 0; k < XCS_SHAPES; k++)
         TRY(window_integrals(&xcs->profile[k], w->angle[a], w->fwhm_kev[f], &w->low[a][f][k],
                              &w->high[a][f][k]));
+  for (int k = 0; k < XCS_SHAPES; k++)
+    TRY(window_integrals(&xcs->profile[k], PI / 2, reference_kev, &w->reference_low[k],
+                         &w->reference_high[k]));
   return STATUS_OK;
 }
 

@@ -15,7 +15,6 @@ struct spectra {
   double top;       /* counts in the bin on top of the reference line */
 };
 static const char *const region_name[XCS_REGIONS] = {"cathode", "interphase", "anode"};
-static const double reference_kev = 0.79; /* width at the line to which factors are compared */
 
 /* ---- expected counts ------------------------------------------------------------------------------------ */
 
@@ -153,27 +152,25 @@ static double factor_of(const struct xcs *xcs, const struct xcs_windows *windows
   double low = 0, high = 0;
   for (int i = 0; i < XCS_PIXELS; i++) {
     const struct xcs_pixel *pixel = &xcs->pixel[i];
-    double amount[XCS_SHAPES], l[XCS_SHAPES], h[XCS_SHAPES];
+    double amount[XCS_SHAPES], own_low[XCS_SHAPES], own_high[XCS_SHAPES];
     if (pixel->dead) continue;
     amounts(file, pixel, amount);
-    xcs_windows_at(windows, own ? pixel->angle : PI / 2, own ? pixel->fwhm_kev : reference_kev, l,
-                   h);
+    xcs_windows_at(windows, pixel->angle, pixel->fwhm_kev, own_low, own_high);
+    const double *l = own ? own_low : windows->reference_low,
+                 *h = own ? own_high : windows->reference_high;
     for (int k = 0; k < XCS_SHAPES; k++) low += amount[k] * l[k], high += amount[k] * h[k];
   }
   return low / high;
 }
 
-/* Factors of the components in the middle of the field. */
-static enum status add_components(const struct xcs_windows *windows, const char *prefix,
-                                  double fwhm_kev, const struct twin_state *state,
-                                  struct twin_book *book) {
+static enum status add_components(const double *l, const double *h, const char *prefix,
+                                  const struct twin_state *state, struct twin_book *book) {
   static const char *const name[XCS_COMPONENTS] = {"Li", "SPE", "cathode"};
-  double l[XCS_SHAPES], h[XCS_SHAPES], x = state->x_Li;
-  xcs_windows_at(windows, PI / 2, fwhm_kev, l, h);
-  double value[XCS_COMPONENTS] = {l[XCS_SHAPE_LI] / h[XCS_SHAPE_LI],
-                                  l[XCS_SHAPE_SPE] / h[XCS_SHAPE_SPE],
-                                  ((1 - x) * l[XCS_SHAPE_EMPTY] + x * l[XCS_SHAPE_FULL]) /
-                                      ((1 - x) * h[XCS_SHAPE_EMPTY] + x * h[XCS_SHAPE_FULL])};
+  double x                                      = state->x_Li;
+  double value[XCS_COMPONENTS]                  = {l[XCS_SHAPE_LI] / h[XCS_SHAPE_LI],
+                                                   l[XCS_SHAPE_SPE] / h[XCS_SHAPE_SPE],
+                                                   ((1 - x) * l[XCS_SHAPE_EMPTY] + x * l[XCS_SHAPE_FULL]) /
+                                                       ((1 - x) * h[XCS_SHAPE_EMPTY] + x * h[XCS_SHAPE_FULL])};
   for (int c = 0; c < XCS_COMPONENTS; c++) {
     char full[48];
     snprintf(full, sizeof full, "%s_%s", prefix, name[c]);
@@ -182,11 +179,15 @@ static enum status add_components(const struct xcs_windows *windows, const char 
   return STATUS_OK;
 }
 
+/* Factors of the components, in the middle of the field. */
 static enum status add_state(const struct xcs *xcs, const struct xcs_windows *windows,
                              const struct twin_state *state, struct twin_book *book) {
+  double l[XCS_SHAPES], h[XCS_SHAPES];
+  xcs_windows_at(windows, PI / 2, xcs_fwhm_kev(xcs->params), l, h);
   TRY(twin_truth_add(book, state, "x_Li", state->x_Li, ""));
-  TRY(add_components(windows, "emf", xcs_fwhm_kev(xcs->params), state, book));
-  return add_components(windows, "emf_reference", reference_kev, state, book);
+  TRY(add_components(l, h, "emf", state, book));
+  return add_components(windows->reference_low, windows->reference_high, "emf_reference", state,
+                        book);
 }
 
 static enum status add_region(const struct xcs *xcs, const struct xcs_windows *windows,

@@ -12,9 +12,7 @@ enum xcs_stream {
   XCS_STREAM_WIDTH,
   XCS_STREAM_GAIN,
   XCS_STREAM_DEAD,
-  XCS_STREAM_MAP, /* and the two that follow: pedestal, gain and offset of the raw frames */
-  XCS_STREAM_SPECTRA = 272, /* and one per file */
-  XCS_STREAM_FRAMES  = 320  /* and the three that follow */
+  XCS_STREAM_SPECTRA = 272 /* and one per file */
 };
 static const double xcs_beam_kev = 115, xcs_exposure_s = 500;
 
@@ -65,6 +63,7 @@ enum { XCS_NODES = 3 };
 struct xcs_windows {
   double angle[XCS_NODES], fwhm_kev[XCS_NODES];
   double low[XCS_NODES][XCS_NODES][XCS_SHAPES], high[XCS_NODES][XCS_NODES][XCS_SHAPES];
+  double reference_low[XCS_SHAPES], reference_high[XCS_SHAPES]; /* at 90 degrees and 0.79 keV */
 };
 enum status xcs_windows_make(const struct xcs *xcs, struct xcs_windows *windows);
 void xcs_windows_at(const struct xcs_windows *windows, double angle, double fwhm_kev,
@@ -74,7 +73,3 @@ double xcs_fwhm_kev(const struct twin_params *params); /* at the line */
 /* Kernel: shape[bins][XCS_SHAPES] = sum over d of weight[d] sharp[b parts + d]. */
 ISA_DECLARE(void, twin_blur, const double *sharp, const double *weight, int64_t taps, int64_t parts,
             int64_t bins, float *shape)
-
-/* Collective. Frames of the first state's region 2, darks, and the maps that belong to them. */
-enum status xcs_frames_write(MPI_Comm comm, struct xcs *xcs, struct twin_book *book);
-int64_t xcs_frames_disk_bytes(const struct twin_params *params);

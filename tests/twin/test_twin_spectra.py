@@ -1,4 +1,4 @@
-"""The twin's Compton spectra against kinematics and profiles calculated here on their own. timeout: 300"""
+"""The twin's Compton spectra against kinematics and profiles calculated here on their own. timeout: 900"""
 import json, math, os, shutil, sys, unittest
 
 import h5py
@@ -10,7 +10,7 @@ from cycles import SANITIZED, Folder, call  # noqa: E402
 MC2, AU, BEAM = 510.99895, 137.035999, 115.0
 SIDE = 80
 STATES = ("pristine", "charging_I", "charging_II", "fully_charged", "discharging_I", "discharging_II", "fully_discharged")
-CLEAN = ("--ct", "no", "--frames", 0, "--xcs-poisson", "no", "--xcs-background-percent", 0, "--xcs-step-percent", 0,
+CLEAN = ("--ct", "no", "--xcs-poisson", "no", "--xcs-background-percent", 0, "--xcs-step-percent", 0,
          "--xcs-gain-error", 0, "--xcs-first-kev", 84, "--xcs-last-kev", 104)
 # width at 59.54 keV that becomes 0.79 keV at the line
 NARROW = math.sqrt(0.79**2 - 8 * math.log(2) * 0.1 * 4.64e-3 * (93.874 - 59.541))
@@ -71,8 +71,8 @@ def factor(spectra, bins, angle):
 
 class Twin(Folder):
     def make(self, name, *words, ranks=0, clean=True):
-        self.ends(call("twin", "--output", self.at(name), "--quiet", *(CLEAN if clean else ("--ct", "no", "--frames", 0)),
-                       *words, ranks=ranks, timeout=250), 0)
+        self.ends(call("twin", "--output", self.at(name), "--quiet", *(CLEAN if clean else ("--ct", "no")),
+                       *words, ranks=ranks, timeout=600), 0)
 
     def spectra(self, twin, name):
         with h5py.File(self.at(twin, "raw", name + ".h5")) as f:
@@ -101,7 +101,7 @@ class Disc(Twin):
         self.assertAlmostEqual(peak[79], 95.02, delta=0.06)
 
     def test_factors_of_elements_are_those_of_their_profiles(self):
-        for material, expected in (("lithium", 2.263), ("carbon", 1.850), ("aluminium", 1.048), ("iron", 0.773)):
+        for material, expected in (("lithium", 2.263), ("carbon", 1.850), ("aluminium", 1.048), ("iron", 0.773))[:1 if SANITIZED else 4]:
             self.make(material, "--xcs-counts", 0, "--xcs-fwhm-kev", NARROW, "--xcs-fwhm-spread", 0, "--xcs-disc", material)
             spectra, bins = self.spectra(material, "disc")
             got = factor(spectra, bins, angles())
@@ -211,9 +211,10 @@ class Files(Twin):
 
     def test_files_are_the_same_on_any_rank_count(self):
         words = ("--xcs-first-kev", 86, "--xcs-last-kev", 102, "--xcs-bin-kev", 1)
-        for ranks in (1, 2, 3, 5):
+        several = (3,) if SANITIZED else (2, 3, 5)
+        for ranks in (1,) + several:
             self.make(f"t{ranks}", *words, clean=False, ranks=ranks)
-        for ranks in (2, 3, 5):
+        for ranks in several:
             for name in ["cycle.yaml", "truth.json"]:
                 self.assertEqual(self.read("t1", name), self.read(f"t{ranks}", name))
             for name in ("disc", "discharging_II_r1", "fully_discharged_r3"):
