@@ -294,6 +294,7 @@ static enum status write_all(MPI_Comm comm, const struct stage_common *common, s
   const struct twin_params *p = xcs->params;
   xcs_shapes_make(xcs);
   if (p->xcs_counts > 0) TRY(write_cells(comm, common, xcs, book));
+  if (p->frames) TRY(xcs_frames_write(comm, xcs, book));
   return p->xcs_disc_counts > 0 ? write_disc(comm, common, xcs, book) : STATUS_OK;
 }
 
@@ -303,10 +304,12 @@ static int files_of(const struct twin_params *p) {
 
 void twin_xcs_need(MPI_Comm comm, const struct twin_params *params, struct stage_need *need) {
   int size;
+  int64_t frames_disk_bytes;
   MPI_Comm_size(comm, &size);
-  need->memory_bytes = xcs_bytes(params, (XCS_SIDE + size - 1) / size);
-  need->rounds       = files_of(params);
-  need->disk_bytes   = need->rounds * XCS_PIXELS * xcs_bins(params) * 4;
+  need->memory_bytes = xcs_bytes(params, (XCS_SIDE + size - 1) / size) +
+                       xcs_frames_bytes(params, &frames_disk_bytes);
+  need->rounds     = files_of(params);
+  need->disk_bytes = need->rounds * XCS_PIXELS * xcs_bins(params) * 4 + frames_disk_bytes;
 }
 
 enum status twin_xcs_write(MPI_Comm comm, const struct stage_common *common,

@@ -73,3 +73,8 @@ double xcs_fwhm_kev(const struct twin_params *params); /* at the line */
 /* Kernel: shape[bins][XCS_SHAPES] = sum over d of weight[d] sharp[b parts + d]. */
 ISA_DECLARE(void, twin_blur, const double *sharp, const double *weight, int64_t taps, int64_t parts,
             int64_t bins, float *shape)
+
+/* Collective. Frames of the first state's region 2, darks, and the maps of the sensor: raw/<state>_r2.bin, dark.bin,
+ * gain.txt, offset.txt. `profile` must be the cell's. */
+enum status xcs_frames_write(MPI_Comm comm, const struct xcs *xcs, struct twin_book *book);
+int64_t xcs_frames_bytes(const struct twin_params *params, int64_t *disk_bytes);

@@ -53,6 +53,10 @@ class Chain(Folder):
         with h5py.File(self.at("t1/raw/pristine_ct.nxs")) as a, h5py.File(self.at("t3/raw/pristine_ct.nxs")) as b:
             self.assertTrue(np.array_equal(a["entry/instrument/detector/data"][...], b["entry/instrument/detector/data"][...]))
             self.assertEqual(a["entry/definition"][()], b"NXtomo")
+        with h5py.File(self.at("t1/raw/charging_II_r2.h5")) as a, h5py.File(self.at("t3/raw/charging_II_r2.h5")) as b:
+            self.assertTrue(np.array_equal(a["pixel_spectra"][...], b["pixel_spectra"][...]))
+        with open(self.at("t1/raw/pristine_r2.bin"), "rb") as a, open(self.at("t3/raw/pristine_r2.bin"), "rb") as b:
+            self.assertEqual(a.read(), b.read())
 
 
 class Words(Folder):

@@ -10,7 +10,7 @@ from cycles import SANITIZED, Folder, call  # noqa: E402
 MC2, AU, BEAM = 510.99895, 137.035999, 115.0
 SIDE = 80
 STATES = ("pristine", "charging_I", "charging_II", "fully_charged", "discharging_I", "discharging_II", "fully_discharged")
-CLEAN = ("--ct", "no", "--xcs-poisson", "no", "--xcs-background-percent", 0, "--xcs-step-percent", 0,
+CLEAN = ("--ct", "no", "--frames", 0, "--xcs-poisson", "no", "--xcs-background-percent", 0, "--xcs-step-percent", 0,
          "--xcs-gain-error", 0, "--xcs-first-kev", 84, "--xcs-last-kev", 104)
 # width at 59.54 keV that becomes 0.79 keV at the line
 NARROW = math.sqrt(0.79**2 - 8 * math.log(2) * 0.1 * 4.64e-3 * (93.874 - 59.541))
@@ -71,7 +71,7 @@ def factor(spectra, bins, angle):
 
 class Twin(Folder):
     def make(self, name, *words, ranks=0, clean=True):
-        self.ends(call("twin", "--output", self.at(name), "--quiet", *(CLEAN if clean else ("--ct", "no")),
+        self.ends(call("twin", "--output", self.at(name), "--quiet", *(CLEAN if clean else ("--ct", "no", "--frames", 0)),
                        *words, ranks=ranks, timeout=600), 0)
 
     def spectra(self, twin, name):
@@ -224,7 +224,7 @@ class Files(Twin):
 
     def test_a_failure_on_one_rank_ends_all(self):
         for site in ("twin.xcs", "twin.spectra", "store.spectra"):
-            result = call("twin", "--ct", "no", "--output", self.at("f"), "--quiet", ranks=3,
+            result = call("twin", "--ct", "no", "--frames", 0, "--output", self.at("f"), "--quiet", ranks=3,
                           env={"FAULT": site + (":0" if site.startswith("store") else ":1")})
             self.ends(result, 1, site)
             self.assertFalse(any(n.endswith(".partial") for n in os.listdir(self.at("f/raw"))), site)
