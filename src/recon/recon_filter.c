@@ -18,7 +18,7 @@ int64_t recon_good_length(int64_t least) {
 }
 
 int64_t recon_pad(const struct recon_geometry *geometry) {
-  return geometry->pad > 0 ? geometry->pad : recon_good_length(2 * geometry->columns);
+  return recon_good_length(geometry->pad > 8 ? geometry->pad : 2 * geometry->columns);
 }
 
 /* Share of the ramp that a window leaves at f, in cycles per pixel (Nyquist 0.5). */

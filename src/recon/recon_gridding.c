@@ -1,214 +1,313 @@
 /* Fourier gridding (O'Sullivan 1985; type-1 nonuniform FFT with the exponential-of-semicircle kernel of Barnett,
- * Magland and af Klinteberg 2019). Two slices are the real and imaginary parts of one complex problem. The padded
- * transform of each projection, times ramp, weight and the phase that puts the axis at the origin, is spread onto
- * a polar-to-square grid oversampled 1.25 times; an inverse FFT and the division by the kernel's transform give
- * the slices: the direct sum of the trigonometrically interpolated filtered projections, to 1e-4 of its rms. */
-#include "recon_private.h"
-#include <fftw3.h>
+ * Magland and af Klinteberg 2019) of a batch of slices at once. Two slices are the real and imaginary parts of one
+ * complex problem. The padded transform of each projection, times ramp, weight and the phase that puts the axis at
+ * the origin, is spread onto a polar-to-square grid oversampled 1.25 times; an inverse FFT and the division by the
+ * kernel's transform give the slices: the direct sum of the trigonometrically interpolated filtered projections, to
+ * 1e-4 of its rms. Projections are taken in the order of their direction, a group at a time, so that the piece of
+ * the grid they touch stays in the second cache. */
+#include "recon_batch.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const double oversampling = 1.25;
-enum { MARGIN = 8 };
+enum { MARGIN = 6, GROUP = 32, COLUMNS_AHEAD = 4, LANES_MOST = 16, SIDE_LEAST = 32 };
 
 struct gridding {
-  int64_t pad, side, row; /* transform; grid; floats per grid row (with margins) */
-  float *filter, *grid, *inverse, *coefficient;
-  fftwf_complex *line;
-  fftwf_plan forward, backward;
+  int64_t pad, side, row; /* transform; grid; lines per grid row, with margins */
+  int lanes;
+  struct recon_fft forward, inverse;
+  struct recon_ray *ray; /* of a group */
+  int64_t *order;        /* of the projections, by direction */
+  int32_t *place_forward, *place_inverse;
+  float *filter, *turns, *factor, *coefficient, *across, *zero;
+  float *grid, *line, *filtered, *work, *tile, *output;
 };
 
 /* ---- the kernel --------------------------------------------------------------------------------------- */
 
-static double shape(void) { return PI * GRID_TAPS * (1 - 1 / (2 * oversampling)); }
+static double shape(void) { return PI * SPREAD_TAPS * (1 - 1 / (2 * oversampling)); }
 
 static double kernel_at(double x) {
-  double t = 1 - 4 * x * x / (GRID_TAPS * GRID_TAPS);
+  double t = 1 - 4 * x * x / (SPREAD_TAPS * SPREAD_TAPS);
   return t > 0 ? exp(shape() * (sqrt(t) - 1)) : t > -1e-12 ? exp(-shape()) : 0;
 }
 
-/* Polynomials in z = 2 f - 1 through Chebyshev points: tap j at fraction f of a grid step is kernel(j - W/2 + f). */
+/* a x = b by elimination with pivots; b is column n. */
+enum { POWERS = SPREAD_DEGREE + 1 };
+static void solve(double a[POWERS][POWERS + 1], double *x) {
+  for (int i = 0; i < POWERS; i++) {
+    int pivot = i;
+    for (int r = i + 1; r < POWERS; r++)
+      if (fabs(a[r][i]) > fabs(a[pivot][i])) pivot = r;
+    for (int k = 0; k <= POWERS; k++) {
+      double swap = a[i][k];
+      a[i][k] = a[pivot][k], a[pivot][k] = swap;
+    }
+    for (int r = 0; r < POWERS; r++) {
+      double f = a[r][i] / a[i][i];
+      for (int k = i; k <= POWERS && r != i; k++) a[r][k] -= f * a[i][k];
+    }
+  }
+  for (int k = 0; k < POWERS; k++) x[k] = a[k][POWERS] / a[k][k];
+}
+
+/* Polynomials in z = 2 f - 1 through Chebyshev points: tap j at fraction f of a grid step is kernel(j - W/2 + f).
+ * In class c the taps along u (v) stand one place further when bit 0 (1) of c is set. */
 static void fit_taps(float *coefficient) {
-  enum { N = GRID_DEGREE + 1 };
-  for (int j = 0; j < 8; j++) {
-    double a[N][N + 1];
-    for (int i = 0; i < N; i++) {
-      double z = -cos(PI * (i + 0.5) / N), power = 1;
-      for (int k = 0; k < N; k++, power *= z) a[i][k] = power;
-      a[i][N] = j < GRID_TAPS ? kernel_at(j - 0.5 * GRID_TAPS + 0.5 * (z + 1)) : 0;
+  for (int j = 0; j < SPREAD_TAPS; j++) {
+    double a[POWERS][POWERS + 1], x[POWERS];
+    for (int i = 0; i < POWERS; i++) {
+      double z = -cos(PI * (i + 0.5) / POWERS), power = 1;
+      for (int k = 0; k < POWERS; k++, power *= z) a[i][k] = power;
+      a[i][POWERS] = kernel_at(j - 0.5 * SPREAD_TAPS + 0.5 * (z + 1));
     }
-    for (int i = 0; i < N; i++) {
-      int pivot = i;
-      for (int r = i + 1; r < N; r++)
-        if (fabs(a[r][i]) > fabs(a[pivot][i])) pivot = r;
-      for (int k = 0; k <= N; k++) {
-        double swap = a[i][k];
-        a[i][k] = a[pivot][k], a[pivot][k] = swap;
+    solve(a, x);
+    for (int c = 0; c < SPREAD_CLASSES; c++)
+      for (int k = 0; k < POWERS; k++) {
+        float *lane                = coefficient + (c * POWERS + k) * 16;
+        lane[j + (c & 1)]          = (float)x[k];
+        lane[8 + j + (c >> 1 & 1)] = (float)x[k];
       }
-      for (int r = 0; r < N; r++) {
-        double f = a[r][i] / a[i][i];
-        for (int k = i; k <= N && r != i; k++) a[r][k] -= f * a[i][k];
-      }
-    }
-    for (int k = 0; k < N; k++) coefficient[k * 8 + j] = (float)(a[k][N] / a[k][k]);
   }
 }
 
-/* 1 over the kernel's transform at image place (i - n/2) of a grid of `side` points. */
+/* 1 over the kernel's transform at image place (i - n/2) of a grid of `side` points; frequencies are laid about the
+ * grid's middle, which gives a sign per voxel. */
 static void fit_inverse(int64_t n, int64_t side, float *inverse) {
   enum { STEPS = 1200 };
   for (int64_t i = 0; i < n; i++) {
     double x = (double)(i - n / 2) / (double)side, sum = 0;
     for (int k = 0; k < STEPS; k++) {
-      double y = GRID_TAPS * ((k + 0.5) / STEPS - 0.5);
+      double y = SPREAD_TAPS * ((k + 0.5) / STEPS - 0.5);
       sum += kernel_at(y) * cos(2 * PI * x * y);
     }
-    inverse[i] = (float)(STEPS / (GRID_TAPS * sum));
+    inverse[i] =
+        (float)((i - n / 2) % 2 ? -STEPS / (SPREAD_TAPS * sum) : STEPS / (SPREAD_TAPS * sum));
   }
 }
 
 /* ---- workspace ------------------------------------------------------------------------------------------ */
 
 static int64_t side_of(const struct recon_geometry *g) {
-  return recon_good_length((int64_t)ceil(oversampling * (double)g->columns));
+  int64_t least = (int64_t)ceil(oversampling * (double)g->columns);
+  return recon_good_length(least > SIDE_LEAST ? least : SIDE_LEAST);
 }
 
+static int64_t work_lines(const struct gridding *w) {
+  int64_t a = recon_fft_work_lines(&w->forward), b = recon_fft_work_lines(&w->inverse);
+  return a > b ? a : b;
+}
+
+/* Lines of a grid row: an odd number, so that rows lie in different sets of a cache. */
+static int64_t row_of(int64_t side) { return side + 2 * MARGIN + 1 - side % 2; }
+
 int64_t recon_gridding_bytes(const struct recon_geometry *g) {
-  int64_t side = side_of(g) + 2 * MARGIN;
-  return 8 * side * side + 12 * recon_pad(g) + 4 * g->columns;
+  int64_t side = side_of(g), pad = recon_pad(g), n = g->columns,
+          line  = 4 * ISA_PICK(recon_batch_lanes)();
+  int64_t lines = (side + 2 * MARGIN) * row_of(side) + GROUP * pad + n +
+                  COLUMNS_AHEAD * (side + 3) + line / 4 * (n + 1) +
+                  (side > pad ? side : pad) * 5 / 4;
+  return line * lines + recon_fft_bytes(pad) + recon_fft_bytes(side) + 16 * pad + 4 * side + 8 * n +
+         8 * g->angles;
 }
 
 static void gridding_free(struct gridding *w) {
-  if (w->forward) fftwf_destroy_plan(w->forward);
-  if (w->backward) fftwf_destroy_plan(w->backward);
-  fftwf_free(w->line);
-  memory_free(w->grid);
-  memory_free(w->filter);
-  memory_free(w->inverse);
-  memory_free(w->coefficient);
+  recon_fft_free(&w->forward);
+  recon_fft_free(&w->inverse);
+  void *all[] = {w->ray,      w->order, w->place_forward, w->place_inverse,
+                 w->filter,   w->turns, w->factor,        w->coefficient,
+                 w->across,   w->zero,  w->grid,          w->line,
+                 w->filtered, w->work,  w->tile,          w->output};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) memory_free(all[i]);
+}
+
+/* Frequency k of a transform as it is computed (recon_fft_index), below 0 for the upper half. */
+static int64_t frequency(const struct recon_fft *fft, int64_t at) {
+  int64_t k = recon_fft_index(fft, at);
+  return k < fft->n / 2 ? k : k - fft->n;
+}
+
+struct direction {
+  double rad;
+  int64_t angle;
+};
+static int by_direction(const void *a, const void *b) {
+  const struct direction *x = a, *y = b;
+  if (x->rad != y->rad) return x->rad < y->rad ? -1 : 1;
+  return (x->angle > y->angle) - (x->angle < y->angle);
+}
+
+static enum status sort_angles(const struct recon_geometry *g, int64_t *order) {
+  struct direction *all;
+  TRY(memory_make(g->angles, sizeof *all, "directions", &all));
+  for (int64_t a = 0; a < g->angles; a++) {
+    double turned = fmod(g->angle_rad[a], PI);
+    all[a]        = (struct direction){turned < 0 ? turned + PI : turned, a};
+  }
+  qsort(all, (size_t)g->angles, sizeof *all, by_direction);
+  for (int64_t a = 0; a < g->angles; a++) order[a] = all[a].angle;
+  memory_free(all);
+  return STATUS_OK;
+}
+
+/* Tables: filter in the order of the transform, frequencies -pad/2 + 1 .. pad/2 - 1 in a row with the one left over
+ * behind them; of the inverse transform (index reversed) the image's points, the others behind them. */
+static enum status tables_make(const struct recon_geometry *g, struct gridding *w) {
+  float *filter;
+  TRY(memory_make(w->pad, sizeof *filter, "a filter", &filter));
+  enum status status = recon_filter_make(g, w->pad, filter);
+  for (int64_t at = 0; at < w->pad; at++) {
+    int64_t k            = frequency(&w->forward, at);
+    w->filter[at]        = filter[k < 0 ? k + w->pad : k];
+    w->place_forward[at] = (int32_t)(k == -w->pad / 2 ? w->pad - 1 : k + w->pad / 2 - 1);
+  }
+  memory_free(filter);
+  for (int64_t at = 0; at < w->side; at++) {
+    int64_t i            = -frequency(&w->inverse, at) + g->columns / 2;
+    w->place_inverse[at] = (int32_t)(i >= 0 && i < g->columns ? i : g->columns);
+  }
+  fit_taps(w->coefficient);
+  fit_inverse(g->columns, w->side, w->across);
+  return status == STATUS_OK ? sort_angles(g, w->order) : status;
 }
 
 static enum status gridding_make(const struct recon_geometry *g, struct gridding *w) {
   memset(w, 0, sizeof *w);
-  w->pad  = recon_pad(g);
-  w->side = side_of(g);
-  w->row  = 2 * (w->side + 2 * MARGIN);
-  TRY(memory_make(w->pad, sizeof(float), "a filter", &w->filter));
-  TRY(recon_filter_make(g, w->pad, w->filter));
-  TRY(memory_make((w->side + 2 * MARGIN) * w->row, sizeof(float), "the grid of a reconstruction",
-                  &w->grid));
-  TRY(memory_make(g->columns, sizeof(float), "a reconstruction", &w->inverse));
-  TRY(memory_make((GRID_DEGREE + 1) * 8, sizeof(float), "a reconstruction", &w->coefficient));
-  w->line = fftwf_alloc_complex((size_t)w->pad);
-  if (!w->line) return FAIL(STATUS_MEMORY, "no memory for a padded projection");
-  const int side[2] = {(int)w->side, (int)w->side}, held[2] = {(int)w->side, (int)(w->row / 2)};
-  fftwf_complex *inside = (fftwf_complex *)(void *)(w->grid + MARGIN * w->row + 2 * MARGIN);
-  w->forward  = fftwf_plan_dft_1d((int)w->pad, w->line, w->line, FFTW_FORWARD, FFTW_ESTIMATE);
-  w->backward = fftwf_plan_many_dft(2, side, 1, inside, held, 1, 0, inside, held, 1, 0,
-                                    FFTW_BACKWARD, FFTW_ESTIMATE | FFTW_UNALIGNED);
-  if (!w->forward || !w->backward)
-    return FAIL(STATUS_MEMORY, "FFTW has no plan for %d points", (int)w->side);
-  fit_taps(w->coefficient);
-  fit_inverse(g->columns, w->side, w->inverse);
-  return STATUS_OK;
+  w->lanes = ISA_PICK(recon_batch_lanes)();
+  w->pad   = recon_pad(g);
+  w->side  = side_of(g);
+  w->row   = row_of(w->side);
+  TRY(recon_fft_make(w->pad, &w->forward));
+  TRY(recon_fft_make(w->side, &w->inverse));
+  const size_t line = (size_t)w->lanes * sizeof(float);
+  const struct {
+    int64_t count;
+    size_t bytes;
+    void *to;
+  } buffers[] = {
+      {GROUP,                           sizeof *w->ray,   &w->ray          },
+      {g->angles,                       sizeof *w->order, &w->order        },
+      {w->pad,                          sizeof(int32_t),  &w->place_forward},
+      {w->side,                         sizeof(int32_t),  &w->place_inverse},
+      {w->pad,                          sizeof(float),    &w->filter       },
+      {2 * w->pad,                      sizeof(float),    &w->factor       },
+      {2 * w->pad,                      sizeof(float),    &w->turns        },
+      {SPREAD_CLASSES * POWERS * 16,    sizeof(float),    &w->coefficient  },
+      {g->columns,                      sizeof(float),    &w->across       },
+      {g->columns,                      sizeof(float),    &w->zero         },
+      {(w->side + 2 * MARGIN) * w->row, line,             &w->grid         },
+      {g->columns,                      line,             &w->line         },
+      {GROUP * w->pad,                  line,             &w->filtered     },
+      {work_lines(w),                   line,             &w->work         },
+      {COLUMNS_AHEAD * (w->side + 3),   line,             &w->tile         },
+      {w->lanes * (g->columns + 1),     line,             &w->output       },
+  };
+  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+    TRY(memory_make(buffers[i].count, buffers[i].bytes, "a batch of slices", buffers[i].to));
+  return tables_make(g, w);
 }
 
-/* ---- one pair of slices ------------------------------------------------------------------------------------ */
+/* ---- one batch of slices ------------------------------------------------------------------------------------ */
 
-/* Transform of a padded pair of projections, filtered, with the axis (and the half pixel of an even image) moved
- * to the origin; ordered from frequency -pad/2 + 1 to pad/2 - 1. */
-static void filter_pair(const struct recon_geometry *g, struct gridding *w, const float *first,
-                        const float *second, int64_t angle, float *value) {
-  int64_t n = w->pad, half = n / 2;
-  memset(w->line, 0, (size_t)n * sizeof *w->line);
-  for (int64_t i = 0; i < g->columns; i++) {
-    w->line[i][0] = first[i];
-    w->line[i][1] = second ? second[i] : 0;
-  }
-  fftwf_execute(w->forward);
-  double c = cos(g->angle_rad[angle]), s = sin(g->angle_rad[angle]);
-  double shift   = (g->centre_px + (g->columns % 2 ? 0 : 0.5 * (c + s))) / (double)n;
-  double scale   = g->weight_rad[angle] / (double)n;
-  double step_re = cos(2 * PI * shift), step_im = sin(2 * PI * shift);
-  double re = cos(2 * PI * shift * (double)(1 - half)),
-         im = sin(2 * PI * shift * (double)(1 - half));
-  for (int64_t k = 1 - half; k < half; k++, value += 2) {
-    int64_t at = k < 0 ? k + n : k;
-    float a = w->line[at][0], b = w->line[at][1];
-    float wr = (float)(re * scale) * w->filter[at], wi = (float)(im * scale) * w->filter[at];
-    value[0]    = a * wr - b * wi;
-    value[1]    = a * wi + b * wr;
-    double next = re * step_re - im * step_im;
-    im          = re * step_im + im * step_re;
+/* exp(i step j first..): n powers, by steps in double. */
+static void put_turns(double first, double step, int64_t n, double scale, float *to) {
+  double re = scale * cos(first), im = scale * sin(first), c = cos(step), s = sin(step);
+  for (int64_t j = 0; j < n; j++, to += 2) {
+    to[0]       = (float)re;
+    to[1]       = (float)im;
+    double next = re * c - im * s;
+    im          = re * s + im * c;
     re          = next;
   }
 }
 
-/* What was spread into the margins belongs to the other side of the periodic grid. */
-static void fold_margins(struct gridding *w) {
-  int64_t all = w->side + 2 * MARGIN;
-  for (int64_t i = 0; i < all; i++) {
-    float *row = w->grid + i * w->row;
-    for (int64_t k = 0; k < 2 * MARGIN; k++) {
-      row[2 * w->side + k] += row[k];
-      row[2 * MARGIN + k] += row[2 * (w->side + MARGIN) + k];
-    }
-  }
-  for (int64_t i = 0; i < MARGIN; i++) {
-    float *low = w->grid + i * w->row, *high = w->grid + (i + w->side) * w->row;
-    float *top    = w->grid + (i + w->side + MARGIN) * w->row,
-          *bottom = w->grid + (i + MARGIN) * w->row;
-    for (int64_t k = 0; k < w->row; k++) high[k] += low[k], bottom[k] += top[k];
-  }
+/* The filter of one projection with its weight and the phase that moves the axis (and the half pixel of an even
+ * image) to the origin: exp(2 pi i k shift / pad) for k = k1 + n1 k2 is one factor of k1 times one of k2. */
+static void make_factor(const struct recon_geometry *g, struct gridding *w, int64_t angle) {
+  double c = cos(g->angle_rad[angle]), s = sin(g->angle_rad[angle]);
+  double shift = g->centre_px + (g->columns % 2 ? 0 : 0.5 * (c + s));
+  double turn  = 2 * PI * shift / (double)w->pad;
+  int64_t n1 = w->forward.first.points, n2 = w->forward.second.points;
+  float *a = w->turns, *b = w->turns + 2 * n1;
+  put_turns(0, turn, n1, g->weight_rad[angle] / (double)w->pad, a);
+  put_turns(0, turn * (double)n1, n2 / 2, 1, b);
+  put_turns(turn * (double)(-w->pad / 2), turn * (double)n1, n2 / 2, 1, b + n2);
+  ISA_PICK(recon_batch_factor)(w->filter, a, b, n1, n2, w->factor);
 }
 
-static void copy_out(const struct recon_geometry *g, const struct gridding *w, float *first,
-                     float *second) {
-  int64_t n = g->columns, half = n / 2;
-  for (int64_t y = 0; y < n; y++) {
-    int64_t gy       = y - half < 0 ? y - half + w->side : y - half;
-    const float *row = w->grid + (gy + MARGIN) * w->row + 2 * MARGIN;
-    for (int64_t x = 0; x < n; x++) {
-      int64_t gx = x - half < 0 ? x - half + w->side : x - half;
-      /* frequencies were laid about the grid's middle: a sign per voxel */
-      float share      = w->inverse[y] * w->inverse[x] * ((x + y) & 1 ? -1.0f : 1.0f);
-      first[y * n + x] = row[2 * gx] * share;
-      if (second) second[y * n + x] = row[2 * gx + 1] * share;
-    }
-  }
-}
-
-static void make_pair(const struct recon_geometry *g, struct gridding *w, const float *first,
-                      const float *second, float *value, float *out_first, float *out_second) {
-  memset(w->grid, 0, (size_t)((w->side + 2 * MARGIN) * w->row) * sizeof *w->grid);
+/* A group of projections: transforms, filtered, then spread; `slice` holds the batch's sinograms. */
+static void spread_group(const struct recon_geometry *g, struct gridding *w,
+                         const float *const *sinogram, int64_t first, int64_t n) {
   double step = (double)w->side / (double)w->pad, middle = (double)(w->side / 2 + MARGIN);
   int64_t low = 1 - w->pad / 2;
-  for (int64_t a = 0; a < g->angles; a++) {
-    double du = step * sin(g->angle_rad[a]), dv = step * cos(g->angle_rad[a]);
-    filter_pair(g, w, first + a * g->columns, second ? second + a * g->columns : NULL, a, value);
-    ISA_PICK(recon_spread)
-    (w->grid, w->row, value, w->pad - 1, middle + (double)low * du, middle + (double)low * dv, du,
-     dv, w->coefficient);
+  for (int64_t r = 0; r < n; r++) {
+    const float *row[LANES_MOST];
+    int64_t angle = w->order[first + r];
+    float *line   = w->filtered + r * w->pad * w->lanes;
+    for (int i = 0; i < w->lanes; i++)
+      row[i] = sinogram[i] ? sinogram[i] + angle * g->columns : w->zero;
+    double du = step * sin(g->angle_rad[angle]), dv = step * cos(g->angle_rad[angle]);
+    w->ray[r] =
+        (struct recon_ray){line, middle + (double)low * du, middle + (double)low * dv, du, dv};
+    make_factor(g, w, angle);
+    ISA_PICK(recon_batch_load)(row, g->columns, w->line);
+    ISA_PICK(recon_fft_lines)
+    (&w->forward, w->line, w->lanes, g->columns, w->place_forward, w->factor, w->work, line);
   }
-  fold_margins(w);
-  fftwf_execute(w->backward);
-  copy_out(g, w, out_first, out_second);
+  ISA_PICK(recon_batch_spread)(w->grid, w->row, w->ray, n, w->pad - 1, w->coefficient);
+}
+
+/* Rows of the grid to the image's columns, then these, a vector's width of them at a time, to the slices. */
+static void transform_grid(const struct recon_geometry *g, struct gridding *w,
+                           float *const *slice) {
+  int64_t n = g->columns, step = (n + 1) * w->lanes, pitch = (w->side + 3) * w->lanes;
+  float *inside = w->grid + (MARGIN * w->row + MARGIN) * w->lanes;
+  for (int64_t i = 0; i < w->side; i++) {
+    float *row = inside + i * w->row * w->lanes;
+    ISA_PICK(recon_fft_lines)
+    (&w->inverse, row, w->lanes, w->side, w->place_inverse, NULL, w->work, row);
+  }
+  for (int64_t x = 0; x < n; x += w->lanes) {
+    int64_t columns = n - x < w->lanes ? n - x : w->lanes;
+    float *row[LANES_MOST];
+    for (int i = 0; i < w->lanes; i++) row[i] = slice[i] ? slice[i] + x : NULL;
+    for (int64_t c = 0; c < columns; c++) {
+      int64_t ahead = columns - c < COLUMNS_AHEAD ? columns - c : COLUMNS_AHEAD;
+      if (c % COLUMNS_AHEAD == 0) ISA_PICK(recon_batch_columns)
+      (inside + (x + c) * w->lanes, w->row, w->side, ahead, pitch, w->tile);
+      ISA_PICK(recon_fft_lines)
+      (&w->inverse, w->tile + c % COLUMNS_AHEAD * pitch, w->lanes, w->side, w->place_inverse, NULL,
+       w->work, w->output + c * step);
+    }
+    ISA_PICK(recon_batch_store)(w->output, step, columns, n, w->across + x, w->across, row, n);
+  }
+}
+
+static void make_batch(const struct recon_geometry *g, struct gridding *w, const float *sinogram,
+                       int64_t n, float *slice) {
+  int64_t pixels = g->columns * g->columns, samples = g->angles * g->columns;
+  const float *from[LANES_MOST];
+  float *to[LANES_MOST];
+  for (int i = 0; i < w->lanes; i++) {
+    from[i] = i < n ? sinogram + i * samples : NULL;
+    to[i]   = i < n ? slice + i * pixels : NULL;
+  }
+  memset(w->grid, 0, (size_t)((w->side + 2 * MARGIN) * w->row * w->lanes) * sizeof *w->grid);
+  for (int64_t a = 0; a < g->angles; a += GROUP)
+    spread_group(g, w, from, a, g->angles - a < GROUP ? g->angles - a : GROUP);
+  ISA_PICK(recon_batch_fold)(w->grid, w->row, w->side, MARGIN);
+  transform_grid(g, w, to);
 }
 
 enum status recon_gridding(const struct recon_geometry *g, const float *sinogram, int64_t n,
                            float *slice) {
   struct gridding w;
-  float *value   = NULL;
   int64_t pixels = g->columns * g->columns, samples = g->angles * g->columns;
   enum status status = gridding_make(g, &w);
-  if (status == STATUS_OK)
-    status = memory_make(2 * w.pad, sizeof *value, "a filtered projection", &value);
-  for (int64_t s = 0; s < n && status == STATUS_OK; s += 2) {
-    bool pair = s + 1 < n;
-    make_pair(g, &w, sinogram + s * samples, pair ? sinogram + (s + 1) * samples : NULL, value,
-              slice + s * pixels, pair ? slice + (s + 1) * pixels : NULL);
-  }
-  memory_free(value);
+  for (int64_t s = 0; s < n && status == STATUS_OK; s += w.lanes)
+    make_batch(g, &w, sinogram + s * samples, n - s < w.lanes ? n - s : w.lanes,
+               slice + s * pixels);
   gridding_free(&w);
   return status;
 }

@@ -15,11 +15,6 @@ enum status recon_direct(const struct recon_geometry *geometry, const float *sin
 int64_t recon_gridding_bytes(const struct recon_geometry *geometry);
 int64_t recon_direct_bytes(const struct recon_geometry *geometry);
 
-/* Spreading of `n` samples of one ray: sample k of value (re, im) at grid place (u0 + k du, v0 + k dv) in units of
- * grid points; kernel of TAPS points by the polynomials coefficient[degree][8]. */
-enum { GRID_TAPS = 6, GRID_DEGREE = 8 };
-ISA_DECLARE(void, recon_spread, float *grid, int64_t row, const float *value, int64_t n, double u0,
-            double v0, double du, double dv, const float *coefficient)
 /* slice[y][x] += of one filtered projection (linear interpolation), rows y0..y1. */
 ISA_DECLARE(void, recon_smear, float *slice, int64_t columns, const float *projection, double first,
             double step_x, double step_y)
