@@ -21,6 +21,8 @@ struct work {
   double voxel_um, *weight_rad;
   bool full_turn;
   struct recon_geometry geometry;
+  struct recon_work *maker;           /* these three are kept from round to round: */
+  struct grid_field sinogram, slices; /* new memory costs as much as half a reconstruction */
 };
 
 /* ---- parameters ---------------------------------------------------------------------------------------- */
@@ -92,6 +94,8 @@ static int64_t bytes_fixed(const struct recon_params *p, const struct work *w) {
          32 * w->scan.projections;
 }
 
+enum { BATCH_PAIRS = 8 }; /* gridding is fastest with whole batches */
+
 static enum status size_rounds(const struct stage_job *job, struct work *w) {
   int64_t limit, fixed = bytes_fixed(job->params, w), pair = 2 * bytes_per_row(w),
                  pairs = (w->rows + 1) / 2;
@@ -101,6 +105,7 @@ static enum status size_rounds(const struct stage_job *job, struct work *w) {
   int64_t most = (limit - fixed) / pair, wanted = ((int64_t)1 << 30) / pair + 1,
           share     = (pairs + size - 1) / size;
   w->pairs_per_rank = most < wanted ? most : wanted;
+  if (w->pairs_per_rank > BATCH_PAIRS) w->pairs_per_rank -= w->pairs_per_rank % BATCH_PAIRS;
   if (w->pairs_per_rank > share) w->pairs_per_rank = share;
   if (w->pairs_per_rank < 1) w->pairs_per_rank = 1;
   w->rounds = (pairs + w->pairs_per_rank * size - 1) / (w->pairs_per_rank * size);
@@ -129,6 +134,9 @@ static enum status prepare_here(const struct stage_job *job, struct work *w) {
 static void work_free(struct work *w) {
   raw_tomo_close(&w->scan);
   memory_free(w->weight_rad);
+  recon_work_free(&w->maker);
+  grid_field_free(&w->sinogram);
+  grid_field_free(&w->slices);
   memset(w, 0, sizeof *w);
 }
 
@@ -231,33 +239,35 @@ static enum status draw_middle(const struct stage_job *job, const struct work *w
   return picture_slice(job->comm, slices, 0, middle, path);
 }
 
+/* A field of the round's rows, `deep` by columns; that of the last round where it has the same plan. */
+static enum status field_ready(MPI_Comm comm, const struct work *w, int64_t first, int64_t deep,
+                               struct grid_field *field) {
+  struct grid_plan plan = {.cut = {NULL}};
+  TRY_ALL(comm, round_plan(comm, w, first, deep, &plan));
+  enum status status = STATUS_OK;
+  if (!field->data || !grid_plan_equal(&field->plan, &plan)) {
+    grid_field_free(field);
+    status = grid_field_make(comm, &plan, GRID_F32, NULL, field);
+  }
+  grid_plan_free(&plan);
+  return status;
+}
+
+static enum status slices_here(const struct recon_params *p, struct work *w) {
+  if (!w->maker) TRY(recon_work_make(p->method, &w->geometry, &w->maker));
+  return recon_work_slices(w->maker, w->sinogram.data, w->slices.mine.n[0], w->slices.data);
+}
+
 static enum status one_round(const struct stage_job *job, struct work *w, int64_t first,
                              struct store_output *output, int64_t *bad, int64_t *done) {
-  const struct recon_params *p = job->params;
-  struct grid_plan plan        = {.cut = {NULL}};
-  struct grid_field sinogram, slices;
-  memset(&sinogram, 0, sizeof sinogram);
-  memset(&slices, 0, sizeof slices);
-  enum status status =
-      AGREE(job->comm, round_plan(job->comm, w, first, w->scan.projections, &plan));
-  if (status == STATUS_OK) status = grid_field_make(job->comm, &plan, GRID_F32, NULL, &sinogram);
-  grid_plan_free(&plan);
-  if (status == STATUS_OK) status = read_round(job, w, first, &sinogram, bad);
-  if (status == STATUS_OK)
-    status = AGREE(job->comm, round_plan(job->comm, w, first, w->scan.columns, &plan));
-  if (status == STATUS_OK) status = grid_field_make(job->comm, &plan, GRID_F32, NULL, &slices);
-  grid_plan_free(&plan);
-  if (status == STATUS_OK)
-    status = AGREE(job->comm, recon_slices(p->method, &w->geometry, sinogram.data, slices.mine.n[0],
-                                           slices.data));
-  grid_field_free(&sinogram);
-  if (status == STATUS_OK) to_unit(w, &slices);
-  if (status == STATUS_OK && output)
-    status = store_write_field(job->comm, output, "volume", &slices, first);
-  if (status == STATUS_OK && output) status = draw_middle(job, w, first, &slices);
-  *done = slices.plan.n[0];
-  grid_field_free(&slices);
-  return status;
+  TRY(field_ready(job->comm, w, first, w->scan.projections, &w->sinogram));
+  TRY(read_round(job, w, first, &w->sinogram, bad));
+  TRY(field_ready(job->comm, w, first, w->scan.columns, &w->slices));
+  TRY_ALL(job->comm, slices_here(job->params, w));
+  to_unit(w, &w->slices);
+  *done = w->slices.plan.n[0];
+  if (output) TRY(store_write_field(job->comm, output, "volume", &w->slices, first));
+  return output ? draw_middle(job, w, first, &w->slices) : STATUS_OK;
 }
 
 /* ---- the centre -------------------------------------------------------------------------------------------------- */

@@ -28,9 +28,18 @@ enum status recon_weights(const double *angle_rad, int64_t angles, double *weigh
 
 /* Local. Slices [n][columns][columns] from sinograms [n][angles][columns] of line integrals in units of
  * attenuation times pixel; results in 1/px. Slices are taken in pairs from the first: their bits depend on the
- * pair they stand in. By Fourier gridding (recon_gridding.c) or direct back-projection (recon_direct.c). */
+ * pair they stand in, on nothing else. By Fourier gridding (recon_gridding.c: batches of up to 16 slices, so that a
+ * multiple of 16 is the fastest) or direct back-projection (recon_direct.c). */
 enum status recon_slices(const char *method, const struct recon_geometry *geometry,
                          const float *sinogram, int64_t n, float *slice);
+/* The same with tables and workspace kept from call to call. The geometry is copied, its angles, weights and filter
+ * are borrowed. */
+struct recon_work;
+enum status recon_work_make(const char *method, const struct recon_geometry *geometry,
+                            struct recon_work **work);
+enum status recon_work_slices(struct recon_work *work, const float *sinogram, int64_t n,
+                              float *slice);
+void recon_work_free(struct recon_work **work);
 /* Bytes of workspace of recon_slices. */
 int64_t recon_workspace_bytes(const char *method, const struct recon_geometry *geometry);
 

@@ -29,9 +29,11 @@ int64_t recon_fft_work_lines(const struct recon_fft *fft);
 
 ISA_DECLARE(int, recon_batch_lanes, void)
 /* out[place[at]] = factor[at] sum_j exp(-2 pi i j k / n) in[j], k = recon_fft_index(at), lines j >= count being 0;
- * input lines lie in_step floats apart. factor (complex) may be NULL. out may be in. */
+ * input lines lie in_step floats apart. factor (complex) may be NULL. out may be in. `next` (may be NULL): lines
+ * in_step apart that will be wanted next. */
 ISA_DECLARE(void, recon_fft_lines, const struct recon_fft *fft, const float *in, int64_t in_step,
-            int64_t count, const int32_t *place, const float *factor, float *work, float *out)
+            int64_t count, const int32_t *place, const float *factor, const float *next,
+            float *work, float *out)
 /* Lines of `columns` points from one row of each of LANES slices. */
 ISA_DECLARE(void, recon_batch_load, const float *const *row, int64_t columns, float *line)
 /* factor[at] = filter[at] a[at / n2] b[at % n2], complex but for the filter. */

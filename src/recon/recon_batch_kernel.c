@@ -146,24 +146,38 @@ void ISA_NAME(recon_batch_columns)(const float *grid, int64_t row_lines, int64_t
     }
 }
 
+INLINE void put_row(float *to, bool aligned, vec x) {
+  if (aligned)
+    vec_stream(to, x);
+  else
+    vec_put_any(to, x);
+}
+
+/* A whole tile, LANES columns. */
+INLINE void store_tile(const float *tile, int64_t tile_step, int64_t rows, vec across,
+                       const float *along, float *const *row, int64_t step, bool aligned) {
+  for (int64_t y = 0; y < rows; y++) {
+    vec r[LANES], s = across * along[y];
+    UNROLLED
+    for (int c = 0; c < LANES; c++) r[c] = vec_get(tile + c * tile_step + y * LANES);
+    vec_transpose(r);
+    UNROLLED
+    for (int i = 0; i < LANES; i++)
+      if (row[i]) put_row(row[i] + y * step, aligned, r[i] * s);
+  }
+}
+
 void ISA_NAME(recon_batch_store)(const float *tile, int64_t tile_step, int64_t columns,
                                  int64_t rows, const float *across, const float *along,
                                  float *const *row, int64_t step) {
-  float share[LANES] __attribute__((aligned(64))) = {0};
-  for (int64_t c = 0; c < columns; c++) share[c] = across[c];
-  for (int64_t y = 0; y < rows; y++) {
-    vec r[LANES], s = vec_get(share) * along[y];
-    UNROLLED
-    for (int c = 0; c < LANES; c++)
-      r[c] = c < columns ? vec_get(tile + c * tile_step + y * LANES) : (vec){0};
-    vec_transpose(r);
-    for (int i = 0; i < LANES; i++) {
-      if (!row[i]) continue;
-      vec out = r[i] * s;
-      if (columns == LANES)
-        vec_put_any(row[i] + y * step, out);
-      else
-        for (int64_t c = 0; c < columns; c++) row[i][y * step + c] = out[c];
-    }
-  }
+  bool aligned = step % LANES == 0;
+  for (int i = 0; i < LANES; i++) aligned = aligned && (uintptr_t)row[i] % sizeof(vec) == 0;
+  if (columns == LANES && aligned)
+    store_tile(tile, tile_step, rows, vec_get_any(across), along, row, step, true);
+  else if (columns == LANES)
+    store_tile(tile, tile_step, rows, vec_get_any(across), along, row, step, false);
+  for (int i = 0; i < LANES && columns < LANES; i++)
+    for (int64_t y = 0; row[i] && y < rows; y++)
+      for (int64_t c = 0; c < columns; c++)
+        row[i][y * step + c] = tile[c * tile_step + y * LANES + i] * (across[c] * along[y]);
 }

@@ -5,22 +5,25 @@
 #include <string.h>
 
 struct direct {
+  struct recon_geometry geometry;
   int64_t pad;
   float *filter, *line;
   fftwf_complex *transform;
   fftwf_plan forward, backward;
 };
 
-static void direct_free(struct direct *d) {
+void recon_direct_free(void *work) {
+  struct direct *d = work;
+  if (!d) return;
   if (d->forward) fftwf_destroy_plan(d->forward);
   if (d->backward) fftwf_destroy_plan(d->backward);
   fftwf_free(d->transform);
   fftwf_free(d->line);
   memory_free(d->filter);
+  memory_free(d);
 }
 
-static enum status direct_make(const struct recon_geometry *g, struct direct *d) {
-  memset(d, 0, sizeof *d);
+static enum status buffers_make(const struct recon_geometry *g, struct direct *d) {
   d->pad = recon_pad(g);
   TRY(memory_make(d->pad, sizeof *d->filter, "a filter", &d->filter));
   TRY(recon_filter_make(g, d->pad, d->filter));
@@ -30,6 +33,16 @@ static enum status direct_make(const struct recon_geometry *g, struct direct *d)
   d->forward  = fftwf_plan_dft_r2c_1d((int)d->pad, d->line, d->transform, FFTW_ESTIMATE);
   d->backward = fftwf_plan_dft_c2r_1d((int)d->pad, d->transform, d->line, FFTW_ESTIMATE);
   return STATUS_OK;
+}
+
+enum status recon_direct_make(const struct recon_geometry *g, void **work) {
+  struct direct *d;
+  TRY(memory_make(1, sizeof *d, "a back-projection", &d));
+  d->geometry        = *g;
+  enum status status = buffers_make(g, d);
+  if (status != STATUS_OK) recon_direct_free(d);
+  *work = status == STATUS_OK ? d : NULL;
+  return status;
 }
 
 static void filter_line(const struct recon_geometry *g, const struct direct *d,
@@ -45,22 +58,20 @@ static void filter_line(const struct recon_geometry *g, const struct direct *d,
   fftwf_execute(d->backward);
 }
 
-enum status recon_direct(const struct recon_geometry *g, const float *sinogram, int64_t n,
-                         float *slice) {
-  struct direct d;
-  enum status status = direct_make(g, &d);
-  double middle      = 0.5 * (double)(g->columns - 1);
+enum status recon_direct_slices(void *work, const float *sinogram, int64_t n, float *slice) {
+  struct direct *d               = work;
+  const struct recon_geometry *g = &d->geometry;
+  double middle                  = 0.5 * (double)(g->columns - 1);
   memset(slice, 0, (size_t)(n * g->columns * g->columns) * sizeof *slice);
-  for (int64_t s = 0; s < n && status == STATUS_OK; s++)
+  for (int64_t s = 0; s < n; s++)
     for (int64_t a = 0; a < g->angles; a++) {
       double c = cos(g->angle_rad[a]), w = sin(g->angle_rad[a]);
-      filter_line(g, &d, sinogram + (s * g->angles + a) * g->columns, g->weight_rad[a]);
+      filter_line(g, d, sinogram + (s * g->angles + a) * g->columns, g->weight_rad[a]);
       ISA_PICK(recon_smear)
-      (slice + s * g->columns * g->columns, g->columns, d.line, g->centre_px - middle * (c + w), c,
+      (slice + s * g->columns * g->columns, g->columns, d->line, g->centre_px - middle * (c + w), c,
        w);
     }
-  direct_free(&d);
-  return status;
+  return STATUS_OK;
 }
 
 int64_t recon_direct_bytes(const struct recon_geometry *g) { return 12 * recon_pad(g); }

@@ -36,14 +36,11 @@ static double choose_radices(int64_t points, int *radix, int *stages) {
   return best;
 }
 
-/* The second part is even and nearest to the root. */
+/* The second part is even, and the least that is not below the root. */
 static int64_t second_points(int64_t n) {
-  int64_t best = n / 2;
-  for (int64_t d = 2; d <= n / 2; d += 2)
-    if (n % d == 0 && fabs(log((double)d * (double)d / (double)n)) <
-                          fabs(log((double)best * (double)best / (double)n)))
-      best = d;
-  return best;
+  int64_t d = 2;
+  while (n % d || d % 2 || d * d < n) d++;
+  return d;
 }
 
 static void put_turn(float *to, int64_t product, int64_t n) {

@@ -207,7 +207,7 @@ INLINE void part(const struct recon_fft_part *fft, struct lines in, float *buffe
 
 void ISA_NAME(recon_fft_lines)(const struct recon_fft *fft, const float *in, int64_t in_step,
                                int64_t count, const int32_t *place, const float *factor,
-                               float *work, float *out) {
+                               const float *next, float *work, float *out) {
   int64_t n1 = fft->first.points, n2 = fft->second.points;
   int64_t pitch = n2 + 1; /* columns of the middle in different sets of a cache */
   float *buffer = work + n1 * pitch * LANES;
@@ -217,6 +217,8 @@ void ISA_NAME(recon_fft_lines)(const struct recon_fft *fft, const float *in, int
     part(&fft->first, from, buffer, false, true, to);
   }
   for (int64_t k = 0; k < n1; k++) {
+    if (next)
+      for (int64_t i = k * n2; i < (k + 1) * n2; i++) __builtin_prefetch(next + i * in_step, 0, 2);
     struct lines from = {work + k * pitch * LANES, LANES, n2};
     struct slots to   = {out, LANES, place + k * n2, factor ? factor + 2 * k * n2 : NULL};
     if (factor)

@@ -14,6 +14,7 @@ static const double oversampling = 1.25;
 enum { MARGIN = 6, GROUP = 32, COLUMNS_AHEAD = 4, LANES_MOST = 16, SIDE_LEAST = 32 };
 
 struct gridding {
+  struct recon_geometry geometry;
   int64_t pad, side, row; /* transform; grid; lines per grid row, with margins */
   int lanes;
   struct recon_fft forward, inverse;
@@ -112,7 +113,7 @@ int64_t recon_gridding_bytes(const struct recon_geometry *g) {
          8 * g->angles;
 }
 
-static void gridding_free(struct gridding *w) {
+static void gridding_clear(struct gridding *w) {
   recon_fft_free(&w->forward);
   recon_fft_free(&w->inverse);
   void *all[] = {w->ray,      w->order, w->place_forward, w->place_inverse,
@@ -172,8 +173,7 @@ static enum status tables_make(const struct recon_geometry *g, struct gridding *
   return status == STATUS_OK ? sort_angles(g, w->order) : status;
 }
 
-static enum status gridding_make(const struct recon_geometry *g, struct gridding *w) {
-  memset(w, 0, sizeof *w);
+static enum status buffers_make(const struct recon_geometry *g, struct gridding *w) {
   w->lanes = ISA_PICK(recon_batch_lanes)();
   w->pad   = recon_pad(g);
   w->side  = side_of(g);
@@ -204,8 +204,10 @@ static enum status gridding_make(const struct recon_geometry *g, struct gridding
       {w->lanes * (g->columns + 1),     line,             &w->output       },
   };
   for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-    TRY(memory_make(buffers[i].count, buffers[i].bytes, "a batch of slices", buffers[i].to));
-  return tables_make(g, w);
+    TRY(memory_make_raw(buffers[i].count, buffers[i].bytes, "a batch of slices", buffers[i].to));
+  memset(w->zero, 0, (size_t)g->columns * sizeof *w->zero);
+  memset(w->coefficient, 0, SPREAD_CLASSES * POWERS * 16 * sizeof *w->coefficient);
+  return STATUS_OK;
 }
 
 /* ---- one batch of slices ------------------------------------------------------------------------------------ */
@@ -253,7 +255,7 @@ static void spread_group(const struct recon_geometry *g, struct gridding *w,
     make_factor(g, w, angle);
     ISA_PICK(recon_batch_load)(row, g->columns, w->line);
     ISA_PICK(recon_fft_lines)
-    (&w->forward, w->line, w->lanes, g->columns, w->place_forward, w->factor, w->work, line);
+    (&w->forward, w->line, w->lanes, g->columns, w->place_forward, w->factor, NULL, w->work, line);
   }
   ISA_PICK(recon_batch_spread)(w->grid, w->row, w->ray, n, w->pad - 1, w->coefficient);
 }
@@ -266,7 +268,8 @@ static void transform_grid(const struct recon_geometry *g, struct gridding *w,
   for (int64_t i = 0; i < w->side; i++) {
     float *row = inside + i * w->row * w->lanes;
     ISA_PICK(recon_fft_lines)
-    (&w->inverse, row, w->lanes, w->side, w->place_inverse, NULL, w->work, row);
+    (&w->inverse, row, w->lanes, w->side, w->place_inverse, NULL, row + w->row * w->lanes, w->work,
+     row);
   }
   for (int64_t x = 0; x < n; x += w->lanes) {
     int64_t columns = n - x < w->lanes ? n - x : w->lanes;
@@ -278,7 +281,7 @@ static void transform_grid(const struct recon_geometry *g, struct gridding *w,
       (inside + (x + c) * w->lanes, w->row, w->side, ahead, pitch, w->tile);
       ISA_PICK(recon_fft_lines)
       (&w->inverse, w->tile + c % COLUMNS_AHEAD * pitch, w->lanes, w->side, w->place_inverse, NULL,
-       w->work, w->output + c * step);
+       NULL, w->work, w->output + c * step);
     }
     ISA_PICK(recon_batch_store)(w->output, step, columns, n, w->across + x, w->across, row, n);
   }
@@ -300,14 +303,29 @@ static void make_batch(const struct recon_geometry *g, struct gridding *w, const
   transform_grid(g, w, to);
 }
 
-enum status recon_gridding(const struct recon_geometry *g, const float *sinogram, int64_t n,
-                           float *slice) {
-  struct gridding w;
-  int64_t pixels = g->columns * g->columns, samples = g->angles * g->columns;
-  enum status status = gridding_make(g, &w);
-  for (int64_t s = 0; s < n && status == STATUS_OK; s += w.lanes)
-    make_batch(g, &w, sinogram + s * samples, n - s < w.lanes ? n - s : w.lanes,
-               slice + s * pixels);
-  gridding_free(&w);
+void recon_gridding_free(void *work) {
+  struct gridding *w = work;
+  if (w) gridding_clear(w);
+  memory_free(w);
+}
+
+enum status recon_gridding_make(const struct recon_geometry *g, void **work) {
+  struct gridding *w;
+  TRY(memory_make(1, sizeof *w, "a reconstruction", &w));
+  w->geometry        = *g;
+  enum status status = buffers_make(g, w);
+  if (status == STATUS_OK) status = tables_make(g, w);
+  if (status != STATUS_OK) recon_gridding_free(w);
+  *work = status == STATUS_OK ? w : NULL;
   return status;
+}
+
+enum status recon_gridding_slices(void *work, const float *sinogram, int64_t n, float *slice) {
+  struct gridding *w             = work;
+  const struct recon_geometry *g = &w->geometry;
+  int64_t pixels = g->columns * g->columns, samples = g->angles * g->columns;
+  for (int64_t s = 0; s < n; s += w->lanes)
+    make_batch(g, w, sinogram + s * samples, n - s < w->lanes ? n - s : w->lanes,
+               slice + s * pixels);
+  return STATUS_OK;
 }

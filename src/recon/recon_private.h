@@ -8,10 +8,13 @@ enum status recon_filter_make(const struct recon_geometry *geometry, int64_t pad
 int64_t recon_pad(const struct recon_geometry *geometry);
 int64_t recon_good_length(int64_t least);
 
-enum status recon_gridding(const struct recon_geometry *geometry, const float *sinogram, int64_t n,
-                           float *slice);
-enum status recon_direct(const struct recon_geometry *geometry, const float *sinogram, int64_t n,
-                         float *slice);
+/* The methods: what a geometry needs is made once and used for any number of slices. */
+enum status recon_gridding_make(const struct recon_geometry *geometry, void **work);
+enum status recon_gridding_slices(void *work, const float *sinogram, int64_t n, float *slice);
+void recon_gridding_free(void *work);
+enum status recon_direct_make(const struct recon_geometry *geometry, void **work);
+enum status recon_direct_slices(void *work, const float *sinogram, int64_t n, float *slice);
+void recon_direct_free(void *work);
 int64_t recon_gridding_bytes(const struct recon_geometry *geometry);
 int64_t recon_direct_bytes(const struct recon_geometry *geometry);
 

@@ -32,6 +32,14 @@ INLINE vec vec_get(const float *from) { return *(const vec *)from; }
 INLINE vec vec_get_any(const float *from) { return *(const vec_any *)from; }
 INLINE void vec_put(float *to, vec x) { *(vec *)to = x; }
 INLINE void vec_put_any(float *to, vec x) { *(vec_any *)to = x; }
+/* Past the caches, for what is written once and not soon read: `to` aligned like a register. */
+#if defined __AVX512F__
+INLINE void vec_stream(float *to, vec x) { _mm512_stream_ps(to, (__m512)x); }
+#elif defined __AVX2__
+INLINE void vec_stream(float *to, vec x) { _mm256_stream_ps(to, (__m256)x); }
+#else
+INLINE void vec_stream(float *to, vec x) { vec_put(to, x); }
+#endif
 INLINE vec vec_all(float x) { return x - (vec){0}; }
 /* Real and imaginary parts exchanged. */
 INLINE vec vec_swap(vec x) { return __builtin_shuffle(x, (vec_index){SWAP_LANES}); }
