@@ -1,0 +1,51 @@
+/* The cube: counts [pixel][energy bin] of one acquisition, made from HEXITEC frames or from spectra somebody
+ * already made; whole on no rank, each rank holds a chunk of pixels. */
+#pragma once
+#include "raw_frames.h"
+
+struct compton_cube {
+  int64_t rows, columns, bins; /* whole detector; energy bins */
+  double first_kev, bin_kev;   /* lower edge of bin 0, width */
+  int64_t pixel0,
+      pixels;      /* this rank's chunk in raster order, grid_plan_slabs' share of all pixels */
+  uint32_t *count; /* [pixels][bins], owned */
+  uint8_t *bad;    /* [pixels] 1 = left out (dead, noisy, no gain), its counts are 0; owned */
+  /* Of the whole acquisition, alike on all ranks; 0 for a cube from spectra except `events` (its counts). */
+  int64_t frames, hits, events, singles, pairs; /* events = singles + pairs */
+  int64_t dropped; /* clusters left out: larger than max_cluster, or vetoed */
+  int64_t vetoed;  /* of the dropped: those with a pixel that was hit in the frame before */
+  int64_t outside; /* of the events: those whose energy lies outside the bins */
+  int64_t bad_pixels;
+  double occupancy; /* hits per good pixel and frame */
+  double chance;    /* share of events with a chance neighbour: 1 - (1 - occupancy)^8 */
+};
+void compton_cube_free(struct compton_cube *cube);
+
+struct compton_frames_settings {
+  struct raw_frames_request frames; /* the files of the acquisition, in order */
+  struct raw_frames_request dark;   /* dark runs; no files: nothing is subtracted, noise 0 */
+  /* Maps, one value per pixel: FILE of text or FILE[:DATASET] of HDF5. "" = none. */
+  const char *gain;      /* keV per ADU; 0 or NaN: the pixel is dead; none: gain_kev for all */
+  const char *offset;    /* keV; none: 0 */
+  const char *threshold; /* ADU above dark; none: the two below. The highest one given counts. */
+  double gain_kev;
+  double threshold_kev;   /* hits have at least this energy; 0 = not used */
+  double threshold_sigma; /* hits are more than this many dark noises above dark; 0 = not used */
+  double noisy; /* pixels whose dark noise is over `noisy` times the median are bad; 0 = none are */
+  int max_cluster; /* 1: only single hits count; 2: pairs too, summed into the larger pixel */
+  bool veto;       /* drop clusters with a pixel hit in the frame before */
+  double first_kev, last_kev,
+      bin_kev;   /* lower edge of the first, upper edge of the last bin; width */
+  int64_t block; /* frames of a block; 0 = chosen; the result does not depend on it */
+};
+/* Collective. Counts events: energy = gain (ADU - dark) + offset of hits above threshold, which form 8-connected
+ * clusters in a frame. Counts are identical on any number of ranks, any block and any instruction set. Memory:
+ * one histogram of the whole detector per rank and one block of frames, whatever the number of frames.
+ * INPUT: files that do not fit together, maps of another size, negative gains, no good pixel. */
+enum status compton_cube_from_frames(MPI_Comm comm, const struct compton_frames_settings *settings,
+                                     struct compton_cube *cube);
+/* Collective. Sums files of spectra of one detector: HDF5 `pixel_spectra` [1, row, column, bin] with
+ * `spectra_bins` (lower edges), or .hxt of version 1 or 3. The bins are the files' own. `bad` are pixels without any
+ * count. INPUT: other bins or another detector than the first file, counts that are no whole numbers. */
+enum status compton_cube_from_spectra(MPI_Comm comm, const char *const *file, int files,
+                                      struct compton_cube *cube);
