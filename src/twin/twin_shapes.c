@@ -8,6 +8,7 @@
 
 static const double reference_kev = 0.79; /* width at the line to which factors are compared */
 static const double part_kev = 0.05, widths_reached = 2.6; /* in FWHM: 6 sigma */
+static const double tail_kev = 1.5, tails_reached = 9;
 
 int64_t xcs_bins(const struct twin_params *p) {
   return (int64_t)llround((p->xcs_last_kev - p->xcs_first_kev) / p->xcs_bin_kev);
@@ -16,8 +17,9 @@ static int64_t parts_of(const struct twin_params *p) {
   return (int64_t)ceil(p->xcs_bin_kev / part_kev - 1e-9);
 }
 static int64_t reach_of(const struct twin_params *p) {
-  double widest = xcs_fwhm_kev(p) * (1 + 3 * p->xcs_fwhm_spread);
-  return (int64_t)ceil(widths_reached * widest / p->xcs_bin_kev * (double)parts_of(p));
+  double far = widths_reached * xcs_fwhm_kev(p) * (1 + 3 * p->xcs_fwhm_spread);
+  if (p->xcs_tail_percent > 0) far += tails_reached * tail_kev;
+  return (int64_t)ceil(far / p->xcs_bin_kev * (double)parts_of(p));
 }
 int64_t xcs_parts(const struct xcs *xcs) { return xcs->bins * xcs->parts + 2 * xcs->reach; }
 double xcs_part_kev(const struct xcs *xcs, int64_t i) {
@@ -95,11 +97,23 @@ void xcs_sharp_make(const struct xcs *xcs, const struct xcs_pixel *pixel, double
   }
 }
 
+/* Part of the counts that are measured more than `above_kev` below their energy: the normal resolution, and for the
+ * share `tail` an exponential loss before it (an exponentially modified Gaussian). */
+static double below(double above_kev, double sigma_kev, double tail) {
+  double plain = 0.5 * erfc(above_kev / (sqrt(2) * sigma_kev));
+  if (tail <= 0) return plain;
+  double s = sigma_kev / tail_kev;
+  double lost =
+      exp(s * s / 2 - above_kev / tail_kev) * 0.5 * erfc((s - above_kev / sigma_kev) / sqrt(2));
+  return plain + tail * lost;
+}
+
 static void set_weights(const struct xcs *xcs, double sigma_kev) {
-  double part = xcs->params->xcs_bin_kev / (double)xcs->parts, per = 1 / (sqrt(2) * sigma_kev);
+  double bin = xcs->params->xcs_bin_kev, part = bin / (double)xcs->parts,
+         tail = 0.01 * xcs->params->xcs_tail_percent;
   for (int64_t d = 0; d < xcs->parts + 2 * xcs->reach; d++) {
     double above   = ((double)(d - xcs->reach) + 0.5) * part; /* the bin's lower edge */
-    xcs->weight[d] = 0.5 * (erf((xcs->params->xcs_bin_kev - above) * per) - erf(-above * per));
+    xcs->weight[d] = below(above - bin, sigma_kev, tail) - below(above, sigma_kev, tail);
   }
 }
 

@@ -44,27 +44,50 @@ static void amounts(const struct spectra *file, const struct xcs_pixel *pixel,
   for (int k = 0; k < XCS_SHAPES; k++) amount[k] *= file->per_shape * pixel->flat;
 }
 
-/* The line, a flat background that does not come through the pinhole, and a shelf below the line from charges that
- * were not collected whole. */
+/* Lines that do not belong to the Compton profile, in shares of the elastic line's height. */
+static const struct {
+  double kev, share;
+} lines[] = {
+    {115,          1   }, /* elastic */
+    {115 - 23.173, 0.1 }, /* its escape of Cd K alpha */
+    {72.804,       0.3 }, /* Pb K alpha 2, alpha 1, beta 1, beta 2 */
+    {74.969,       0.5 },
+    {84.936,       0.17},
+    {87.367,       0.05},
+};
+
+/* What is there beside the line: a flat background that does not come through the pinhole, a shelf below the line, of
+ * the height `top`, from charges that were not collected whole, other lines. */
+static void add_beside(const struct xcs *xcs, const struct spectra *file,
+                       const struct xcs_pixel *pixel, double top, float *out) {
+  const struct twin_params *p = xcs->params;
+  double sigma = pixel->fwhm_kev / sqrt(8 * log(2)), flat = p->xcs_background_percent * file->top;
+  double line    = xray_line_kev(xcs_beam_kev, pixel->angle) * pixel->gain;
+  size_t n_lines = p->xcs_lines_percent > 0 ? sizeof lines / sizeof *lines : 0;
+  for (int64_t b = 0; b < xcs->bins; b++) {
+    double energy = p->xcs_first_kev + ((double)b + 0.5) * p->xcs_bin_kev;
+    double z = (energy - line) / sigma, sum = flat;
+    if (z < 8) sum += p->xcs_step_percent * top * (z > -8 ? 0.5 * erfc(z / sqrt(2)) : 1);
+    for (size_t i = 0; i < n_lines; i++) {
+      z = (energy - lines[i].kev * pixel->gain) / sigma;
+      sum += p->xcs_lines_percent * file->top * lines[i].share * exp(-0.5 * z * z);
+    }
+    out[b] += (float)(0.01 * sum);
+  }
+}
+
 static void expect(const struct xcs *xcs, const struct spectra *file, int64_t here, float *out) {
-  const struct twin_params *p   = xcs->params;
   const struct xcs_pixel *pixel = &xcs->pixel[xcs->row0 * XCS_SIDE + here];
   const float *shape            = xcs->shape + here * xcs->bins * XCS_SHAPES;
-  double amount[XCS_SHAPES], top = 0, width = pixel->fwhm_kev / sqrt(8 * log(2));
-  double line = xray_line_kev(xcs_beam_kev, pixel->angle) * pixel->gain;
+  double amount[XCS_SHAPES], top = 0;
   amounts(file, pixel, amount);
   for (int64_t b = 0; b < xcs->bins; b++) {
     double sum = 0;
     for (int k = 0; k < XCS_SHAPES; k++) sum += amount[k] * (double)shape[b * XCS_SHAPES + k];
     out[b] = (float)sum;
-    top    = fmax(top, sum);
+    top    = sum > top ? sum : top;
   }
-  for (int64_t b = 0; b < xcs->bins; b++) {
-    double energy = p->xcs_first_kev + ((double)b + 0.5) * p->xcs_bin_kev;
-    double shelf  = 0.5 * erfc((energy - line) / (sqrt(2) * width));
-    out[b] += (float)(0.01 * p->xcs_background_percent * file->top +
-                      0.01 * p->xcs_step_percent * top * shelf);
-  }
+  add_beside(xcs, file, pixel, top, out);
 }
 
 static int file_index(const struct spectra *file) {
@@ -86,7 +109,7 @@ static void count(struct xcs *xcs, const struct spectra *file, int64_t *summed) 
       if (xcs->params->xcs_poisson)
         out[b] = (float)random_poisson((uint64_t)xcs->params->seed, stream,
                                        (uint64_t)(number * xcs->bins + b), (double)out[b]);
-      summed[b] += llround((double)out[b]);
+      summed[b] += (int64_t)((double)out[b] + 0.5);
     }
   }
 }
@@ -145,8 +168,8 @@ static enum status write_file(MPI_Comm comm, const struct stage_common *common, 
 
 /* ---- truths --------------------------------------------------------------------------------------------------- */
 
-/* The factor of the sum over all live pixels, each in p_z: `own` at its own angle and resolution, or all as if at 90
- * degrees and the reference. */
+/* The factor of the sum over all live pixels, each in p_z: `own` at its own angle and resolution (the truths
+ * emf_detector_..), or all as if at 90 degrees and the resolution to which factors are normalised (emf_..). */
 static double factor_of(const struct xcs *xcs, const struct xcs_windows *windows,
                         const struct spectra *file, bool own) {
   double low = 0, high = 0;
@@ -185,9 +208,8 @@ static enum status add_state(const struct xcs *xcs, const struct xcs_windows *wi
   double l[XCS_SHAPES], h[XCS_SHAPES];
   xcs_windows_at(windows, PI / 2, xcs_fwhm_kev(xcs->params), l, h);
   TRY(twin_truth_add(book, state, "x_Li", state->x_Li, ""));
-  TRY(add_components(l, h, "emf", state, book));
-  return add_components(windows->reference_low, windows->reference_high, "emf_reference", state,
-                        book);
+  TRY(add_components(l, h, "emf_detector", state, book));
+  return add_components(windows->reference_low, windows->reference_high, "emf", state, book);
 }
 
 static enum status add_region(const struct xcs *xcs, const struct xcs_windows *windows,
@@ -198,9 +220,9 @@ static enum status add_region(const struct xcs *xcs, const struct xcs_windows *w
     snprintf(name, sizeof name, "fraction_%s_region%d", component[c], file->region + 1);
     TRY(twin_truth_add(book, file->state, name, file->state->region[file->region][c], ""));
   }
-  snprintf(name, sizeof name, "emf_reference_region%d", file->region + 1);
-  TRY(twin_truth_add(book, file->state, name, factor_of(xcs, windows, file, false), ""));
   snprintf(name, sizeof name, "emf_region%d", file->region + 1);
+  TRY(twin_truth_add(book, file->state, name, factor_of(xcs, windows, file, false), ""));
+  snprintf(name, sizeof name, "emf_detector_region%d", file->region + 1);
   return twin_truth_add(book, file->state, name, factor_of(xcs, windows, file, true), "");
 }
 
@@ -306,8 +328,11 @@ void twin_xcs_need(MPI_Comm comm, const struct twin_params *params, struct stage
   int size;
   int64_t frames_disk_bytes;
   MPI_Comm_size(comm, &size);
-  need->memory_bytes = xcs_bytes(params, (XCS_SIDE + size - 1) / size) +
-                       xcs_frames_bytes(params, &frames_disk_bytes);
+  /* the store's, while it compresses: a batch, and a detector row twice */
+  int64_t packing      = (16 << 20) + 8 * XCS_SIDE * xcs_bins(params) + (64 << 10);
+  int64_t frames_bytes = xcs_frames_bytes(params, &frames_disk_bytes);
+  need->memory_bytes   = xcs_bytes(params, (XCS_SIDE + size - 1) / size) +
+                       (frames_bytes > packing ? frames_bytes : packing);
   need->rounds     = files_of(params);
   need->disk_bytes = need->rounds * XCS_PIXELS * xcs_bins(params) * 4 + frames_disk_bytes;
 }

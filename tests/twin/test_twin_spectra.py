@@ -1,5 +1,5 @@
 """The twin's Compton spectra against kinematics and profiles calculated here on their own. timeout: 900"""
-import json, math, os, shutil, sys, unittest
+import functools, json, math, os, shutil, sys, unittest
 
 import h5py
 import numpy as np
@@ -49,24 +49,29 @@ def cross_section(energy, angle):
     return b / (q * np.sqrt(1 + p * p)) * (r / s + s / r + 2 * d + d * d)
 
 
-def windows(spectra, bins, angle):
-    """Sums over |p| < 1 and 1 < |p| < 5 of spectra [..., bins], bins at the edges split; corrected by cross-section."""
-    width = bins[1] - bins[0]
-    low, high = momentum(bins - width / 2, angle[..., None]), momentum(bins + width / 2, angle[..., None])
-    value = spectra / cross_section(bins, angle[..., None])
+@functools.lru_cache
+def edges(first, width, bins, angle):
+    """Of bins [pixel, bin]: 1 / cross-section, and for |p| < 1 and 1 < |p| < 5 the parts of each bin inside and their
+    first moments about its middle."""
+    energy, angle = first + width * np.arange(bins), (angles().ravel() if angle is None else np.array([angle]))[:, None]
+    low, high = momentum(energy - width / 2, angle), momentum(energy + width / 2, angle)
 
-    def within(a, b):
-        # the spectrum is straight within a bin: slope from its neighbours
-        left, right = np.clip((np.maximum(low, a) - low) / (high - low), 0, 1), np.clip((np.minimum(high, b) - low) / (high - low), 0, 1)
-        slope = np.gradient(value, axis=-1)
-        part = value * (right - left) + slope * ((right - 0.5) ** 2 - (left - 0.5) ** 2) / 2
-        return np.where(right > left, part, 0).sum()
-    return within(-1, 1), within(-5, -1) + within(1, 5)
+    def inside(a, b):
+        left, right = np.clip((a - low) / (high - low), 0, 1), np.clip((b - low) / (high - low), 0, 1)
+        return np.array([right - left, ((right - 0.5) ** 2 - (left - 0.5) ** 2) / 2])
+    return 1 / cross_section(energy, angle), inside(-1, 1), inside(-5, -1) + inside(1, 5)
 
 
-def factor(spectra, bins, angle):
-    low, high = windows(spectra, bins, angle)
-    return low / high
+def factor(spectra, bins, mask=None, angle=None):
+    """Of the pixels in mask, each summed in p_z at its own angle; the spectrum is straight within a bin."""
+    per, low, high = edges(bins[0], bins[1] - bins[0], bins.size, angle)
+    spectra = spectra.reshape(-1, bins.size)
+    if mask is not None:
+        mask = mask.ravel()
+        spectra, per, low, high = spectra[mask], per[mask], low[:, mask], high[:, mask]
+    value = spectra * per
+    slope = np.gradient(value, axis=-1)
+    return ((value * low[0] + slope * low[1]).sum()) / ((value * high[0] + slope * high[1]).sum())
 
 
 class Twin(Folder):
@@ -101,15 +106,15 @@ class Disc(Twin):
         self.assertAlmostEqual(peak[79], 95.02, delta=0.06)
 
     def test_factors_of_elements_are_those_of_their_profiles(self):
-        for material, expected in (("lithium", 2.263), ("carbon", 1.850), ("aluminium", 1.048), ("iron", 0.773))[:1 if SANITIZED else 4]:
+        for material, expected in (("lithium", 2.263), ("carbon", 1.850), ("iron", 0.773))[:1 if SANITIZED else 3]:
             self.make(material, "--xcs-counts", 0, "--xcs-fwhm-kev", NARROW, "--xcs-fwhm-spread", 0, "--xcs-disc", material)
             spectra, bins = self.spectra(material, "disc")
-            got = factor(spectra, bins, angles())
+            got = factor(spectra, bins)
             self.assertAlmostEqual(got / expected, 1, delta=0.004, msg=material)
             self.assertAlmostEqual(got / self.truth(material)["sample"]["emf_disc"]["value"], 1, delta=5e-4, msg=material)
             if material == "lithium":
                 disc = np.hypot(*places()) < 8
-                blurred = factor(spectra[disc].sum(axis=0)[None], bins, np.array([math.pi / 2]))
+                blurred = factor(spectra[disc].sum(axis=0), bins, angle=math.pi / 2)
                 self.assertLess(blurred, 0.85 * got, "summed in energy, the angles blur the line")
 
     def test_counts_are_those_asked_for_and_fall_as_the_fourth_power_of_the_cosine(self):
@@ -124,6 +129,21 @@ class Disc(Twin):
         self.assertAlmostEqual(counts[0, 40] / counts[40, 40] / cosine[0, 40] ** 4, 1, delta=0.004)
         self.assertAlmostEqual((counts[40, 0] + counts[40, 79]) / (2 * counts[40, 40]) / cosine[40, 0] ** 4, 1, delta=0.01)
 
+    def test_tails_and_lines_are_what_was_asked_for(self):
+        words = ("--xcs-counts", 0, "--xcs-dead-percent", 0, "--xcs-first-kev", 64, "--xcs-last-kev", 124, "--xcs-bin-kev", 0.25)
+        self.make("plain", *words)
+        self.make("tail", *words, "--xcs-tail-percent", 20)
+        self.make("lines", *words, "--xcs-lines-percent", 50)
+        plain, bins = self.spectra("plain", "disc")
+        tail, lines = self.spectra("tail", "disc")[0], self.spectra("lines", "disc")[0] - plain
+        middle = (40, 40)
+        self.assertAlmostEqual(tail[middle].sum() / plain[middle].sum(), 1, delta=0.002)
+        lost = (bins * (plain[middle] - tail[middle])).sum() / plain[middle].sum()
+        self.assertAlmostEqual(lost, 0.2 * 1.5, delta=0.02)
+        for energy, share in ((115, 1), (91.83, 0.1), (84.94, 0.17), (74.97, 0.5)):
+            at = np.argmin(np.abs(bins - energy))
+            self.assertAlmostEqual(lines[:, :, at].mean() / (0.5 * plain[38:42, 38:42].mean(axis=(0, 1)).max()) / share, 1, delta=0.12)
+
 
 class Cells(Twin):
     def test_region_factors_are_the_truth_s_and_the_table_s(self):
@@ -134,13 +154,13 @@ class Cells(Twin):
         for s, state in enumerate(STATES):
             for region in range(3):
                 spectra, bins = self.spectra("t", f"{state}_r{region + 1}")
-                all_of_it = factor(spectra, bins, angles())
-                self.assertAlmostEqual(all_of_it / truth[state][f"emf_region{region + 1}"]["value"], 1, delta=5e-4)
+                all_of_it = factor(spectra, bins)
+                self.assertAlmostEqual(all_of_it / truth[state][f"emf_detector_region{region + 1}"]["value"], 1, delta=5e-4)
                 if region in table:
-                    got = factor(spectra[middle], bins, angles()[middle])
+                    got = factor(spectra, bins, middle)
                     self.assertAlmostEqual(got, table[region][s], delta=0.005, msg=(state, region))
                 for name in (f"region{region + 1}", "Li", "SPE", "cathode"):
-                    self.assertAlmostEqual(truth[state]["emf_" + name]["value"] / truth[state]["emf_reference_" + name]["value"],
+                    self.assertAlmostEqual(truth[state]["emf_detector_" + name]["value"] / truth[state]["emf_" + name]["value"],
                                            1, delta=5e-4, msg="the resolution is the reference's")
         cathode = [truth[state]["emf_cathode"]["value"] for state in STATES]
         for got, expected in zip(cathode, (1.0682, 1.0667, 1.0626, 1.0603, 1.0619, 1.0657, 1.0673)):
@@ -165,7 +185,7 @@ class Cells(Twin):
         for state in STATES:
             spectra, bins = self.spectra("t", state + "_r2")
             half = 7 * 0.95
-            right, left, ring = [factor(spectra[m], bins, angles()[m]) for m in
+            right, left, ring = [factor(spectra, bins, m) for m in
                                  ((r < half) & (across > 0.5), (r < half) & (across < -0.5), (r > 7.35) & (r < 7.65))]
             if state == "pristine":
                 still = ring
@@ -174,14 +194,14 @@ class Cells(Twin):
                 self.assertGreater(right, left + 0.008, state)
             else:
                 self.assertAlmostEqual(right, left, delta=0.002)
-            whole = factor(spectra, bins, angles())
-            self.assertAlmostEqual(whole / truth[state]["emf_region2"]["value"], 1, delta=5e-4)
+            whole = factor(spectra, bins)
+            self.assertAlmostEqual(whole / truth[state]["emf_detector_region2"]["value"], 1, delta=5e-4)
 
 
 class Files(Twin):
     def test_the_layout_is_odin_data_s_with_poisson_counts_and_dead_pixels(self):
         self.make("t", clean=False, ranks=2)
-        self.make("e", "--xcs-poisson", "no", clean=False, ranks=2)
+        self.make("e", "--xcs-poisson", "no", "--xcs-counts", 0, clean=False)
         with h5py.File(self.at("t/raw/pristine_r2.h5")) as f:
             counts, bins, summed = f["pixel_spectra"], f["spectra_bins"][...], f["summed_spectra"]
             self.assertEqual((counts.shape, counts.dtype, summed.dtype), ((1, 80, 80, 250), np.float32, np.uint64))
@@ -191,12 +211,12 @@ class Files(Twin):
         self.assertTrue(np.array_equal(counts, np.round(counts)) and counts.min() >= 0)
         dead = counts.sum(axis=-1) == 0
         self.assertTrue(10 < dead.sum() < 60, dead.sum())
-        self.assertTrue(np.array_equal(self.spectra("t", "disc")[0].sum(axis=-1) == 0, dead))
-        expected = self.spectra("e", "pristine_r2")[0]
-        self.assertTrue(np.array_equal(expected.sum(axis=-1) == 0, dead))
-        self.assertLess(abs(counts.sum() - expected.sum()), 5 * math.sqrt(expected.sum()))
+        disc, expected = self.spectra("t", "disc")[0], self.spectra("e", "disc")[0]
+        for each in (disc, expected):
+            self.assertTrue(np.array_equal(each.sum(axis=-1) == 0, dead))
+        self.assertLess(abs(disc.sum() - expected.sum()), 5 * math.sqrt(expected.sum()))
         live = ~dead
-        pull = (counts[live] - expected[live]) / np.sqrt(expected[live])
+        pull = (disc[live] - expected[live]) / np.sqrt(expected[live])
         self.assertLess(abs(pull.mean()), 5 / math.sqrt(pull.size))
         self.assertAlmostEqual((pull**2).mean(), 1, delta=0.005)
         other = self.spectra("t", "pristine_r3")[0]
@@ -211,7 +231,7 @@ class Files(Twin):
 
     def test_files_are_the_same_on_any_rank_count(self):
         words = ("--xcs-first-kev", 86, "--xcs-last-kev", 102, "--xcs-bin-kev", 1)
-        several = (3,) if SANITIZED else (2, 3, 5)
+        several = (3,) if SANITIZED else (2, 3)
         for ranks in (1,) + several:
             self.make(f"t{ranks}", *words, clean=False, ranks=ranks)
         for ranks in several:
