@@ -8,10 +8,18 @@
 #include <unistd.h>
 
 struct check_params {
-  char unused;
+#include "config_struct.inc"
+#include "check_params.def"
+#include "config_undef.inc"
 };
-static const struct config_row no_rows[1];
-static const struct config_set check_set = {"check", no_rows, 0, sizeof(struct check_params)};
+#define CONFIG_OWNER struct check_params
+static const struct config_row check_rows[] = {
+#include "config_rows.inc"
+#include "check_params.def"
+#include "config_undef.inc"
+};
+static const struct config_set check_set = CONFIG_SET("check", struct check_params, check_rows);
+#undef CONFIG_OWNER
 
 struct plan_params {
 #include "config_struct.inc"
@@ -74,12 +82,14 @@ static enum status check_here(struct cycle *cycle, const struct stage_common *co
 
 static enum status check(MPI_Comm comm, const struct stage_common *common, const void *params,
                          const char *operand, struct stage_results *results) {
+  const struct check_params *p = params;
   struct cycle cycle;
-  (void)params;
   if (!operand[0]) return AGREE(comm, FAIL(STATUS_USAGE, "usage: xcsct check CONFIG"));
   TRY(cycle_open(comm, operand, &cycle));
-  enum status status = AGREE(comm, check_here(&cycle, common));
-  if (status == STATUS_OK) stage_result_add(results, "states", cycle.states, "");
+  enum status status = p->list_states ? STATUS_OK : AGREE(comm, check_here(&cycle, common));
+  for (int i = 0; p->list_states && log_is_speaker() && i < cycle.states; i++)
+    printf("%s\n", cycle.state[i].name);
+  if (status == STATUS_OK && !p->list_states) stage_result_add(results, "states", cycle.states, "");
   cycle_close(&cycle);
   return status;
 }
