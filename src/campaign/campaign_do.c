@@ -19,7 +19,7 @@ bool folder_is_foreign(const char *folder, const char *mark) {
   bool any = false;
   for (struct dirent *entry; (entry = readdir(list));)
     any |= strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-           strcmp(entry->d_name, "run.lock") != 0;
+           strcmp(entry->d_name, "run.lock") != 0 && strcmp(entry->d_name, "journal") != 0;
   closedir(list);
   return any;
 }

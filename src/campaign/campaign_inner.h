@@ -95,7 +95,7 @@ enum status unit_do(const struct campaign *campaign, struct unit *unit);
  * read, then each of them; what fails is noted and the rest goes on. The first failure is returned. */
 enum status campaign_do(struct campaign *campaign);
 void campaign_free(struct campaign *campaign);
-/* Local. Not empty, and nothing of the name `mark` in it. */
+/* Local. Nothing of the name `mark` in it, but something else than a journal, where batch jobs log. */
 bool folder_is_foreign(const char *folder, const char *mark);
 /* Local. A folder that can be written: made, or there already. */
 enum status folder_make(const char *folder);

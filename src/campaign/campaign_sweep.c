@@ -40,9 +40,9 @@ static void row_values(const struct call *call, int64_t row, struct campaign_val
   }
 }
 
-/* The sweep's folder is ours when it has a folder "shared", or nothing. */
+/* The sweep's folder is ours when it has a folder "rows", or nothing. */
 static enum status make_folders(const struct call *call) {
-  static const char *const inside[] = {"shared", "rows"};
+  static const char *const inside[] = {"rows", "shared"};
   if (!call->folder[0])
     return FAIL(STATUS_USAGE, "--output DIR is missing: the folder of the sweep");
   if (!log_is_speaker()) return STATUS_OK;

@@ -50,7 +50,7 @@ class Folder(unittest.TestCase):
         os.makedirs(self.at("raw"), exist_ok=True)
         for i, state in enumerate(states):
             volume(self.at("raw", state + ".h5"), n, i)
-            lines.append(f"  - {{name: {state}, percent: {i}, volume: raw/{state}.h5}}")
+            lines.append(f"  - {{name: {state}, percent: {i % 101}, volume: raw/{state}.h5}}")
         return self.write("cycle.yaml", "sample: test\nstates:\n" + "\n".join(lines) + "\n" + more)
 
     def status(self, out="out"):
