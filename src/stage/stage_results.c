@@ -168,7 +168,8 @@ void stage_results_print(const char *command, const struct stage_results *result
     char name[sizeof row->name + sizeof row->of + 2], value[128];
     snprintf(name, sizeof name, "%s%s%s", row->name, row->of[0] ? "@" : "", row->of);
     value_text(row, value, sizeof value);
-    fprintf(to, "%-10s %-32s %s %s%s\n", command, name, value, row->unit,
-            isfinite(row->value) && row->state[0] ? row->state : "");
+    bool said = isfinite(row->value) && row->state[0];
+    fprintf(to, "%-10s %-32s %s %s%s%s\n", command, name, value, row->unit, said ? " " : "",
+            said ? row->state : "");
   }
 }

@@ -1,0 +1,486 @@
+/* The stage: the first state's volume keeps still and is handed on as it is; each further one is looked at, fitted,
+ * read again and resampled. One table for all, one file with `aligned` per state. A state's file whose record is
+ * today's is kept, so that a run that was killed goes on with the state it was at. A state that cannot be aligned
+ * keeps no `aligned`: the table says so, and the status. */
+#include "align.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONFIG_OWNER struct align_params
+static const struct config_row rows[] = {
+#include "config_rows.inc"
+#include "align_params.def"
+#include "config_undef.inc"
+};
+static const struct config_set param_set = CONFIG_SET("align", struct align_params, rows);
+
+struct source {
+  char name[STORE_NAME_BYTES], output[STORE_NAME_BYTES]; /* volume, file of its aligned one */
+  char state[64];
+};
+struct work {
+  const struct stage_job *job;
+  const struct align_params *params;
+  struct source *source;
+  int sources;
+  int64_t n[3];
+  double voxel_um[3], threshold;
+  char unit[64];
+  struct grid_box box;
+  struct grid_field fixed;
+  int refused;
+  char words[256]; /* of the first refusal */
+};
+
+static enum status check(const void *params, const struct stage_common *common) {
+  const struct align_params *p = params;
+  char *end;
+  (void)common;
+  if (!p->mask_above[0] && !p->box[0])
+    return FAIL(STATUS_USAGE, "align has to be told what keeps still: --mask-above auto|V (what is "
+                              "brighter, such as the casing) or --box all|A:B,A:B,A:B");
+  if (!p->mask_above[0] || strcmp(p->mask_above, "auto") == 0) return STATUS_OK;
+  double value = strtod(p->mask_above, &end);
+  if (end == p->mask_above || *end || !isfinite(value))
+    return FAIL(STATUS_USAGE, "align.mask_above = %s; it would be auto or a grey value",
+                p->mask_above);
+  return STATUS_OK;
+}
+
+/* ---- which volumes -------------------------------------------------------------------------------------- */
+
+static void output_by_hand(const char *output, int at, struct source *source) {
+  size_t n = strlen(output);
+  if (n > 3 && strcmp(output + n - 3, ".h5") == 0) n -= 3;
+  source->output[0] = 0;
+  if (output[0])
+    snprintf(source->output, sizeof source->output, "%.*s.%d.h5", (int)n, output, at + 1);
+}
+
+static int sources_by_hand(const struct stage_job *job, struct source *source) {
+  const struct align_params *p = job->params;
+  int n                        = 0;
+  for (const char *at = p->volumes; at && *at; n++) {
+    size_t length = strcspn(at, "\n");
+    if (source) {
+      snprintf(source[n].name, sizeof source[n].name, "%.*s", (int)length, at);
+      snprintf(source[n].state, sizeof source[n].state, "%d", n + 1);
+      output_by_hand(job->output, n, &source[n]);
+    }
+    at += length + (at[length] == '\n');
+  }
+  return n;
+}
+
+static int sources_of_cycle(const struct stage_bundle *all, struct source *source) {
+  char name[STORE_NAME_BYTES];
+  int n = 0;
+  for (int i = 0; i < all->states_n; i++) {
+    if (!stage_bundle_find(&all->states[i], "volume", false, name, sizeof name)) continue;
+    if (source) {
+      memcpy(source[n].name, name, sizeof name);
+      snprintf(source[n].state, sizeof source[n].state, "%s", all->states[i].state);
+      snprintf(source[n].output, sizeof source[n].output, "%.2000s/align.h5",
+               all->states[i].folder);
+    }
+    n++;
+  }
+  return n;
+}
+
+/* Looked up on rank 0, so that no rank sees another answer. */
+static enum status find_sources(struct work *w) {
+  const struct stage_job *job = w->job;
+  bool cycle                  = job->input && job->input->states_n > 0;
+  if (log_is_speaker())
+    w->sources = cycle ? sources_of_cycle(job->input, NULL) : sources_by_hand(job, NULL);
+  MPI_Bcast(&w->sources, 1, MPI_INT, 0, job->comm);
+  if (w->sources == 0)
+    return AGREE(job->comm, FAIL(STATUS_USAGE, "--volumes FILE[:DATASET]... is missing: the "
+                                               "volumes to align, the first keeps still"));
+  TRY_ALL(job->comm, memory_make(w->sources, sizeof *w->source, "names of volumes", &w->source));
+  if (log_is_speaker() && cycle) sources_of_cycle(job->input, w->source);
+  if (log_is_speaker() && !cycle) sources_by_hand(job, w->source);
+  for (int i = 0; i < w->sources; i++)
+    MPI_Bcast(&w->source[i], sizeof *w->source, MPI_CHAR, 0, job->comm);
+  return STATUS_OK;
+}
+
+static enum status check_shape(const struct work *w, const struct store_info *info) {
+  for (int a = 0; a < 3; a++)
+    if (info->n[a] != w->n[a])
+      return FAIL(STATUS_INPUT, "%s has %lld voxels along %c, the first volume has %lld",
+                  info->file, (long long)info->n[a], "zyx"[a], (long long)w -> n[a]);
+  return STATUS_OK;
+}
+
+/* What the first volume's header says. */
+static enum status read_head(struct work *w) {
+  struct store_input *input;
+  TRY(store_open(w->job->comm, w->source[0].name, "volume", 3, &input));
+  const struct store_info *info = store_info(input);
+  memcpy(w->n, info->n, sizeof w->n);
+  memcpy(w->voxel_um, info->voxel_um, sizeof w->voxel_um);
+  snprintf(w->unit, sizeof w->unit, "%s", info->unit);
+  store_close(&input);
+  return AGREE(w->job->comm, align_box_parse(w->params, w->n, &w->box));
+}
+
+static enum status work_begin(const struct stage_job *job, struct work *w) {
+  memset(w, 0, sizeof *w);
+  w->job             = job;
+  w->params          = job->params;
+  enum status status = find_sources(w);
+  return status == STATUS_OK ? read_head(w) : status;
+}
+
+static void work_end(struct work *w) {
+  grid_field_free(&w->fixed);
+  memory_free(w->source);
+}
+
+/* ---- forecast --------------------------------------------------------------------------------------------- */
+
+/* Slices of a slab times a slice, and the same with the halo. */
+static void slab_voxels(const struct grid_plan *plan, int64_t halo, double *own, double *more) {
+  double slice = (double)plan->n[1] * (double)plan->n[2];
+  *own         = (double)grid_plan_most(plan);
+  *more        = *own + 2 * (double)halo * slice;
+}
+
+static enum status plan(const struct stage_job *job, struct stage_need *need) {
+  struct work w;
+  struct grid_plan whole, part;
+  double own, more, part_own, part_more;
+  enum status status = work_begin(job, &w);
+  memset(&whole, 0, sizeof whole);
+  memset(&part, 0, sizeof part);
+  if (status == STATUS_OK) status = AGREE(job->comm, grid_plan_slabs(job->comm, w.n, 0, &whole));
+  if (status == STATUS_OK) status = AGREE(job->comm, grid_plan_slabs(job->comm, w.box.n, 0, &part));
+  if (status == STATUS_OK) {
+    slab_voxels(&whole, align_halo(w.params, &whole, w.voxel_um), &own, &more);
+    slab_voxels(&part, align_halo(w.params, &part, w.voxel_um), &part_own, &part_more);
+    double looks  = 8 * part_more; /* both */
+    double shift  = looks + 8 * 1.1 * part_own + (part.size > 1 ? 4 * part_own : 0);
+    double levels = looks + looks / 5 + 4 * part_own;
+    double last   = 4 * part_more + 4 * more + 4 * own;
+    double most   = fmax(fmax(shift, levels), fmax(last, looks + 4 * own));
+    *need         = (struct stage_need){
+                .memory_bytes = (int64_t)most + (4 << 20),
+                .disk_bytes   = w.sources * (4 * w.n[0] * w.n[1] * w.n[2] + (1 << 20)) + (1 << 20),
+                .rounds       = w.sources};
+  }
+  grid_plan_free(&whole);
+  grid_plan_free(&part);
+  work_end(&w);
+  return status;
+}
+
+/* ---- reading and writing ------------------------------------------------------------------------------------ */
+
+static enum status read_volume(struct work *w, const struct source *source, bool with_halo,
+                               struct grid_field *volume) {
+  MPI_Comm comm = w->job->comm;
+  struct store_input *input;
+  struct grid_plan slabs;
+  TRY(store_open(comm, source->name, "volume", 3, &input));
+  enum status status = AGREE(comm, check_shape(w, store_info(input)));
+  if (status == STATUS_OK) status = AGREE(comm, grid_plan_slabs(comm, w->n, 0, &slabs));
+  if (status == STATUS_OK) {
+    const int64_t halo[3] = {with_halo ? align_halo(w->params, &slabs, w->voxel_um) : 0, 0, 0};
+    status                = grid_field_make(comm, &slabs, GRID_F32, halo, volume);
+    grid_plan_free(&slabs);
+  }
+  if (status == STATUS_OK) status = store_read_field(comm, input, false, volume);
+  memcpy(volume->voxel_um, w->voxel_um, sizeof w->voxel_um);
+  store_close(&input);
+  if (status != STATUS_OK) grid_field_free(volume);
+  return status;
+}
+
+static enum status write_field(const struct stage_job *job, struct store_output *output,
+                               const struct grid_field *field, const char *unit) {
+  TRY(store_create(job->comm, output, "aligned", field->plan.n, field->voxel_um,
+                   unit[0] ? unit : NULL, false));
+  TRY(store_default(job->comm, output, "aligned"));
+  TRY(store_ready(job->comm, output));
+  return store_write_field(job->comm, output, "aligned", field, 0);
+}
+
+/* The job of one state's file: the table's record and the state, and the state's own results. */
+static enum status state_job(const struct work *w, const struct source *source,
+                             struct stage_results *results, struct stage_job *job, char **record) {
+  const char *all = w->job->record ? w->job->record : "";
+  int64_t bytes   = (int64_t)(strlen(all) + strlen(source->state)) + 32;
+  TRY(memory_make(bytes, 1, "a record", record));
+  snprintf(*record, (size_t)bytes, "%sstate: %s\n", all, source->state);
+  *job         = *w->job;
+  job->output  = source->output;
+  job->record  = *record;
+  job->results = results;
+  return STATUS_OK;
+}
+
+static enum status write_aligned(const struct work *w, const struct stage_job *job,
+                                 const struct grid_field *field) {
+  struct store_output *output;
+  if (!job->output[0]) return STATUS_OK;
+  TRY(stage_output_begin(job, 4 * w->n[0] * w->n[1] * w->n[2] + (1 << 20), &output));
+  enum status status = write_field(job, output, field, w->unit);
+  if (status == STATUS_OK) return stage_output_commit(job, &output);
+  store_abandon(job->comm, &output, false);
+  return status;
+}
+
+/* ---- one state -------------------------------------------------------------------------------------------------- */
+
+static void add_rows(const struct align_report *r, const char *state, bool refused,
+                     struct stage_results *results) {
+  static const char *const names[2 * 3] = {"shift_z_px",     "shift_y_px",     "shift_x_px",
+                                           "rotation_z_deg", "rotation_y_deg", "rotation_x_deg"};
+  for (int i = 0; i < 6; i++) {
+    struct stage_result *row = stage_result_add(
+        results, names[i], i < 3 ? r->shift_px[i] : r->rotation_deg[i - 3], i < 3 ? "px" : "deg");
+    if (!row) continue;
+    row->sigma = r->sigma[i];
+    snprintf(row->of, sizeof row->of, "%s", state);
+    if (r->held[i]) snprintf(row->state, sizeof row->state, "held");
+  }
+  struct stage_result *row = stage_result_add(results, "quality", r->quality, "");
+  if (!row) return;
+  snprintf(row->of, sizeof row->of, "%s", state);
+  if (refused) snprintf(row->state, sizeof row->state, "refused");
+}
+
+static enum status look_at(struct work *w, const struct source *source, struct grid_field *look) {
+  struct grid_field volume;
+  memset(&volume, 0, sizeof volume);
+  TRY(read_volume(w, source, false, &volume));
+  enum status status = align_look(w->job->comm, w->params, &volume, &w->box, w->threshold, look);
+  grid_field_free(&volume);
+  return status;
+}
+
+/* An `aligned` of an earlier run must not stand beside a refusal. */
+static enum status remove_stale(const struct source *source) {
+  if (!log_is_speaker() || !source->output[0] || unlink(source->output) == 0 || errno == ENOENT)
+    return STATUS_OK;
+  return FAIL(STATUS_OUTPUT, "%s cannot be removed: %s", source->output, strerror(errno));
+}
+
+static enum status refuse(struct work *w, const struct source *source,
+                          const struct align_report *report) {
+  if (!w->refused++)
+    snprintf(w->words, sizeof w->words,
+             "%.64s: correlation %.3f with the first state (%g asked "
+             "for)%s",
+             source->state, report->quality, w->params->least_quality,
+             report->converged ? "" : ", and no end of the search within its bounds");
+  return AGREE(w->job->comm, remove_stale(source));
+}
+
+static enum status resample_to(struct work *w, const struct source *source,
+                               const struct align_report *report, const struct stage_job *job) {
+  MPI_Comm comm = job->comm;
+  struct grid_field volume, aligned;
+  memset(&volume, 0, sizeof volume);
+  memset(&aligned, 0, sizeof aligned);
+  TRY(read_volume(w, source, true, &volume));
+  enum status status = grid_halo_exchange(comm, &volume, GRID_EDGE_NEAREST);
+  if (status == STATUS_OK) status = grid_field_make(comm, &volume.plan, GRID_F32, NULL, &aligned);
+  memcpy(aligned.voxel_um, w->voxel_um, sizeof w->voxel_um);
+  if (status == STATUS_OK) status = AGREE(comm, voxel_resample(&report->map, &volume, &aligned));
+  grid_field_free(&volume);
+  if (status == STATUS_OK) status = write_aligned(w, job, &aligned);
+  grid_field_free(&aligned);
+  return status;
+}
+
+static enum status align_one(struct work *w, const struct source *source,
+                             const struct stage_job *job) {
+  struct grid_field look;
+  struct align_report report;
+  memset(&look, 0, sizeof look);
+  TRY(look_at(w, source, &look));
+  enum status status = align_find(job->comm, w->params, &w->fixed, &look, &w->box, w->n, &report);
+  grid_field_free(&look);
+  TRY(status);
+  bool poor = !report.converged || !(report.quality >= w->params->least_quality);
+  add_rows(&report, source->state, poor, job->results);
+  return poor ? refuse(w, source, &report) : resample_to(w, source, &report, job);
+}
+
+/* ---- the first state ---------------------------------------------------------------------------------------------- */
+
+static enum status find_threshold(struct work *w, const struct grid_field *volume) {
+  struct voxel_histogram histogram;
+  double threshold[VOXEL_CLASSES_MOST];
+  w->threshold = -INFINITY;
+  if (!w->params->mask_above[0]) return STATUS_OK;
+  if (strcmp(w->params->mask_above, "auto") != 0) {
+    w->threshold = strtod(w->params->mask_above, NULL);
+    return STATUS_OK;
+  }
+  TRY(voxel_histogram_make(w->job->comm, volume, 1024, &histogram));
+  enum status status = AGREE(w->job->comm, voxel_otsu(&histogram, 4, threshold));
+  voxel_histogram_free(&histogram);
+  w->threshold = threshold[2];
+  return status;
+}
+
+static enum status check_structure(const struct work *w) {
+  const struct grid_field *f = &w->fixed;
+  const float *data          = f->data;
+  float ends[2]              = {INFINITY, INFINITY}; /* least, and the greatest's negative */
+  for (int64_t z = 0; z < f->mine.n[0]; z++)
+    for (int64_t i = 0; i < f->row[0]; i++) {
+      float value = data[(z + f->halo[0]) * f->row[0] + i];
+      ends[0]     = fminf(ends[0], value);
+      ends[1]     = fminf(ends[1], -value);
+    }
+  MPI_Allreduce(MPI_IN_PLACE, ends, 2, MPI_FLOAT, MPI_MIN, w->job->comm);
+  if (ends[0] < -ends[1]) return STATUS_OK;
+  return FAIL(STATUS_INPUT, "%s: nothing to align by in the box and above the grey value %g",
+              w->source[0].name, w->threshold);
+}
+
+/* Writes the first state's own volume as its aligned one, and looks at it. */
+static enum status hold_first(struct work *w, const struct stage_job *job, bool is_done) {
+  MPI_Comm comm = w->job->comm;
+  struct grid_field volume;
+  memset(&volume, 0, sizeof volume);
+  TRY(read_volume(w, &w->source[0], false, &volume));
+  enum status status = is_done ? STATUS_OK : write_aligned(w, job, &volume);
+  if (status == STATUS_OK) status = find_threshold(w, &volume);
+  if (status == STATUS_OK)
+    status = align_look(comm, w->params, &volume, &w->box, w->threshold, &w->fixed);
+  grid_field_free(&volume);
+  if (status == STATUS_OK) status = AGREE(comm, check_structure(w));
+  return status;
+}
+
+/* ---- all of them ------------------------------------------------------------------------------------------------------ */
+
+enum { TEXT_BYTES = 1 << 20 };
+
+static double number_of(const struct config_node *node) {
+  const char *text = config_scalar(node);
+  return text && strcmp(text, "null") != 0 ? strtod(text, NULL) : (double)NAN;
+}
+
+/* The rows that a finished file holds. */
+static enum status read_rows(MPI_Comm comm, const char *path, char *text,
+                             struct stage_results *results) {
+  struct config_file *file;
+  bool found;
+  TRY(store_get_text(comm, path, "/entry/process/results_json", &found, text, TEXT_BYTES));
+  if (!found) return STATUS_OK;
+  TRY_ALL(comm, config_file_parse(path, text, (int64_t)strlen(text), &file));
+  const struct config_node *list = config_get(config_root(file), "results");
+  for (int i = 0; i < config_count(list); i++) {
+    const struct config_node *node = config_item(list, i);
+    const char *unit               = config_scalar(config_get(node, "unit")),
+               *of                 = strchr(config_key(list, i), '@');
+    const char *state              = config_scalar(config_get(node, "state"));
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(config_key(list, i), "@"),
+             config_key(list, i));
+    struct stage_result *row =
+        stage_result_add(results, name, number_of(config_get(node, "value")), unit ? unit : "");
+    if (!row) continue;
+    row->sigma = number_of(config_get(node, "sigma"));
+    snprintf(row->of, sizeof row->of, "%s", of ? of + 1 : "");
+    snprintf(row->state, sizeof row->state, "%s", state ? state : "");
+  }
+  config_file_close(&file);
+  return STATUS_OK;
+}
+
+/* Was this state's file made by the same work? Then its rows are taken from it. */
+static enum status look_if_done(const struct stage_job *job, bool *done) {
+  char *text;
+  int there = log_is_speaker() && job->output[0] && access(job->output, R_OK) == 0;
+  MPI_Bcast(&there, 1, MPI_INT, 0, job->comm);
+  *done = false;
+  if (!there || !job->record[0] || job->common->force) return STATUS_OK;
+  TRY_ALL(job->comm, memory_make(TEXT_BYTES, 1, "a record", &text));
+  enum status status = store_get_text(job->comm, job->output, "/entry/process/effective_yaml", done,
+                                      text, TEXT_BYTES);
+  *done              = status == STATUS_OK && *done && strcmp(text, job->record) == 0;
+  if (*done) status = read_rows(job->comm, job->output, text, job->results);
+  memory_free(text);
+  if (status == STATUS_INPUT || status == STATUS_USAGE) { /* damaged: made anew */
+    *done = false;
+    stage_results_free(job->results);
+    status_clear();
+    status = STATUS_OK;
+  }
+  return status;
+}
+
+static void add_all(const struct stage_results *from, struct stage_results *to) {
+  for (int i = 0; i < from->n; i++) {
+    struct stage_result *row =
+        stage_result_add(to, from->row[i].name, from->row[i].value, from->row[i].unit);
+    if (row) *row = from->row[i];
+  }
+}
+
+static enum status do_state(struct work *w, int at) {
+  struct stage_results results = {NULL, 0, 0};
+  struct stage_job job;
+  char *record = NULL;
+  bool done    = false;
+  TRY_ALL(w->job->comm, state_job(w, &w->source[at], &results, &job, &record));
+  enum status status = look_if_done(&job, &done);
+  if (status == STATUS_OK && at == 0) status = hold_first(w, &job, done);
+  if (status == STATUS_OK && at > 0 && !done) status = align_one(w, &w->source[at], &job);
+  if (status == STATUS_OK) add_all(&results, w->job->results);
+  stage_results_free(&results);
+  memory_free(record);
+  log_progress("align", at + 1, w->sources);
+  return status;
+}
+
+static enum status write_table(const struct stage_job *job) {
+  struct store_output *output;
+  if (!job->output[0]) return STATUS_OK;
+  TRY(stage_output_begin(job, 1 << 20, &output));
+  enum status status = store_ready(job->comm, output);
+  if (status == STATUS_OK) return stage_output_commit(job, &output);
+  store_abandon(job->comm, &output, false);
+  return status;
+}
+
+static enum status run(const struct stage_job *job) {
+  struct work w;
+  enum status status = work_begin(job, &w);
+  if (status == STATUS_OK)
+    log_info("align: %d volumes of %lld x %lld x %lld voxels", w.sources, (long long)w.n[0],
+             (long long)w.n[1], (long long)w.n[2]);
+  for (int i = 0; i < w.sources && status == STATUS_OK; i++) {
+    status = stop_agree(job->comm);
+    if (status == STATUS_OK) status = do_state(&w, i);
+  }
+  if (status == STATUS_OK) status = write_table(job);
+  if (status == STATUS_OK && w.refused)
+    status = AGREE(job->comm, FAIL(STATUS_NOT_CONVERGED, "%d of %d volumes cannot be aligned; %s",
+                                   w.refused, w.sources - 1, w.words));
+  work_end(&w);
+  return status;
+}
+
+const struct stage align_stage = {
+    .name       = "align",
+    .words      = "every state's volume onto the first, by what does not change",
+    .params     = &param_set,
+    .reads      = "volume",
+    .writes     = "aligned",
+    .all_states = true,
+    .check      = check,
+    .plan       = plan,
+    .run        = run,
+};

@@ -1,0 +1,451 @@
+/* Gauss-Newton on the sum of squared differences between the fixed look and the resampled moved one (Lucas and Kanade
+ * 1981; in the inverse form of Baker and Matthews 2004 the derivatives are the fixed volume's), six parameters, from
+ * coarse to fine over halved volumes, begun by phase correlation. Noise in the fixed volume's derivatives would
+ * shorten the steps and pretend to determine what it does not; so one factor of the normal matrix is the moved
+ * volume's derivative, whose noise is independent (an instrumental variable), wherever that matrix is sound. A
+ * parameter whose standard deviation, from it and the residual, passes a quarter of a voxel at the volume's corner is
+ * not determined by the data (the turn of a round can about its axis): it is held at 0, and said to be.
+ * Sums are of whole rows in a fixed order, then exact: they do not depend on the number of ranks. */
+#include "align.h"
+#include "align_private.h"
+#include <math.h>
+#include <string.h>
+
+enum { P = ALIGN_PARAMETERS, LEVELS_MOST = 6, SMALLEST = 24 };
+
+/* A rigid motion about the middle of a volume, lengths in voxels of `ratio` edges. */
+struct motion {
+  double turn[3][3], shift_px[3];
+};
+struct level {
+  struct grid_field *fixed, *moved, own_fixed, own_moved; /* own: of halved levels */
+  double scale;                                           /* voxels of level 0 per voxel */
+};
+struct fit {
+  MPI_Comm comm;
+  const struct align_params *params;
+  struct level level[LEVELS_MOST];
+  int levels;
+  double ratio[3]; /* edges over the edge along z */
+  double length;   /* half the diagonal, in edges along z, of level 0 */
+  bool held[P];
+  struct motion motion;
+  double sums[FIT_SUMS]; /* of the last iteration */
+  double step;           /* its step, voxels at the corner */
+  bool lost;             /* left the bounds */
+};
+
+static void find_ratio(const double voxel_um[3], double ratio[3]) {
+  for (int a = 0; a < 3; a++)
+    ratio[a] = voxel_um[0] > 0 && voxel_um[a] > 0 ? voxel_um[a] / voxel_um[0] : 1;
+}
+
+static double half_diagonal(const int64_t n[3], const double ratio[3]) {
+  double sum = 0;
+  for (int a = 0; a < 3; a++) sum += pow(0.5 * (double)n[a] * ratio[a], 2);
+  return sqrt(sum);
+}
+
+int64_t align_halo(const struct align_params *p, const struct grid_plan *plan,
+                   const double voxel_um[3]) {
+  double ratio[3], turn = strcmp(p->rotation, "all") == 0 ? p->most_deg / DEG_PER_RAD : 0;
+  if (plan->size == 1) return 1;
+  find_ratio(voxel_um, ratio);
+  int64_t reach = p->most_px + (int64_t)ceil(turn * half_diagonal(plan->n, ratio));
+  if (reach > plan->n[0]) reach = plan->n[0];
+  return reach + VOXEL_RESAMPLE_SLICES + 1;
+}
+
+/* ---- motions ---------------------------------------------------------------------------------------------- */
+
+/* Rotation matrix (z, y, x order) of a rotation vector: Rodrigues' formula. */
+static void turn_of(const double w[3], double turn[3][3]) {
+  double angle = sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2]);
+  double s     = angle > 1e-12 ? sin(angle) / angle : 1,
+         c     = angle > 1e-12 ? (1 - cos(angle)) / (angle * angle) : 0.5;
+  /* cross product with the vector: of (z, y, x) in a right-handed x, y, z */
+  const double k[3][3] = {
+      {0,     w[2],  -w[1]},
+      {-w[2], 0,     w[0] },
+      {w[1],  -w[0], 0    }
+  };
+  for (int i = 0; i < 3; i++)
+    for (int j = 0; j < 3; j++) {
+      double square = 0;
+      for (int m = 0; m < 3; m++) square += k[i][m] * k[m][j];
+      turn[i][j] = (i == j) + s * k[i][j] + c * square;
+    }
+}
+
+static void vector_of(const double turn[3][3], double w[3]) {
+  const double twice[3] = {turn[1][2] - turn[2][1], turn[2][0] - turn[0][2],
+                           turn[0][1] - turn[1][0]};
+  double sine  = 0.5 * sqrt(twice[0] * twice[0] + twice[1] * twice[1] + twice[2] * twice[2]);
+  double scale = sine > 1e-12 ? asin(fmin(sine, 1)) / sine : 1;
+  for (int a = 0; a < 3; a++) w[a] = 0.5 * scale * twice[a];
+}
+
+/* middle + turn (p - middle) + shift, the turn on edges of `ratio`, shift in voxels of `scale`. */
+static struct voxel_map map_of(const struct motion *m, const double ratio[3], const int64_t n[3],
+                               double scale) {
+  struct voxel_map map;
+  for (int a = 0; a < 3; a++) {
+    double middle = 0.5 * (double)(n[a] - 1);
+    map.at[a]     = middle + m->shift_px[a] / scale;
+    for (int b = 0; b < 3; b++) {
+      map.turn[a][b] = m->turn[a][b] * ratio[b] / ratio[a];
+      map.at[a] -= map.turn[a][b] * 0.5 * (double)(n[b] - 1);
+    }
+  }
+  return map;
+}
+
+/* motion <- motion after the inverse of the step (tau in voxels, omega). */
+static void compose(struct motion *m, const double tau[3], const double omega[3],
+                    const double ratio[3]) {
+  double step[3][3], turn[3][3];
+  turn_of(omega, step);
+  for (int i = 0; i < 3; i++)
+    for (int j = 0; j < 3; j++) {
+      turn[i][j] = 0;
+      for (int k = 0; k < 3; k++) turn[i][j] += m->turn[i][k] * step[j][k];
+    }
+  for (int i = 0; i < 3; i++)
+    for (int k = 0; k < 3; k++) m->shift_px[i] -= turn[i][k] * ratio[k] / ratio[i] * tau[k];
+  memcpy(m->turn, turn, sizeof turn);
+}
+
+/* ---- normal equations --------------------------------------------------------------------------------------- */
+
+/* Cholesky's factor of the rows and columns that are not held; false unless positive definite. */
+static bool factor(const double m[P][P], const bool held[P], double l[P][P]) {
+  memset(l, 0, P * sizeof *l);
+  for (int i = 0; i < P; i++) {
+    if (held[i]) {
+      l[i][i] = 1;
+      continue;
+    }
+    for (int k = 0; k <= i; k++) {
+      if (held[k]) continue;
+      double sum = m[i][k];
+      for (int c = 0; c < k; c++) sum -= l[i][c] * l[k][c];
+      if (k < i)
+        l[i][k] = sum / l[k][k];
+      else if (sum > 1e-12 * m[i][i] && sum > 0)
+        l[i][i] = sqrt(sum);
+      else
+        return false;
+    }
+  }
+  return true;
+}
+
+static void solve(const double l[P][P], const bool held[P], const double right[P], double x[P]) {
+  for (int i = 0; i < P; i++) {
+    x[i] = held[i] ? 0 : right[i];
+    for (int k = 0; k < i; k++) x[i] -= held[i] ? 0 : l[i][k] * x[k];
+    x[i] /= l[i][i];
+  }
+  for (int i = P - 1; i >= 0; i--) {
+    for (int k = i + 1; k < P; k++) x[i] -= l[k][i] * x[k];
+    x[i] = held[i] ? 0 : x[i] / l[i][i];
+  }
+}
+
+static void matrices(const double sums[FIT_SUMS], double own[P][P], double cross[P][P]) {
+  for (int i = 0, at = FIT_H; i < P; i++)
+    for (int k = i; k < P; k++) own[i][k] = own[k][i] = sums[at++];
+  for (int i = 0; i < P; i++)
+    for (int k = 0; k < P; k++)
+      cross[i][k] = 0.5 * (sums[FIT_C + P * i + k] + sums[FIT_C + P * k + i]);
+}
+
+/* Parameters of one step: shifts in voxels, rotations times the length. None when nothing determines them. */
+static bool find_step(const struct fit *f, double step[P]) {
+  double own[P][P], cross[P][P], l[P][P];
+  bool sound = true;
+  matrices(f->sums, own, cross);
+  for (int i = 0; i < P; i++) sound &= f->held[i] || cross[i][i] > 0.2 * own[i][i];
+  memset(step, 0, P * sizeof *step);
+  if (!(sound && factor(cross, f->held, l)) && !factor(own, f->held, l)) return false;
+  solve(l, f->held, f->sums + FIT_B, step);
+  return true;
+}
+
+/* Variance of the residual of unsmoothed white noise: what (1 2 1)/4 along three axes left of it, over that share. For
+ * derivatives smooth on the scale of a voxel this is its effect on a sum; for others an upper bound. */
+static double residual(const double s[FIT_SUMS]) {
+  double squares = s[FIT_FF] + s[FIT_MM] - 2 * s[FIT_FM];
+  return s[FIT_N] > 0 ? fmax(squares, 0) / s[FIT_N] * pow(8.0 / 3, 3) : 0;
+}
+
+/* Standard deviations, in the step's units: infinite where the cross matrix does not determine a parameter. */
+static void find_sigma(const struct fit *f, double sigma[P]) {
+  double own[P][P], cross[P][P], l[P][P], variance = residual(f->sums);
+  matrices(f->sums, own, cross);
+  bool joint = factor(cross, f->held, l);
+  for (int i = 0; i < P; i++) {
+    double unit[P] = {0}, x[P], sum = 0;
+    unit[i]  = 1;
+    sigma[i] = f->held[i] || cross[i][i] > 0 ? 0 : INFINITY;
+    if (f->held[i] || sigma[i] > 0) continue;
+    if (!joint) {
+      sigma[i] = sqrt(variance * own[i][i]) / cross[i][i];
+      continue;
+    }
+    solve(l, f->held, unit, x);
+    for (int k = 0; k < P; k++)
+      for (int m = 0; m < P; m++) sum += x[k] * own[k][m] * x[m];
+    sigma[i] = sqrt(fmax(variance * sum, 0));
+  }
+}
+
+/* ---- sums over a volume ------------------------------------------------------------------------------------------ */
+
+static float fade(int64_t at, int64_t n) {
+  double end = fmin((double)at + 0.5, (double)n - 0.5 - (double)at) / (0.1 * (double)n);
+  return end >= 1 || n < 8 ? 1 : (float)(0.5 - 0.5 * cos(PI * end));
+}
+
+/* Own row and its four neighbours; beyond the volume the row itself. */
+static void rows_at(const struct grid_field *field, int64_t z, int64_t y, const float *row[5]) {
+  const float *at =
+      (const float *)field->data + grid_field_origin(field) + z * field->row[0] + y * field->row[1];
+  int64_t whole = z + field->mine.start[0];
+  row[0]        = at;
+  row[1]        = whole > 0 ? at - field->row[0] : at;
+  row[2]        = whole + 1 < field->plan.n[0] ? at + field->row[0] : at;
+  row[3]        = y > 0 ? at - field->row[1] : at;
+  row[4]        = y + 1 < field->plan.n[1] ? at + field->row[1] : at;
+}
+
+/* Voxels of a row whose place in the moved volume lies well inside it: there alone is something to compare. */
+static void cut_row(const struct voxel_map *map, const int64_t n[3], int64_t z, int64_t y,
+                    struct fit_row *row) {
+  double low = 0, high = (double)n[2];
+  for (int a = 0; a < 3; a++) {
+    double margin = n[a] > 8 ? 2 : 0, step = map->turn[a][2],
+           at   = map->turn[a][0] * (double)z + map->turn[a][1] * (double)y + map->at[a];
+    double from = margin - at, to = (double)(n[a] - 1) - margin - at;
+    if (n[a] == 1) continue;
+    if (fabs(step) < 1e-12) {
+      if (from > 0 || to < 0) high = low;
+      continue;
+    }
+    low  = fmax(low, ceil(fmin(from / step, to / step)));
+    high = fmin(high, floor(fmax(from / step, to / step)) + 1);
+  }
+  row->first  = (int64_t)low;
+  row->behind = (int64_t)fmax(high, low);
+}
+
+static enum status sum_here(const struct fit *f, const struct level *level,
+                            const struct voxel_map *map, const struct grid_field *warped,
+                            struct exact_sum *sums) {
+  const struct grid_field *fixed = level->fixed;
+  const int64_t *n = fixed->plan.n, padded = (n[2] + FIT_LANES - 1) / FIT_LANES * FIT_LANES;
+  double length = f->length / level->scale, part[FIT_SUMS];
+  float *scratch;
+  TRY(memory_make((FIT_SCRATCH_ROWS + 2) * padded, sizeof *scratch, "rows of a fit", &scratch));
+  float *position = scratch + FIT_SCRATCH_ROWS * padded, *weight = position + padded;
+  struct fit_row row = {.x = position, .weight = weight, .n = n[2]};
+  for (int a = 0; a < 3; a++) row.ratio[a] = (float)f->ratio[a];
+  for (int64_t x = 0; x < n[2]; x++) {
+    position[x] = (float)(((double)x - 0.5 * (double)(n[2] - 1)) * f->ratio[2] / length);
+    weight[x]   = fade(x, n[2]);
+  }
+  for (int64_t z = 0; z < fixed->mine.n[0]; z++)
+    for (int64_t y = 0; y < n[1]; y++) {
+      int64_t whole = z + fixed->mine.start[0];
+      cut_row(map, n, whole, y, &row);
+      if (row.first >= row.behind) continue;
+      row.part = fade(whole, n[0]) * fade(y, n[1]);
+      row.z    = (float)(((double)whole - 0.5 * (double)(n[0] - 1)) * f->ratio[0] / length);
+      row.y    = (float)(((double)y - 0.5 * (double)(n[1] - 1)) * f->ratio[1] / length);
+      rows_at(fixed, z, y, row.fixed);
+      rows_at(warped, z, y, row.moved);
+      ISA_PICK(fit_row_sums)(&row, scratch, part);
+      for (int k = 0; k < FIT_SUMS; k++) exact_add(&sums[k], part[k]);
+    }
+  memory_free(scratch);
+  return STATUS_OK;
+}
+
+static enum status sum_all(struct fit *f, const struct level *level, const struct voxel_map *map,
+                           const struct grid_field *warped) {
+  struct exact_sum *sums;
+  TRY_ALL(f->comm, memory_make(FIT_SUMS, sizeof *sums, "sums of a fit", &sums));
+  enum status status = AGREE(f->comm, sum_here(f, level, map, warped, sums));
+  if (status == STATUS_OK) status = exact_allreduce(f->comm, sums, FIT_SUMS);
+  for (int k = 0; k < FIT_SUMS && status == STATUS_OK; k++) f->sums[k] = exact_value(&sums[k]);
+  memory_free(sums);
+  return status;
+}
+
+/* ---- iterations ----------------------------------------------------------------------------------------------------- */
+
+static bool out_of_bounds(const struct fit *f) {
+  double w[3];
+  vector_of((const double(*)[3])f->motion.turn, w);
+  bool out = sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2]) * DEG_PER_RAD > f->params->most_deg;
+  for (int a = 0; a < 3; a++)
+    out |= !(fabs(f->motion.shift_px[a]) <= (double)f->params->most_px + 1);
+  return out;
+}
+
+static void take_step(struct fit *f, const struct level *level) {
+  double step[P], tau[3], omega[3], size = 0;
+  struct motion before = f->motion;
+  f->step              = 0;
+  if (!find_step(f, step)) return;
+  for (int i = 0; i < P; i++) size += step[i] * step[i];
+  double shorter = fmin(1, 2 / sqrt(fmax(size, 1e-300))); /* two voxels at most */
+  for (int a = 0; a < 3; a++) {
+    tau[a]   = shorter * step[a] * level->scale;
+    omega[a] = shorter * step[3 + a] / (f->length / level->scale);
+  }
+  compose(&f->motion, tau, omega, f->ratio);
+  f->step = sqrt(size);
+  f->lost = !isfinite(size) || out_of_bounds(f);
+  if (f->lost) f->motion = before;
+}
+
+static enum status fit_level(struct fit *f, const struct level *level, int rounds, double enough) {
+  const int64_t halo[3] = {1, 0, 0};
+  struct grid_field warped;
+  TRY(grid_field_make(f->comm, &level->fixed->plan, GRID_F32, halo, &warped));
+  enum status status = STATUS_OK;
+  f->step            = INFINITY;
+  for (int i = 0; i < rounds && f->step > enough && !f->lost && status == STATUS_OK; i++) {
+    struct voxel_map map = map_of(&f->motion, f->ratio, level->fixed->plan.n, level->scale);
+    status               = AGREE(f->comm, voxel_resample(&map, level->moved, &warped));
+    if (status == STATUS_OK) status = grid_halo_exchange(f->comm, &warped, GRID_EDGE_KEEP);
+    if (status == STATUS_OK) status = sum_all(f, level, &map, &warped);
+    if (status == STATUS_OK) take_step(f, level);
+  }
+  grid_field_free(&warped);
+  return status;
+}
+
+static enum status fit_all(struct fit *f, const double start_px[3]) {
+  f->motion = (struct motion){
+      .turn = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}
+  };
+  for (int a = 0; a < 3; a++) f->motion.shift_px[a] = f->held[a] ? 0 : start_px[a];
+  f->lost = false;
+  for (int i = f->levels - 1; i > 0; i--) {
+    TRY(fit_level(f, &f->level[i], 15, 0.02));
+    f->lost = false;
+  }
+  return fit_level(f, &f->level[0], 30, 1e-3);
+}
+
+/* Holds the parameter that the data determine least, if any less than a quarter of a voxel. */
+static bool hold_one(struct fit *f) {
+  double sigma[P];
+  int worst = -1;
+  find_sigma(f, sigma);
+  for (int i = 0; i < P; i++)
+    if (!f->held[i] && !(sigma[i] < 0.25) && (worst < 0 || !(sigma[i] <= sigma[worst]))) worst = i;
+  if (worst >= 0) f->held[worst] = true;
+  return worst >= 0;
+}
+
+/* ---- levels ---------------------------------------------------------------------------------------------------------- */
+
+static enum status add_level(struct fit *f) {
+  struct level *from = &f->level[f->levels - 1], *to = &f->level[f->levels];
+  int64_t h            = align_halo(f->params, &from->fixed->plan, from->fixed->voxel_um);
+  const int64_t one[3] = {1, 0, 0}, more[3] = {h, 0, 0};
+  to->scale = 2 * from->scale;
+  TRY(voxel_halve(f->comm, from->fixed, one, &to->own_fixed));
+  to->fixed = &to->own_fixed;
+  f->levels++;
+  TRY(voxel_halve(f->comm, from->moved, more, &to->own_moved));
+  to->moved = &to->own_moved;
+  TRY(grid_halo_exchange(f->comm, to->fixed, GRID_EDGE_NEAREST));
+  return grid_halo_exchange(f->comm, to->moved, GRID_EDGE_NEAREST);
+}
+
+/* Halves while every axis of more than one voxel stays long enough. */
+static enum status make_levels(struct fit *f, struct grid_field *fixed, struct grid_field *moved) {
+  f->level[0] = (struct level){.fixed = fixed, .moved = moved, .scale = 1};
+  f->levels   = 1;
+  TRY(grid_halo_exchange(f->comm, fixed, GRID_EDGE_NEAREST));
+  TRY(grid_halo_exchange(f->comm, moved, GRID_EDGE_NEAREST));
+  while (f->levels < LEVELS_MOST) {
+    const int64_t *n = f->level[f->levels - 1].fixed->plan.n;
+    bool small       = false;
+    for (int a = 0; a < 3; a++) small |= n[a] > 1 && n[a] / 2 < SMALLEST;
+    if (small || (n[0] == 1 && n[1] == 1 && n[2] == 1)) break;
+    TRY(add_level(f));
+  }
+  return STATUS_OK;
+}
+
+static void free_levels(struct fit *f) {
+  for (int i = 1; i < LEVELS_MOST; i++) {
+    grid_field_free(&f->level[i].own_fixed);
+    grid_field_free(&f->level[i].own_moved);
+  }
+}
+
+/* ---- the report ---------------------------------------------------------------------------------------------------------- */
+
+static double correlation(const double s[FIT_SUMS]) {
+  double f = s[FIT_FF] - s[FIT_F] * s[FIT_F] / s[FIT_W],
+         m = s[FIT_MM] - s[FIT_M] * s[FIT_M] / s[FIT_W];
+  return f > 0 && m > 0 ? (s[FIT_FM] - s[FIT_F] * s[FIT_M] / s[FIT_W]) / sqrt(f * m) : 0;
+}
+
+static void make_report(const struct fit *f, const struct grid_box *box, const int64_t n[3],
+                        struct align_report *report) {
+  double w[3], sigma[P];
+  const int64_t *part = f->level[0].fixed->plan.n;
+  report->quality     = correlation(f->sums);
+  report->converged   = !f->lost && f->step < 0.05;
+  report->map         = map_of(&f->motion, f->ratio, part, 1);
+  vector_of((const double(*)[3])f->motion.turn, w);
+  find_sigma(f, sigma);
+  for (int a = 0; a < 3; a++) {
+    double middle = 0.5 * (double)(n[a] - 1);
+    report->map.at[a] += (double)box->start[a];
+    for (int b = 0; b < 3; b++) report->map.at[a] -= report->map.turn[a][b] * (double)box->start[b];
+    report->shift_px[a] = report->map.at[a] - middle;
+    for (int b = 0; b < 3; b++)
+      report->shift_px[a] += report->map.turn[a][b] * 0.5 * (double)(n[b] - 1);
+    report->rotation_deg[a] = w[a] * DEG_PER_RAD;
+    report->sigma[a]        = sigma[a];
+    report->sigma[3 + a]    = sigma[3 + a] / f->length * DEG_PER_RAD;
+  }
+  for (int i = 0; i < P; i++) {
+    report->held[i] = f->held[i];
+    if (f->held[i]) report->sigma[i] = NAN;
+  }
+}
+
+static enum status find(struct fit *f, struct grid_field *fixed, struct grid_field *moved) {
+  struct voxel_shift start;
+  bool none = strcmp(f->params->rotation, "none") == 0, z = strcmp(f->params->rotation, "z") == 0;
+  f->held[3] = none;
+  f->held[4] = f->held[5] = none || z;
+  TRY(voxel_shift_find(f->comm, fixed, moved, f->params->most_px, &start));
+  TRY(make_levels(f, fixed, moved));
+  do TRY(fit_all(f, start.shift_px));
+  while (hold_one(f));
+  return STATUS_OK;
+}
+
+enum status align_find(MPI_Comm comm, const struct align_params *params, struct grid_field *fixed,
+                       struct grid_field *moved, const struct grid_box *box, const int64_t n[3],
+                       struct align_report *report) {
+  struct fit f = {.comm = comm, .params = params};
+  memset(report, 0, sizeof *report);
+  find_ratio(fixed->voxel_um, f.ratio);
+  f.length = half_diagonal(fixed->plan.n, f.ratio);
+  TRY_ALL(comm, fault_here("align.find"));
+  enum status status = find(&f, fixed, moved);
+  if (status == STATUS_OK) make_report(&f, box, n, report);
+  free_levels(&f);
+  return status;
+}
