@@ -4,7 +4,9 @@
  * shorten the steps and pretend to determine what it does not; so one factor of the normal matrix is the moved
  * volume's derivative, whose noise is independent (an instrumental variable), wherever that matrix is sound. A
  * parameter whose standard deviation, from it and the residual, passes a quarter of a voxel at the volume's corner is
- * not determined by the data (the turn of a round can about its axis): it is held at 0, and said to be.
+ * not determined by the data: it is held at 0, and said to be; so is the turn of a round can about its axis.
+ * Differences that neither noise nor half a voxel of displacement explains count little: something changed there, such as
+ * the anode, and shall not move the result.
  * Sums are of whole rows in a fixed order, then exact: they do not depend on the number of ranks. */
 #include "align.h"
 #include "align_private.h"
@@ -31,6 +33,7 @@ struct fit {
   bool held[P];
   struct motion motion;
   double sums[FIT_SUMS]; /* of the last iteration */
+  double noise;          /* of a difference there */
   double step;           /* its step, voxels at the corner */
   bool lost;             /* left the bounds */
 };
@@ -77,9 +80,10 @@ static void turn_of(const double w[3], double turn[3][3]) {
     }
 }
 
-static void vector_of(const double turn[3][3], double w[3]) {
-  const double twice[3] = {turn[1][2] - turn[2][1], turn[2][0] - turn[0][2],
-                           turn[0][1] - turn[1][0]};
+static void vector_of(const struct motion *m, double w[3]) {
+  const double(*turn)[3] = (const double(*)[3])m->turn;
+  const double twice[3]  = {turn[1][2] - turn[2][1], turn[2][0] - turn[0][2],
+                            turn[0][1] - turn[1][0]};
   double sine  = 0.5 * sqrt(twice[0] * twice[0] + twice[1] * twice[1] + twice[2] * twice[2]);
   double scale = sine > 1e-12 ? asin(fmin(sine, 1)) / sine : 1;
   for (int a = 0; a < 3; a++) w[a] = 0.5 * scale * twice[a];
@@ -172,16 +176,17 @@ static bool find_step(const struct fit *f, double step[P]) {
   return true;
 }
 
-/* Variance of the residual of unsmoothed white noise: what (1 2 1)/4 along three axes left of it, over that share. For
- * derivatives smooth on the scale of a voxel this is its effect on a sum; for others an upper bound. */
-static double residual(const double s[FIT_SUMS]) {
-  double squares = s[FIT_FF] + s[FIT_MM] - 2 * s[FIT_FM];
-  return s[FIT_N] > 0 ? fmax(squares, 0) / s[FIT_N] * pow(8.0 / 3, 3) : 0;
+/* Standard deviation of a difference: of those that are trusted, which for a normal law have `share` of its variance. */
+static double noise_of(const double s[FIT_SUMS]) {
+  const double share = 0.581;
+  return s[FIT_R] > 0 ? sqrt(s[FIT_RE] / s[FIT_R] / share) : 0;
 }
 
-/* Standard deviations, in the step's units: infinite where the cross matrix does not determine a parameter. */
+/* Standard deviations, in the step's units: infinite where the cross matrix does not determine a parameter. The
+ * smoothing of (1 2 1)/4 along three axes left (3/8)^3 of white noise's variance; on derivatives smooth on the scale
+ * of a voxel its effect is that of the whole variance, on others less. */
 static void find_sigma(const struct fit *f, double sigma[P]) {
-  double own[P][P], cross[P][P], l[P][P], variance = residual(f->sums);
+  double own[P][P], cross[P][P], l[P][P], variance = f->noise * f->noise * pow(8.0 / 3, 3);
   matrices(f->sums, own, cross);
   bool joint = factor(cross, f->held, l);
   for (int i = 0; i < P; i++) {
@@ -248,7 +253,7 @@ static enum status sum_here(const struct fit *f, const struct level *level,
   float *scratch;
   TRY(memory_make((FIT_SCRATCH_ROWS + 2) * padded, sizeof *scratch, "rows of a fit", &scratch));
   float *position = scratch + FIT_SCRATCH_ROWS * padded, *weight = position + padded;
-  struct fit_row row = {.x = position, .weight = weight, .n = n[2]};
+  struct fit_row row = {.x = position, .weight = weight, .noise = (float)f->noise, .n = n[2]};
   for (int a = 0; a < 3; a++) row.ratio[a] = (float)f->ratio[a];
   for (int64_t x = 0; x < n[2]; x++) {
     position[x] = (float)(((double)x - 0.5 * (double)(n[2] - 1)) * f->ratio[2] / length);
@@ -286,7 +291,7 @@ static enum status sum_all(struct fit *f, const struct level *level, const struc
 
 static bool out_of_bounds(const struct fit *f) {
   double w[3];
-  vector_of((const double(*)[3])f->motion.turn, w);
+  vector_of(&f->motion, w);
   bool out = sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2]) * DEG_PER_RAD > f->params->most_deg;
   for (int a = 0; a < 3; a++)
     out |= !(fabs(f->motion.shift_px[a]) <= (double)f->params->most_px + 1);
@@ -310,17 +315,25 @@ static void take_step(struct fit *f, const struct level *level) {
   if (f->lost) f->motion = before;
 }
 
+static enum status sums_at(struct fit *f, const struct level *level, struct grid_field *warped) {
+  struct voxel_map map = map_of(&f->motion, f->ratio, level->fixed->plan.n, level->scale);
+  TRY_ALL(f->comm, voxel_resample(&map, level->moved, warped));
+  TRY(grid_halo_exchange(f->comm, warped, GRID_EDGE_KEEP));
+  TRY(sum_all(f, level, &map, warped));
+  f->noise = noise_of(f->sums);
+  return STATUS_OK;
+}
+
+/* The first sums trust all differences and give their size alone. */
 static enum status fit_level(struct fit *f, const struct level *level, int rounds, double enough) {
   const int64_t halo[3] = {1, 0, 0};
   struct grid_field warped;
   TRY(grid_field_make(f->comm, &level->fixed->plan, GRID_F32, halo, &warped));
-  enum status status = STATUS_OK;
+  f->noise           = INFINITY;
   f->step            = INFINITY;
+  enum status status = sums_at(f, level, &warped);
   for (int i = 0; i < rounds && f->step > enough && !f->lost && status == STATUS_OK; i++) {
-    struct voxel_map map = map_of(&f->motion, f->ratio, level->fixed->plan.n, level->scale);
-    status               = AGREE(f->comm, voxel_resample(&map, level->moved, &warped));
-    if (status == STATUS_OK) status = grid_halo_exchange(f->comm, &warped, GRID_EDGE_KEEP);
-    if (status == STATUS_OK) status = sum_all(f, level, &map, &warped);
+    status = sums_at(f, level, &warped);
     if (status == STATUS_OK) take_step(f, level);
   }
   grid_field_free(&warped);
@@ -340,13 +353,24 @@ static enum status fit_all(struct fit *f, const double start_px[3]) {
   return fit_level(f, &f->level[0], 30, 1e-3);
 }
 
-/* Holds the parameter that the data determine least, if any less than a quarter of a voxel. */
+/* Is the body round about an axis? Then the pattern of its voxels is all that a turn changes. 1 % of the slopes, squared,
+ * lie along the turn of a round can, a third for a body without symmetry. */
+static bool is_round(const struct fit *f, int i) {
+  double own[P][P], cross[P][P];
+  if (i < 3) return false;
+  matrices(f->sums, own, cross);
+  return own[i][i] < 0.03 * f->sums[FIT_T + i - 3];
+}
+
+/* Holds the parameter that the data determine least, if any to less than a quarter of a voxel. */
 static bool hold_one(struct fit *f) {
   double sigma[P];
   int worst = -1;
   find_sigma(f, sigma);
-  for (int i = 0; i < P; i++)
+  for (int i = 0; i < P; i++) {
+    if (!f->held[i] && is_round(f, i)) sigma[i] = INFINITY;
     if (!f->held[i] && !(sigma[i] < 0.25) && (worst < 0 || !(sigma[i] <= sigma[worst]))) worst = i;
+  }
   if (worst >= 0) f->held[worst] = true;
   return worst >= 0;
 }
@@ -405,7 +429,7 @@ static void make_report(const struct fit *f, const struct grid_box *box, const i
   report->quality     = correlation(f->sums);
   report->converged   = !f->lost && f->step < 0.05;
   report->map         = map_of(&f->motion, f->ratio, part, 1);
-  vector_of((const double(*)[3])f->motion.turn, w);
+  vector_of(&f->motion, w);
   find_sigma(f, sigma);
   for (int a = 0; a < 3; a++) {
     double middle = 0.5 * (double)(n[a] - 1);
@@ -420,7 +444,9 @@ static void make_report(const struct fit *f, const struct grid_box *box, const i
   }
   for (int i = 0; i < P; i++) {
     report->held[i] = f->held[i];
-    if (f->held[i]) report->sigma[i] = NAN;
+    if (!f->held[i]) continue;
+    report->sigma[i] = NAN;
+    if (i >= 3) report->rotation_deg[i - 3] = 0;
   }
 }
 

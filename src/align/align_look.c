@@ -1,5 +1,6 @@
-/* What of a volume is looked at: a box of it, and there what is brighter than a grey value, less that value, smoothed by
- * (1 2 1)/4 along each axis: noise of single voxels tells nothing about a motion and would drown the derivatives. */
+/* What of a volume is looked at: a box of it, smoothed by (1 2 1)/4 along each axis (noise of single voxels tells nothing
+ * about a motion and would drown the derivatives), and of that what is brighter than a grey value, less that value.
+ * Smoothing comes first: cut off within one voxel, an edge would be moved by up to a third of it. */
 #include "align.h"
 #include <math.h>
 #include <string.h>
@@ -84,10 +85,8 @@ enum status align_look(MPI_Comm comm, const struct align_params *p, const struct
   TRY(status);
   for (int a = 0; a < 3; a++) look->voxel_um[a] = volume->voxel_um[a];
   status = grid_field_crop(comm, volume, box, look);
-  if (status == STATUS_OK) {
-    flatten(threshold, look);
-    status = smooth(comm, look);
-  }
+  if (status == STATUS_OK) status = smooth(comm, look);
+  if (status == STATUS_OK) flatten(threshold, look);
   if (status != STATUS_OK) grid_field_free(look);
   return status;
 }

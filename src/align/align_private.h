@@ -4,7 +4,7 @@
 
 enum {
   FIT_LANES        = 16,
-  FIT_SCRATCH_ROWS = 26,
+  FIT_SCRATCH_ROWS = 31,
   FIT_W            = 0, /* sum of weights */
   FIT_N,                /* the same where either volume has structure */
   FIT_F,                /* weighted sums of fixed and moved greys, squares, product */
@@ -12,17 +12,20 @@ enum {
   FIT_FF,
   FIT_MM,
   FIT_FM,
-  FIT_B,                 /* [6] derivative of fixed x difference */
+  FIT_R,  /* weights with their share of trust, where there is structure */
+  FIT_RE, /* the same times the squared difference */
+  FIT_T,  /* [3] what derivatives by rotations would be were all slopes along the turn, squared */
+  FIT_B    = FIT_T + 3,  /* [6] derivative of fixed x difference */
   FIT_H    = FIT_B + 6,  /* [21] derivatives of fixed among themselves, k >= i */
   FIT_C    = FIT_H + 21, /* [6][6] derivatives of fixed x derivatives of moved */
   FIT_SUMS = FIT_C + 36
 };
 /* Rows of one (z, y): its own, z - 1, z + 1, y - 1, y + 1. x, weight: of n, padded with zeros to whole lanes; voxels
- * first <= x < behind count. Positions are over the length of the rotations; part: weight along z and y; ratio:
+ * first <= x < behind count. noise: standard deviation of a difference, INFINITY: all are trusted. Positions are over the length of the rotations; part: weight along z and y; ratio:
  * relative edges. */
 struct fit_row {
   const float *fixed[5], *moved[5], *x, *weight;
-  float y, z, part, ratio[3];
+  float y, z, part, noise, ratio[3];
   int64_t n, first, behind;
 };
 /* Writes sums[FIT_SUMS]; scratch: FIT_SCRATCH_ROWS rows of n padded to whole lanes. */

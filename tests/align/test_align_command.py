@@ -1,0 +1,102 @@
+"""The stage on the command line and in a cycle: truth, any ranks, resuming, refusals. timeout: 300"""
+import csv, json, os, sys, unittest
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "campaign"))
+from cycles import Folder, call  # noqa: E402
+
+SHAPE = (30, 34, 37)
+
+
+def cloud(shift=(0, 0, 0), seed=1, noise=0.02):
+    """Blobs about the middle, moved by `shift` (z, y, x)."""
+    draw, grid = np.random.default_rng(5), np.indices(SHAPE).astype("f4")
+    v = np.random.default_rng(seed).normal(0, noise, SHAPE)
+    for _ in range(60):
+        at = draw.uniform(-0.5, 0.5, 3) * SHAPE + (np.array(SHAPE) - 1) / 2 + shift
+        r2 = sum((g - a) ** 2 for g, a in zip(grid, at)) / draw.uniform(1.4, 2.5) ** 2
+        v += np.exp(-r2 / 2)
+    return v.astype("f4")
+
+
+class Align(Folder):
+    def put(self, name, volume):
+        os.makedirs(self.at("raw"), exist_ok=True)
+        with h5py.File(self.at("raw", name), "w") as f:
+            f["v"] = volume
+        return self.at("raw", name)
+
+    def make_cycle(self, third, more="align: {box: all}\n"):
+        for name, volume in (("a.h5", cloud()), ("b.h5", cloud((0.6, -1.3, 2.25), 2)), ("c.h5", third)):
+            self.put(name, volume)
+        rows = "".join(f"  - {{name: {s}, percent: {i}, volume: raw/{s}.h5}}\n" for i, s in enumerate("abc"))
+        return self.write("cycle.yaml", "sample: test\nstates:\n" + rows + more)
+
+    def aligned(self, *names):
+        with h5py.File(self.at(*names, "align.h5")) as f:
+            return f["entry/aligned/data"][...]
+
+    def test_a_cycle_is_aligned_alike_on_any_ranks_and_segmented_from_it(self):
+        path = self.make_cycle(cloud((-1.5, 0.4, 0.9), 3))
+        for ranks, out in ((0, "one"), (3, "three")):
+            self.ends(call("run", path, "--output", self.at(out), "--quiet", "--until", "segment", ranks=ranks), 0)
+        with open(self.at("one/summary.csv")) as f:
+            rows = {(r["state"], r["result"]): float(r["value"]) for r in csv.DictReader(f) if r["stage"] == "align"}
+        for state, shift in (("b", (0.6, -1.3, 2.25)), ("c", (-1.5, 0.4, 0.9))):
+            for axis, want in zip("zyx", shift):
+                self.assertAlmostEqual(rows[state, f"shift_{axis}_px"], want, delta=0.05)
+            self.assertGreater(rows[state, "quality"], 0.9)
+        first = self.aligned("one/a")
+        self.assertTrue(np.array_equal(first, cloud()))
+        inner = (slice(5, -5),) * 3
+        for state in "bc":
+            self.assertTrue(np.array_equal(self.aligned("one", state), self.aligned("three", state)))
+            self.assertGreater(np.corrcoef(first[inner].ravel(), self.aligned("one", state)[inner].ravel())[0, 1], 0.98)
+            with h5py.File(self.at("one", state, "segment.h5")) as f:
+                record = f["entry/process/effective_yaml/data"][()].decode()
+                self.assertIn(f"{state}/align.h5", record)
+        before = os.stat(self.at("one/b/align.h5")).st_mtime_ns
+        os.unlink(self.at("one/align.h5"))  # as if killed before the table: finished states stay
+        self.ends(call("run", path, "--output", self.at("one"), "--quiet", "--until", "segment"), 0)
+        self.assertEqual(os.stat(self.at("one/b/align.h5")).st_mtime_ns, before)
+        with open(self.at("one/summary.csv")) as f:
+            again = {(r["state"], r["result"]): float(r["value"]) for r in csv.DictReader(f) if r["stage"] == "align"}
+        self.assertEqual(rows, again)
+        self.assertEqual(self.units("one")["b/segment"], "kept")
+
+    def test_a_state_that_does_not_match_is_refused_with_6_and_left_unaligned(self):
+        path = self.make_cycle(np.random.default_rng(9).normal(0, 1, SHAPE).astype("f4"))
+        result = call("run", path, "--output", self.at("out"), "--quiet", "--until", "align", ranks=2)
+        self.ends(result, 6, "c: correlation 0.", "1 of 2 volumes cannot be aligned")
+        self.assertTrue(os.path.exists(self.at("out/b/align.h5")))
+        self.assertFalse(os.path.exists(self.at("out/c/align.h5")))
+        self.assertEqual(self.units()["all/align"], "below")
+        self.ends(call("run", path, "--output", self.at("out"), "--quiet", "--until", "align"), 6, "c: correlation 0.")
+
+    def test_by_hand_volumes_are_numbered(self):
+        a, b = self.put("a.h5", cloud()), self.put("b.h5", cloud((0.6, -1.3, 2.25), 2))
+        self.ends(call("align", "--volumes", a, b, "--mask-above", "0.4", "--rotation", "none", "--output", self.at("o.h5"),
+                       "--json", self.at("o.json"), "--quiet", ranks=2), 0)
+        with open(self.at("o.json")) as f:
+            results = json.load(f)["results"]
+        self.assertAlmostEqual(results["shift_x_px@2"]["value"], 2.25, delta=0.05)
+        self.assertEqual(results["rotation_z_deg@2"]["state"], "held")
+        for name in ("o.1.h5", "o.2.h5"):
+            with h5py.File(self.at(name)) as f:
+                self.assertEqual(f["entry/aligned/data"].shape, SHAPE)
+
+    def test_mistakes_are_told(self):
+        a, b = self.put("a.h5", cloud()), self.put("b.h5", cloud()[:-1])
+        for words, code, hint in ((("--volumes", a, b), 2, "what keeps still"), (("--box", "all"), 2, "--volumes"),
+                                  (("--volumes", a, b, "--box", "all"), 3, "29 voxels along z, the first volume has 30"),
+                                  (("--volumes", a, "--box", "0:3,0:3"), 2, "A:B,A:B,A:B"),
+                                  (("--volumes", a, "--box", "0:99,0:3,0:3"), 2, "outside 0:30"),
+                                  (("--volumes", a, "--mask-above", "bright"), 2, "auto or a grey value"),
+                                  (("--volumes", a, a, "--mask-above", "1e6"), 3, "nothing to align by")):
+            self.ends(call("align", *words, "--quiet", ranks=2), code, hint)
+
+
+if __name__ == "__main__":
+    unittest.main()

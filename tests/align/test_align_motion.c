@@ -1,0 +1,279 @@
+/* np: 1 2 3 5 */
+#include "align.h"
+#include "check.h"
+#include "numeric.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A cloud of Gaussian blobs about the middle, moved by a known rigid motion: p -> middle + turn (p - middle) + shift. */
+struct pose {
+  double shift[3], deg[3]; /* z, y, x */
+};
+static const int64_t size[3] = {50, 48, 51};
+static const struct pose still;
+
+static void turn_about(const double deg[3], const double p[3], double q[3]) {
+  double w[3], angle = 0, dot = 0;
+  for (int a = 0; a < 3; a++) w[a] = deg[a] / DEG_PER_RAD, angle += w[a] * w[a];
+  angle = sqrt(angle);
+  for (int a = 0; a < 3; a++) {
+    w[a] = angle > 0 ? w[a] / angle : 0;
+    dot += w[a] * p[a];
+  }
+  /* cross product of x, y, z, kept as z, y, x */
+  const double cross[3] = {w[2] * p[1] - w[1] * p[2], w[0] * p[2] - w[2] * p[0],
+                           w[1] * p[0] - w[0] * p[1]};
+  for (int a = 0; a < 3; a++)
+    q[a] = p[a] * cos(angle) + cross[a] * sin(angle) + w[a] * dot * (1 - cos(angle));
+}
+
+static void add_blob(struct grid_field *v, const double at[3], double wide, double high) {
+  float *data = (float *)v->data + grid_field_origin(v);
+  for (int64_t z = 0; z < v->mine.n[0]; z++)
+    for (int64_t y = 0; y < v->mine.n[1]; y++)
+      for (int64_t x = 0; x < v->mine.n[2]; x++) {
+        double dz = (double)(z + v->mine.start[0]) - at[0], dy = (double)y - at[1],
+               dx = (double)x - at[2], r2 = (dz * dz + dy * dy + dx * dx) / (wide * wide);
+        if (r2 < 25) data[z * v->row[0] + y * v->row[1] + x] += (float)(high * exp(-0.5 * r2));
+      }
+}
+
+/* `seed` chooses the blobs, those of the lower `changed` share of z come from another; `noise` and its own seed. */
+static void make(MPI_Comm comm, const int64_t n[3], const struct pose *pose, uint64_t seed,
+                 double changed, double high, double noise, uint64_t noise_seed,
+                 struct grid_field *v) {
+  struct grid_plan plan;
+  CHECK_OK(grid_plan_slabs(comm, n, 0, &plan));
+  CHECK_OK(grid_field_make(comm, &plan, GRID_F32, NULL, v));
+  grid_plan_free(&plan);
+  for (uint64_t k = 0; k < 160; k++) {
+    double p[3], q[3], draw[5];
+    for (uint64_t i = 0; i < 5; i++) draw[i] = random_uniform(seed, 1, 8 * k + i);
+    bool other = draw[0] < changed;
+    if (other)
+      for (uint64_t i = 1; i < 5; i++) draw[i] = random_uniform(noise_seed, 2, 8 * k + i);
+    for (int a = 0; a < 3; a++) p[a] = (draw[a] - 0.5) * 1.1 * (double)n[a];
+    if (other) p[0] -= 5; /* the anode lies under a gap */
+    turn_about(pose->deg, p, q);
+    for (int a = 0; a < 3; a++) q[a] += 0.5 * (double)(n[a] - 1) + pose->shift[a];
+    add_blob(v, q, 1.3 + 1.2 * draw[3], (other ? 1 : high) * (0.6 + 0.4 * draw[4]));
+  }
+  float *data = v->data;
+  for (int64_t i = 0; i < v->voxels; i++)
+    data[i] +=
+        (float)(noise * random_normal(noise_seed, 3, (uint64_t)(i + v->mine.start[0] * v->row[0])));
+}
+
+struct trial {
+  struct align_params params;
+  struct grid_box box;
+  struct align_report report;
+};
+
+static void trial_begin(const int64_t n[3], const char *mask, const char *box, struct trial *t) {
+  memset(t, 0, sizeof *t);
+  status_clear();
+  CHECK_OK(config_defaults(align_stage.params, &t->params));
+  CHECK_OK(config_assign(align_stage.params, &t->params, "mask_above", mask, ""));
+  CHECK_OK(config_assign(align_stage.params, &t->params, "box", box, ""));
+  CHECK_OK(align_box_parse(&t->params, n, &t->box));
+}
+
+static void run_trial(MPI_Comm comm, struct trial *t, double threshold,
+                      const struct grid_field *fixed, const struct grid_field *moved) {
+  struct grid_field a, b;
+  CHECK_OK(align_look(comm, &t->params, fixed, &t->box, threshold, &a));
+  CHECK_OK(align_look(comm, &t->params, moved, &t->box, threshold, &b));
+  CHECK_OK(align_find(comm, &t->params, &a, &b, &t->box, fixed->plan.n, &t->report));
+  grid_field_free(&a);
+  grid_field_free(&b);
+}
+
+static void check_pose(const struct trial *t, const struct pose *pose) {
+  CHECK(t->report.converged, "not converged");
+  for (int a = 0; a < 3; a++) {
+    CHECK_NEAR(t->report.shift_px[a], pose->shift[a], 0.05);
+    CHECK_NEAR(t->report.rotation_deg[a], pose->deg[a], 0.02);
+  }
+}
+
+TEST(known_shifts_and_rotations_are_found_in_noise) {
+  static const struct pose poses[] = {
+      {{0, 0, 0},           {0, 0, 0}         },
+      {{0.5, -0.5, 0.25},   {0, 0, 0}         },
+      {{-2.37, 5.61, -1.2}, {0.8, -0.4, 0.3}  },
+      {{1.1, 0.9, 7.45},    {-1.2, 0.2, -0.25}},
+  };
+  struct grid_field fixed, moved;
+  make(comm, size, &still, 1, 0, 1, 0.03, 11, &fixed);
+  for (uint64_t k = 0; k < 4; k++) {
+    struct trial t;
+    trial_begin(size, "", "all", &t);
+    make(comm, size, &poses[k], 1, 0, 1, 0.03, 20 + k, &moved);
+    run_trial(comm, &t, -INFINITY, &fixed, &moved);
+    check_pose(&t, &poses[k]);
+    CHECK(t.report.quality > 0.97, "quality %g", t.report.quality);
+    for (int a = 0; a < 3; a++)
+      CHECK(fabs(t.report.shift_px[a] - poses[k].shift[a]) < 5 * t.report.sigma[a],
+            "axis %d: %g is not within 5 times %g", a, t.report.shift_px[a], t.report.sigma[a]);
+    grid_field_free(&moved);
+  }
+  grid_field_free(&fixed);
+}
+
+TEST(a_changed_anode_does_not_move_the_result) {
+  const struct pose pose = {
+      {-1.63, 2.28, 0.71},
+      {0.5,   0.3,  -0.4}
+  };
+  struct grid_field fixed, moved;
+  struct trial t;
+  make(comm, size, &still, 2, 0.3, 10, 0.1, 12, &fixed);
+  make(comm, size, &pose, 2, 0.3, 10, 0.1, 13, &moved); /* other blobs in the lower 30 % */
+  trial_begin(size, "1.1", "", &t);
+  run_trial(comm, &t, 1.1, &fixed, &moved);
+  check_pose(&t, &pose);
+  trial_begin(size, "", "24:50,0:48,0:51", &t);
+  run_trial(comm, &t, -INFINITY, &fixed, &moved);
+  check_pose(&t, &pose);
+  trial_begin(size, "", "all", &t); /* all of it: what does not fit is not trusted */
+  run_trial(comm, &t, -INFINITY, &fixed, &moved);
+  check_pose(&t, &pose);
+  grid_field_free(&fixed);
+  grid_field_free(&moved);
+}
+
+TEST(noise_alone_has_no_quality) {
+  struct grid_field fixed, moved;
+  struct trial t;
+  make(comm, size, &still, 1, 0, 0, 1, 14, &fixed);
+  make(comm, size, &still, 1, 0, 0, 1, 15, &moved);
+  trial_begin(size, "", "all", &t);
+  run_trial(comm, &t, -INFINITY, &fixed, &moved);
+  CHECK(t.report.quality < 0.2, "quality %g", t.report.quality);
+  grid_field_free(&fixed);
+  grid_field_free(&moved);
+}
+
+TEST(a_round_can_has_no_turn_about_its_axis) {
+  const struct pose pose = {
+      {0.4, -0.8, 0.3},
+      {0,   0,    0  }
+  };
+  struct grid_field field[2];
+  struct trial t;
+  for (int k = 0; k < 2; k++) {
+    make(comm, size, &still, 1, 0, 0, 0.02, 16 + (uint64_t)k, &field[k]);
+    float *data = field[k].data;
+    for (int64_t i = 0; i < field[k].voxels; i++) {
+      double z    = (double)(field[k].mine.start[0] + i / field[k].row[0]) - 24 - k * pose.shift[0],
+             y    = (double)(i % field[k].row[0] / 51) - 23.5 - k * pose.shift[1],
+             x    = (double)(i % 51) - 25 - k * pose.shift[2];
+      double wall = fmin(fmin(hypot(y, x) - 14, 19 - hypot(y, x)), 15 - fabs(z));
+      data[i] += (float)(1 / (1 + exp(-2 * wall)));
+    }
+  }
+  trial_begin(size, "", "all", &t);
+  run_trial(comm, &t, -INFINITY, &field[0], &field[1]);
+  check_pose(&t, &pose);
+  CHECK(t.report.held[3] && isnan(t.report.sigma[3]), "the turn about z is not held");
+  CHECK(!t.report.held[0] && !t.report.held[2] && !t.report.held[4], "something else is held");
+  grid_field_free(&field[0]);
+  grid_field_free(&field[1]);
+}
+
+TEST(thin_volumes_with_fewer_slices_than_ranks_are_aligned) {
+  const struct pose pose = {
+      {0,   1.4, -2.3},
+      {0.6, 0,   0   }
+  };
+  const int64_t n[3] = {3, 70, 65};
+  struct grid_field fixed, moved;
+  struct trial t;
+  make(comm, n, &still, 3, 0, 1, 0.01, 17, &fixed);
+  make(comm, n, &pose, 3, 0, 1, 0.01, 18, &moved);
+  trial_begin(n, "", "all", &t);
+  CHECK_OK(config_assign(align_stage.params, &t.params, "rotation", "z", ""));
+  run_trial(comm, &t, -INFINITY, &fixed, &moved);
+  CHECK(t.report.held[4] && t.report.held[5], "rotations that were not asked for");
+  for (int a = 1; a < 3; a++) CHECK_NEAR(t.report.shift_px[a], pose.shift[a], 0.05);
+  CHECK_NEAR(t.report.rotation_deg[0], 0.6, 0.05);
+  grid_field_free(&fixed);
+  grid_field_free(&moved);
+}
+
+TEST(resampling_is_exact_for_quadratics_and_takes_the_nearest_beyond) {
+  const int64_t n[3]         = {9, 11, 13};
+  const struct voxel_map map = {
+      {{0.999, 0.02, -0.01}, {-0.02, 0.998, 0.03}, {0.01, -0.03, 0.997}},
+      {0.31,                 -0.27,                0.44                }
+  };
+  struct grid_plan plan;
+  struct grid_field from, to;
+  const int64_t halo[3] = {4, 0, 0};
+  CHECK_OK(grid_plan_slabs(comm, n, 0, &plan));
+  CHECK_OK(grid_field_make(comm, &plan, GRID_F32, halo, &from));
+  CHECK_OK(grid_field_make(comm, &plan, GRID_F32, NULL, &to));
+  for (int64_t z = 0; z < from.mine.n[0]; z++)
+    for (int64_t i = 0; i < from.row[0]; i++) {
+      double pz = (double)(z + from.mine.start[0]), py = (double)(i / 13), px = (double)(i % 13);
+      ((float *)from.data)[(z + 4) * from.row[0] + i] =
+          (float)(1 + pz + 2 * py - px + 0.1 * pz * py + 0.05 * px * px);
+    }
+  CHECK_OK(grid_halo_exchange(comm, &from, GRID_EDGE_KEEP));
+  CHECK_OK(voxel_resample(&map, &from, &to));
+  for (int64_t i = 0; i < to.voxels; i++) {
+    double p[3] = {(double)(to.mine.start[0] + i / to.row[0]), (double)(i % to.row[0] / 13),
+                   (double)(i % 13)},
+           q[3];
+    bool inner = true;
+    for (int a = 0; a < 3; a++) {
+      q[a] = map.at[a];
+      for (int b = 0; b < 3; b++) q[a] += map.turn[a][b] * p[b];
+      inner &= q[a] >= 1 && q[a] <= (double)(n[a] - 3);
+    }
+    double want = 1 + q[0] + 2 * q[1] - q[2] + 0.1 * q[0] * q[1] + 0.05 * q[2] * q[2],
+           got  = (double)((float *)to.data)[i];
+    if (inner && !CHECK(fabs(got - want) < 1e-4, "voxel %lld: %g, not %g", (long long)i, got, want))
+      break;
+  }
+  grid_field_free(&from);
+  grid_field_free(&to);
+  grid_plan_free(&plan);
+}
+
+TEST(a_fault_on_one_rank_ends_all) {
+  static const char *const sites[] = {"align.look", "align.find", "voxel.shift", "voxel.halve",
+                                      "voxel.resample"};
+  struct grid_field volume, a, b;
+  int ranks;
+  MPI_Comm_size(comm, &ranks);
+#ifndef XCSCT_FAULTS
+  check_skip("built without XCSCT_FAULTS");
+  return;
+#endif
+  make(comm, size, &still, 1, 0, 1, 0, 11, &volume);
+  for (size_t k = 0; k < sizeof sites / sizeof *sites; k++) {
+    struct trial t;
+    char fault[64];
+    trial_begin(size, "", "all", &t);
+    snprintf(fault, sizeof fault, "%s:%d", sites[k], ranks - 1);
+    if (k) setenv("FAULT", fault, 1);
+    CHECK_OK(align_look(comm, &t.params, &volume, &t.box, -INFINITY, &a));
+    if (!k) {
+      setenv("FAULT", fault, 1);
+      CHECK(align_look(comm, &t.params, &volume, &t.box, -INFINITY, &b) != STATUS_OK, "%s", fault);
+    } else {
+      unsetenv("FAULT");
+      CHECK_OK(align_look(comm, &t.params, &volume, &t.box, -INFINITY, &b));
+      setenv("FAULT", fault, 1);
+      CHECK(align_find(comm, &t.params, &a, &b, &t.box, size, &t.report) != STATUS_OK, "%s", fault);
+      grid_field_free(&b);
+    }
+    unsetenv("FAULT");
+    status_clear();
+    grid_field_free(&a);
+  }
+  grid_field_free(&volume);
+}
