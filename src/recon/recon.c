@@ -1,4 +1,5 @@
 /* The stage: rounds of rows, in pairs that are the same on any number of ranks. */
+#include "recon_field.h"
 #include "recon_private.h"
 #include "picture.h"
 #include "raw.h"
@@ -18,11 +19,12 @@ static const struct config_set param_set = CONFIG_SET("recon", struct recon_para
 struct work {
   struct raw_tomo scan;
   int64_t row0, rows, pairs_per_rank, rounds;
-  double voxel_um, *weight_rad;
+  double voxel_um, *weight_rad, spread_px; /* of the centres found; NAN */
   bool full_turn;
+  struct recon_field field;
   struct recon_geometry geometry;
-  struct recon_work *maker;           /* these three are kept from round to round: */
-  struct grid_field sinogram, slices; /* new memory costs as much as half a reconstruction */
+  struct recon_work *maker;                 /* these four are kept from round to round: */
+  struct grid_field sinogram, wide, slices; /* new memory costs as much as half a reconstruction */
 };
 
 /* ---- parameters ---------------------------------------------------------------------------------------- */
@@ -68,6 +70,10 @@ static enum status check(const void *params, const struct stage_common *common) 
   if (voxel[0] != voxel[2])
     return FAIL(STATUS_USAGE, "recon.voxel_um = %s; a reconstruction has cubic voxels",
                 p->voxel_um);
+  bool circle = strcmp(p->truncated, "circle") == 0;
+  if (!circle && p->sample_radius_px > 0)
+    return FAIL(STATUS_USAGE, "recon.sample_radius_px = %g serves recon.truncated = circle alone",
+                p->sample_radius_px);
   return STATUS_OK;
 }
 
@@ -83,14 +89,20 @@ static bool turns_fully(const struct recon_params *p, const struct raw_tomo *sca
   return high - low > 1.5 * PI;
 }
 
+static bool is_truncated(const struct recon_params *p) { return strcmp(p->truncated, "no") != 0; }
+
 static int64_t bytes_per_row(const struct work *w) {
-  int64_t columns = w->scan.columns;
-  return 4 * (columns * w->scan.projections + columns * columns +
-              2 * columns * (1 + w->scan.flat_count));
+  int64_t columns = w->geometry.columns, detector = w->scan.columns,
+          wide = w->field.overlap_px > 0 ? columns * w->scan.projections : 0;
+  return 4 * (detector * w->scan.projections + wide + columns * columns +
+              2 * detector * (1 + w->scan.flat_count));
 }
 
 static int64_t bytes_fixed(const struct recon_params *p, const struct work *w) {
-  return recon_workspace_bytes(p->method, &w->geometry) + ((int64_t)64 << 20) +
+  int64_t filter = is_truncated(p)
+                       ? recon_field_filter_bytes(&w->geometry, p->truncated, p->sample_radius_px)
+                       : 0;
+  return recon_workspace_bytes(p->method, &w->geometry) + filter + ((int64_t)64 << 20) +
          32 * w->scan.projections;
 }
 
@@ -124,11 +136,38 @@ static enum status prepare_here(const struct stage_job *job, struct work *w) {
                                          .angle_rad = w->scan.angle_rad,
                                          .filter    = p->filter,
                                          .rolloff   = p->rolloff};
-  TRY(parse_pad(p->pad, w->scan.columns, &w->geometry.pad));
   TRY(parse_centre(p->centre, w->scan.columns, &w->geometry.centre_px));
   TRY(memory_make(w->scan.projections, sizeof *w->weight_rad, "weights of angles", &w->weight_rad));
   w->geometry.weight_rad = w->weight_rad;
+  if (strcmp(p->field, "extended") == 0 && !w->full_turn)
+    return FAIL(STATUS_USAGE, "recon.field = extended needs a scan of 360 degrees");
   return recon_weights(w->scan.angle_rad, w->scan.projections, w->weight_rad);
+}
+
+static enum status find_centre(const struct stage_job *job, struct work *w);
+
+/* The width of the slices, once the centre is known. */
+static enum status choose_field(const struct recon_params *p, struct work *w) {
+  double middle = 0.5 * (double)(w->scan.columns - 1), centre = w->geometry.centre_px;
+  bool extended =
+      strcmp(p->field, "extended") == 0 || (strcmp(p->field, "auto") == 0 && w->full_turn &&
+                                            fabs(centre - middle) > 0.1 * (double)w->scan.columns);
+  TRY(recon_field_make(w->scan.columns, centre, extended, &w->field));
+  if (w->field.overlap_px > 0)
+    log_info("recon: axis near an edge: %lld columns from both sides, overlap %.1f",
+             (long long)w->field.columns, 2 * w->field.overlap_px);
+  w->geometry.columns   = w->field.columns;
+  w->geometry.centre_px = w->field.centre_px;
+  return parse_pad(p->pad, w->geometry.columns, &w->geometry.pad);
+}
+
+/* A detector's own width is known without the centre, an extended one's is not. */
+static enum status know_width(const struct stage_job *job, struct work *w, bool work_follows) {
+  const struct recon_params *p = job->params;
+  bool can_extend              = w->full_turn && strcmp(p->field, "detector") != 0;
+  if (isnan(w->geometry.centre_px) && (can_extend || work_follows)) TRY(find_centre(job, w));
+  if (isnan(w->geometry.centre_px)) w->geometry.centre_px = 0.5 * (double)(w->scan.columns - 1);
+  return AGREE(job->comm, choose_field(p, w));
 }
 
 static void work_free(struct work *w) {
@@ -136,13 +175,16 @@ static void work_free(struct work *w) {
   memory_free(w->weight_rad);
   recon_work_free(&w->maker);
   grid_field_free(&w->sinogram);
+  grid_field_free(&w->wide);
   grid_field_free(&w->slices);
   memset(w, 0, sizeof *w);
 }
 
-static enum status prepare(const struct stage_job *job, struct work *w) {
+/* work_follows: not only a forecast. */
+static enum status prepare(const struct stage_job *job, bool work_follows, struct work *w) {
   const struct recon_params *p = job->params;
   memset(w, 0, sizeof *w);
+  w->spread_px = NAN;
   if (!job->input->input || !job->input->input[0])
     return AGREE(job->comm,
                  FAIL(STATUS_USAGE, "--input FILE[:DATASET] is missing: the scan to reconstruct"));
@@ -156,6 +198,7 @@ static enum status prepare(const struct stage_job *job, struct work *w) {
                                      strcmp(p->arc, "auto") == 0 ? 0 : atof(p->arc)};
   enum status status              = raw_tomo_open(job->comm, &request, &w->scan);
   if (status == STATUS_OK) status = AGREE(job->comm, prepare_here(job, w));
+  if (status == STATUS_OK) status = know_width(job, w, work_follows);
   if (status == STATUS_OK) status = size_rounds(job, w);
   if (status != STATUS_OK) work_free(w);
   return status;
@@ -163,10 +206,10 @@ static enum status prepare(const struct stage_job *job, struct work *w) {
 
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
   struct work w;
-  TRY(prepare(job, &w));
+  TRY(prepare(job, false, &w));
   *need = (struct stage_need){
       .memory_bytes = bytes_fixed(job->params, &w) + 2 * w.pairs_per_rank * bytes_per_row(&w),
-      .disk_bytes   = 4 * w.rows * w.scan.columns * w.scan.columns + (1 << 20),
+      .disk_bytes   = 4 * w.rows * w.geometry.columns * w.geometry.columns + (1 << 20),
       .rounds       = w.rounds};
   work_free(&w);
   return STATUS_OK;
@@ -176,7 +219,7 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
 
 /* Rows of a round: pairs dealt to the ranks, the last pair may be one row. */
 static enum status round_plan(MPI_Comm comm, const struct work *w, int64_t first, int64_t deep,
-                              struct grid_plan *plan) {
+                              int64_t wide, struct grid_plan *plan) {
   int size;
   MPI_Comm_size(comm, &size);
   int64_t *share, left = w->rows - first;
@@ -190,7 +233,7 @@ static enum status round_plan(MPI_Comm comm, const struct work *w, int64_t first
     all -= share[r];
     left -= share[r];
   }
-  const int64_t n[3] = {total, deep, w->scan.columns};
+  const int64_t n[3] = {total, deep, wide};
   enum status status = grid_plan_cuts(comm, n, 0, share, plan);
   memory_free(share);
   return status;
@@ -239,11 +282,11 @@ static enum status draw_middle(const struct stage_job *job, const struct work *w
   return picture_slice(job->comm, slices, 0, middle, path);
 }
 
-/* A field of the round's rows, `deep` by columns; that of the last round where it has the same plan. */
+/* A field of the round's rows, `deep` by `wide`; that of the last round where it has the same plan. */
 static enum status field_ready(MPI_Comm comm, const struct work *w, int64_t first, int64_t deep,
-                               struct grid_field *field) {
+                               int64_t wide, struct grid_field *field) {
   struct grid_plan plan = {.cut = {NULL}};
-  TRY_ALL(comm, round_plan(comm, w, first, deep, &plan));
+  TRY_ALL(comm, round_plan(comm, w, first, deep, wide, &plan));
   enum status status = STATUS_OK;
   if (!field->data || !grid_plan_equal(&field->plan, &plan)) {
     grid_field_free(field);
@@ -253,16 +296,30 @@ static enum status field_ready(MPI_Comm comm, const struct work *w, int64_t firs
   return status;
 }
 
+/* Rows as the detector saw them become rows of the field; what is truncated is filtered beforehand. */
 static enum status slices_here(const struct recon_params *p, struct work *w) {
-  if (!w->maker) TRY(recon_work_make(p->method, &w->geometry, &w->maker));
-  return recon_work_slices(w->maker, w->sinogram.data, w->slices.mine.n[0], w->slices.data);
+  struct recon_geometry geometry = w->geometry;
+  int64_t rows                   = w->slices.mine.n[0];
+  float *sinogram                = w->sinogram.data;
+  if (w->field.overlap_px > 0) {
+    recon_field_embed(&w->field, sinogram, rows * geometry.angles, w->wide.data);
+    sinogram = w->wide.data;
+  }
+  if (is_truncated(p)) {
+    TRY(recon_field_filter(&geometry, p->truncated, p->sample_radius_px, sinogram, rows));
+    geometry.filter = "none";
+  }
+  if (!w->maker) TRY(recon_work_make(p->method, &geometry, &w->maker));
+  return recon_work_slices(w->maker, sinogram, rows, w->slices.data);
 }
 
 static enum status one_round(const struct stage_job *job, struct work *w, int64_t first,
                              struct store_output *output, int64_t *bad, int64_t *done) {
-  TRY(field_ready(job->comm, w, first, w->scan.projections, &w->sinogram));
+  int64_t angles = w->scan.projections, columns = w->geometry.columns;
+  TRY(field_ready(job->comm, w, first, angles, w->scan.columns, &w->sinogram));
   TRY(read_round(job, w, first, &w->sinogram, bad));
-  TRY(field_ready(job->comm, w, first, w->scan.columns, &w->slices));
+  if (w->field.overlap_px > 0) TRY(field_ready(job->comm, w, first, angles, columns, &w->wide));
+  TRY(field_ready(job->comm, w, first, columns, columns, &w->slices));
   TRY_ALL(job->comm, slices_here(job->params, w));
   to_unit(w, &w->slices);
   *done = w->slices.plan.n[0];
@@ -318,7 +375,7 @@ static enum status centre_of_row(const struct stage_job *job, struct work *w, in
 }
 
 /* Three rows, or as many as there are; their median; the spread is told. */
-static enum status find_centre(const struct stage_job *job, struct work *w, double *spread) {
+static enum status find_centre(const struct stage_job *job, struct work *w) {
   double found[3];
   int n     = w->rows < 3 ? (int)w->rows : 3;
   bool edge = false;
@@ -333,10 +390,10 @@ static enum status find_centre(const struct stage_job *job, struct work *w, doub
       found[j] = found[j - 1], found[j - 1] = swap;
     }
   w->geometry.centre_px = n == 2 ? 0.5 * (found[0] + found[1]) : found[n / 2];
-  *spread               = n > 1 ? found[n - 1] - found[0] : NAN;
+  w->spread_px          = n > 1 ? found[n - 1] - found[0] : NAN;
   if (edge) log_warning("the centre lies at the edge of the range searched: give it with --centre");
   log_info("recon: centre %.2f px (%d rows, spread %.2f)", w->geometry.centre_px, n,
-           n > 1 ? *spread : 0);
+           n > 1 ? w->spread_px : 0);
   return STATUS_OK;
 }
 
@@ -361,7 +418,7 @@ static enum status all_rounds(const struct stage_job *job, struct work *w,
 
 static enum status write_rounds(const struct stage_job *job, struct work *w,
                                 struct store_output *output) {
-  const int64_t n[3]    = {w->rows, w->scan.columns, w->scan.columns};
+  const int64_t n[3]    = {w->rows, w->geometry.columns, w->geometry.columns};
   const double voxel[3] = {w->voxel_um, w->voxel_um, w->voxel_um};
   TRY(store_create(job->comm, output, "volume", n, voxel, w->voxel_um > 0 ? "1/mm" : "1/px",
                    false));
@@ -371,18 +428,18 @@ static enum status write_rounds(const struct stage_job *job, struct work *w,
 }
 
 static enum status run_with(const struct stage_job *job, struct work *w) {
-  double spread = NAN;
   log_info("recon: %s, %lld projections of %lld x %lld, rows %lld:%lld, %lld rounds",
            w->scan.layout, (long long)w->scan.projections, (long long)w->scan.rows,
            (long long)w->scan.columns, (long long)w->row0, (long long)(w->row0 + w->rows),
            (long long)w->rounds);
-  if (isnan(w->geometry.centre_px)) TRY(find_centre(job, w, &spread));
-  struct stage_result *centre =
-      stage_result_add(job->results, "centre_px", w->geometry.centre_px, "px");
-  if (isfinite(spread)) centre->sigma = 0.5 * spread;
+  struct stage_result *centre = stage_result_add(job->results, "centre_px",
+                                                 w->field.centre_px - (double)w->field.shift, "px");
+  if (isfinite(w->spread_px)) centre->sigma = 0.5 * w->spread_px;
+  if (w->field.overlap_px > 0)
+    stage_result_add(job->results, "overlap_px", 2 * w->field.overlap_px, "px");
   if (!job->output[0]) return all_rounds(job, w, NULL);
   struct store_output *output;
-  TRY(stage_output_begin(job, 4 * w->rows * w->scan.columns * w->scan.columns + (1 << 20),
+  TRY(stage_output_begin(job, 4 * w->rows * w->geometry.columns * w->geometry.columns + (1 << 20),
                          &output));
   enum status status = write_rounds(job, w, output);
   if (status == STATUS_OK) return stage_output_commit(job, &output);
@@ -392,7 +449,7 @@ static enum status run_with(const struct stage_job *job, struct work *w) {
 
 static enum status run(const struct stage_job *job) {
   struct work w;
-  TRY(prepare(job, &w));
+  TRY(prepare(job, true, &w));
   enum status status = run_with(job, &w);
   work_free(&w);
   return status;

@@ -1,17 +1,21 @@
 /* The rotation axis. Half a turn: the sinogram and its mirror image, shifted, make a full turn; only for the right
  * shift does its transform vanish outside the double wedge (Vo et al., Optics Express 22, 19078, 2014). A full turn:
- * opposite projections are mirror images. Candidates are dealt to the ranks; each is computed by one rank alone, so
+ * opposite projections are mirror images, on the columns both see, however few these are. Candidates are dealt to the ranks; each is computed by one rank alone, so
  * the result does not depend on their number. Coarse on columns summed in groups, then in half pixels. */
 #include "recon_private.h"
 #include <fftw3.h>
 #include <math.h>
 #include <string.h>
 
+/* Share of the columns that opposite projections have in common at least. */
+#define OVERLAP_LEAST 0.05
+
 struct search {
   int64_t angles, columns; /* of the (binned) sinogram */
   float *sinogram;         /* [angles][columns] */
   const double *angle_rad;
   bool full_turn;
+  int64_t step; /* of the projections compared with their opposites */
   float *stack; /* [2 angles - 1][columns] */
   fftwf_complex *transform;
   fftwf_plan plan;
@@ -79,11 +83,12 @@ static int64_t opposite(const struct search *s, int64_t a) {
   return found;
 }
 
-/* 1 - correlation of opposite projections, mirrored about the centre, over the columns both see. */
+/* 1 - concordance (Lin, Biometrics 45, 255, 1989) of opposite projections, mirrored about the centre, over the
+ * columns both see. Where a correlation would take any two slopes for alike, it asks for equal values as well. */
 static double mismatch(const struct search *s, double centre) {
   double sum_x = 0, sum_y = 0, xx = 0, yy = 0, xy = 0, count = 0;
-  int64_t n = s->columns, step = 1 + s->angles / 64;
-  for (int64_t a = 0; a < s->angles; a += step) {
+  int64_t n = s->columns;
+  for (int64_t a = 0; a < s->angles; a += s->step) {
     int64_t b = opposite(s, a);
     for (int64_t c = 0; c < n && b >= 0; c++) {
       double y = (double)at_column(s->sinogram + b * n, n, 2 * centre - (double)c);
@@ -92,9 +97,10 @@ static double mismatch(const struct search *s, double centre) {
       sum_x += x, sum_y += y, xx += x * x, yy += y * y, xy += x * y, count++;
     }
   }
-  double cover  = xy - sum_x * sum_y / count,
-         spread = (xx - sum_x * sum_x / count) * (yy - sum_y * sum_y / count);
-  return count > 0.05 * (double)(n * s->angles / step) && spread > 0 ? 1 - cover / sqrt(spread) : 2;
+  if (count < OVERLAP_LEAST * (double)(n * s->angles / s->step)) return 2;
+  double cover = xy - sum_x * sum_y / count, apart = (sum_x - sum_y) * (sum_x - sum_y) / count;
+  double spread = xx - sum_x * sum_x / count + yy - sum_y * sum_y / count + apart;
+  return spread > 0 ? 1 - 2 * cover / spread : 2;
 }
 
 static void search_free(struct search *s) {
@@ -120,8 +126,11 @@ static void smooth(float *value, int64_t lines, int64_t line_step, int64_t n, in
 
 static enum status search_make(const float *sinogram, const double *angle_rad, int64_t angles,
                                int64_t columns, int64_t bin, bool full_turn, struct search *s) {
-  *s = (struct search){
-      .angles = angles, .columns = columns / bin, .angle_rad = angle_rad, .full_turn = full_turn};
+  *s = (struct search){.angles    = angles,
+                       .columns   = columns / bin,
+                       .angle_rad = angle_rad,
+                       .full_turn = full_turn,
+                       .step      = bin > 1 ? 1 + angles / 64 : 1};
   TRY(memory_make(angles * s->columns, sizeof *s->sinogram, "a binned sinogram", &s->sinogram));
   for (int64_t a = 0; a < angles; a++)
     for (int64_t c = 0; c < s->columns; c++)
@@ -194,7 +203,7 @@ enum status recon_centre(MPI_Comm comm, const float *sinogram, const double *ang
   if (status == STATUS_OK)
     status = AGREE(comm, search_make(sinogram, angle_rad, angles, columns, bin, full_turn, &s));
   if (status == STATUS_OK) {
-    double low = full_turn ? 0.05 : 0.2, first = round(2 * low * (double)(s.columns - 1)) / 2;
+    double low = full_turn ? 0.03 : 0.2, first = round(2 * low * (double)(s.columns - 1)) / 2;
     int64_t n    = (int64_t)((1 - 2 * low) * (double)(s.columns - 1) / 0.5) + 1;
     int64_t best = best_of(comm, &s, first, 0.5, n, cost);
     *at_edge     = best < 2 || best > n - 3;
