@@ -45,9 +45,8 @@ struct recon_ray {
   const float *line;
   double u, v, du, dv;
 };
-enum { SPREAD_TAPS = 6, SPREAD_DEGREE = 9, SPREAD_CLASSES = 4 };
-/* Taps of a sample by polynomials: coefficient[class][degree][16], lanes 0..7 along u, 8..15 along v; class bit 0
- * (1) shifts the taps along u (v) by one, so that the two samples of a pair share a corner. */
+enum { SPREAD_TAPS = 6, SPREAD_DEGREE = 9 };
+/* Taps of a sample by polynomials: coefficient[tap][power] of the first half of the taps; the others mirror them. */
 ISA_DECLARE(void, recon_batch_spread, float *grid, int64_t row_lines, const struct recon_ray *ray,
             int64_t rays, int64_t n, const float *coefficient)
 /* What was spread into the margins goes to the other side of the periodic grid of side + 2 margin lines. */

@@ -3,6 +3,7 @@
  * neighbouring samples of a ray are at most one grid point apart, so both go to the same 7 x 7 points in one pass. */
 #include "recon_batch.h"
 #include "recon_vector.h"
+#include <string.h>
 
 int ISA_NAME(recon_batch_lanes)(void) { return LANES; }
 
@@ -34,87 +35,104 @@ void ISA_NAME(recon_batch_factor)(const float *filter, const float *a, const flo
 
 /* ---- lines to the grid ------------------------------------------------------------------------------------------- */
 
-enum { BLOCK = 64, WEIGHTS = 16, SPREAD = SPREAD_TAPS + 1, PARTS = WEIGHTS / LANES };
+enum { AHEAD = 8, BLOCK = 32, SPREAD = SPREAD_TAPS + 1, ROWS = SPREAD_TAPS + 2 };
 
-/* A block of samples of one ray: corners of pairs, weights along u (0..7) and v (8..15). */
+/* Samples of one ray along one axis: first grid point of each, weights in rows 1..taps of `tap` between rows of 0,
+ * so that a sample whose taps begin one point after its pair's corner is read one row earlier. */
+struct axis {
+  float tap[ROWS][BLOCK] __attribute__((aligned(64)));
+  float fraction[BLOCK] __attribute__((aligned(64)));
+  int32_t corner[BLOCK];
+  int64_t edge; /* of the taps, the one that reaches new points first */
+};
 struct block {
-  float weight[BLOCK][WEIGHTS] __attribute__((aligned(64)));
-  float fraction_u[BLOCK], fraction_v[BLOCK];
-  int32_t u[BLOCK], v[BLOCK];
+  struct axis u, v;
 };
 
-/* The first tap of each sample, at or above place - taps/2, and by how much in -1..1. */
-INLINE void find_corners(double first, double step, int n, int32_t *corner, float *fraction) {
+/* The first grid point of each sample, at or above place - taps/2, and by how much in -1..1. */
+INLINE void find_corners(double first, double step, struct axis *axis) {
   int32_t base = (int32_t)first - 64;
+  axis->edge   = step > 0 ? SPREAD - 1 : 0;
   float rest = (float)(first - base - 0.5 * SPREAD_TAPS + 1), by = (float)step;
-  for (int t = 0; t < n; t++) {
-    float at    = rest + (float)t * by;
-    int32_t up  = (int32_t)at;
-    fraction[t] = 2 * ((float)up - at) + 1;
-    corner[t]   = base + up;
+  for (int t = 0; t < BLOCK; t++) {
+    float at          = rest + (float)t * by;
+    int32_t up        = (int32_t)at;
+    axis->fraction[t] = 2 * ((float)up - at) + 1;
+    axis->corner[t]   = base + up;
   }
 }
 
-INLINE void weigh(struct block *b, int t, int shift, const float *coefficient) {
-  const float *c = coefficient + shift * (SPREAD_DEGREE + 1) * WEIGHTS;
-  UNROLLED
-  for (int p = 0; p < PARTS; p++) {
-    const float *from = c + p * LANES;
-    vec z;
+/* Tap j at fraction z is the last tap but j at -z: even and odd powers of z serve both. */
+INLINE void find_taps(struct axis *axis, const float *coefficient) {
+  for (int t = 0; t < BLOCK; t += LANES) UNROLLED
+  for (int j = 0; j < SPREAD_TAPS / 2; j++) {
+    const float *c = coefficient + j * (SPREAD_DEGREE + 1);
+    vec z = vec_get(axis->fraction + t), square = z * z;
+    vec even = vec_all(c[SPREAD_DEGREE - 1]), odd = vec_all(c[SPREAD_DEGREE]);
     UNROLLED
-    for (int i = 0; i < LANES; i++) z[i] = p * LANES + i < 8 ? b->fraction_u[t] : b->fraction_v[t];
-    vec h = vec_get(from + SPREAD_DEGREE * WEIGHTS);
-    UNROLLED
-    for (int d = SPREAD_DEGREE - 1; d >= 0; d--) h = h * z + vec_get(from + d * WEIGHTS);
-    vec_put(b->weight[t] + p * LANES, h);
+    for (int d = SPREAD_DEGREE - 3; d >= 0; d -= 2) {
+      even = even * square + vec_all(c[d]);
+      odd  = odd * square + vec_all(c[d + 1]);
+    }
+    odd *= z;
+    vec_put(&axis->tap[1 + j][t], even + odd);
+    vec_put(&axis->tap[SPREAD_TAPS - j][t], even - odd);
   }
 }
 
-/* Samples first .. first + n - 1 of a ray; an odd last one is paired with itself at weight 0. */
-INLINE void find_weights(struct block *b, const struct recon_ray *ray, int64_t first, int n,
-                         const float *coefficient) {
-  find_corners(ray->u + (double)first * ray->du, ray->du, n, b->u, b->fraction_u);
-  find_corners(ray->v + (double)first * ray->dv, ray->dv, n, b->v, b->fraction_v);
-  for (int t = 0; t + 1 < n; t += 2) {
-    int32_t du = b->u[t + 1] - b->u[t], dv = b->v[t + 1] - b->v[t];
-    weigh(b, t, (du < 0) + 2 * (dv < 0), coefficient);
-    weigh(b, t + 1, (du > 0) + 2 * (dv > 0), coefficient);
-    b->u[t] += du < 0 ? du : 0;
-    b->v[t] += dv < 0 ? dv : 0;
-  }
-  if (n % 2) {
-    weigh(b, n - 1, 0, coefficient);
-    for (int i = 0; i < WEIGHTS; i++) b->weight[n][i] = 0;
-  }
-}
-
-INLINE void add_pair(float *to, int64_t row, vec x, vec y, const float *first,
-                     const float *second) {
+INLINE void add_pair(float *to, int64_t row, vec x, vec y, const float *u0, const float *u1,
+                     const float *v0, const float *v1) {
   vec a[SPREAD], b[SPREAD];
   UNROLLED
-  for (int q = 0; q < SPREAD; q++) a[q] = x * first[8 + q], b[q] = y * second[8 + q];
+  for (int q = 0; q < SPREAD; q++) a[q] = x * v0[q * BLOCK], b[q] = y * v1[q * BLOCK];
   UNROLLED
   for (int i = 0; i < SPREAD; i++, to += row) {
-    vec e = vec_all(first[i]), f = vec_all(second[i]);
+    vec e = vec_all(u0[i * BLOCK]), f = vec_all(u1[i * BLOCK]);
     UNROLLED
     for (int q = 0; q < SPREAD; q++)
       vec_put(to + q * LANES, vec_get(to + q * LANES) + e * a[q] + f * b[q]);
   }
 }
 
+/* The points that sample t is the first of its ray to reach. */
+INLINE void fetch_edges(const float *grid, int64_t row_lines, const struct block *b, int t) {
+  const float *to = grid + (b->u.corner[t] * row_lines + b->v.corner[t]) * LANES;
+  UNROLLED
+  for (int q = 0; q < SPREAD; q++) {
+    __builtin_prefetch(to + (b->u.edge * row_lines + q) * LANES, 1);
+    __builtin_prefetch(to + (q * row_lines + b->v.edge) * LANES, 1);
+  }
+}
+
+/* Samples t and t + 1 share the lower of their corners. `pair` false: t alone. */
+INLINE void add_samples(float *grid, int64_t row_lines, const float *line, const struct block *b,
+                        int t, bool pair) {
+  int s     = pair ? t + 1 : t;
+  int32_t u = b->u.corner[t] < b->u.corner[s] ? b->u.corner[t] : b->u.corner[s];
+  int32_t v = b->v.corner[t] < b->v.corner[s] ? b->v.corner[t] : b->v.corner[s];
+  vec x = vec_get(line + t * LANES), y = pair ? vec_get(line + s * LANES) : (vec){0};
+  add_pair(grid + (u * row_lines + v) * LANES, row_lines * LANES, x, y,
+           &b->u.tap[1 + u - b->u.corner[t]][t], &b->u.tap[1 + u - b->u.corner[s]][s],
+           &b->v.tap[1 + v - b->v.corner[t]][t], &b->v.tap[1 + v - b->v.corner[s]][s]);
+}
+
 void ISA_NAME(recon_batch_spread)(float *grid, int64_t row_lines, const struct recon_ray *ray,
                                   int64_t rays, int64_t n, const float *coefficient) {
   struct block b;
+  memset(&b, 0, sizeof b);
   for (int64_t first = 0; first < n; first += BLOCK)
     for (int64_t r = 0; r < rays; r++) {
-      int here          = (int)(n - first < BLOCK ? n - first : BLOCK);
+      int here = (int)(n - first < BLOCK ? n - first : BLOCK);
+      find_corners(ray[r].u + (double)first * ray[r].du, ray[r].du, &b.u);
+      find_corners(ray[r].v + (double)first * ray[r].dv, ray[r].dv, &b.v);
+      find_taps(&b.u, coefficient);
+      find_taps(&b.v, coefficient);
       const float *line = ray[r].line + first * LANES;
-      find_weights(&b, &ray[r], first, here, coefficient);
-      for (int t = 0; t < here; t += 2) {
-        vec x = vec_get(line + t * LANES), y = t + 1 < here ? vec_get(line + (t + 1) * LANES) : x;
-        add_pair(grid + (b.u[t] * row_lines + b.v[t]) * LANES, row_lines * LANES, x, y, b.weight[t],
-                 b.weight[t + 1]);
+      for (int t = 0; t + 1 < here; t += 2) {
+        fetch_edges(grid, row_lines, &b, t + AHEAD < BLOCK ? t + AHEAD : t);
+        add_samples(grid, row_lines, line, &b, t, true);
       }
+      if (here % 2) add_samples(grid, row_lines, line, &b, here - 1, false);
     }
 }
 
@@ -136,13 +154,13 @@ void ISA_NAME(recon_batch_fold)(float *grid, int64_t row_lines, int64_t side, in
 
 /* ---- the grid to slices --------------------------------------------------------------------------------------------- */
 
+enum { ROWS_AHEAD = 24 };
 void ISA_NAME(recon_batch_columns)(const float *grid, int64_t row_lines, int64_t side,
                                    int64_t columns, int64_t tile_step, float *tile) {
-  enum { AHEAD = 24 };
   for (int64_t i = 0; i < side; i++, grid += row_lines * LANES)
     for (int64_t c = 0; c < columns; c++) {
       vec_put(tile + c * tile_step + i * LANES, vec_get(grid + c * LANES));
-      __builtin_prefetch(grid + (AHEAD * row_lines + c) * LANES);
+      __builtin_prefetch(grid + (ROWS_AHEAD * row_lines + c) * LANES);
     }
 }
 

@@ -53,10 +53,9 @@ static void solve(double a[POWERS][POWERS + 1], double *x) {
   for (int k = 0; k < POWERS; k++) x[k] = a[k][POWERS] / a[k][k];
 }
 
-/* Polynomials in z = 2 f - 1 through Chebyshev points: tap j at fraction f of a grid step is kernel(j - W/2 + f).
- * In class c the taps along u (v) stand one place further when bit 0 (1) of c is set. */
+/* Polynomials in z = 2 f - 1 through Chebyshev points: tap j at fraction f of a grid step is kernel(j - W/2 + f). */
 static void fit_taps(float *coefficient) {
-  for (int j = 0; j < SPREAD_TAPS; j++) {
+  for (int j = 0; j < SPREAD_TAPS / 2; j++) {
     double a[POWERS][POWERS + 1], x[POWERS];
     for (int i = 0; i < POWERS; i++) {
       double z = -cos(PI * (i + 0.5) / POWERS), power = 1;
@@ -64,12 +63,7 @@ static void fit_taps(float *coefficient) {
       a[i][POWERS] = kernel_at(j - 0.5 * SPREAD_TAPS + 0.5 * (z + 1));
     }
     solve(a, x);
-    for (int c = 0; c < SPREAD_CLASSES; c++)
-      for (int k = 0; k < POWERS; k++) {
-        float *lane                = coefficient + (c * POWERS + k) * 16;
-        lane[j + (c & 1)]          = (float)x[k];
-        lane[8 + j + (c >> 1 & 1)] = (float)x[k];
-      }
+    for (int k = 0; k < POWERS; k++) coefficient[j * POWERS + k] = (float)x[k];
   }
 }
 
@@ -193,7 +187,7 @@ static enum status buffers_make(const struct recon_geometry *g, struct gridding 
       {w->pad,                          sizeof(float),    &w->filter       },
       {2 * w->pad,                      sizeof(float),    &w->factor       },
       {2 * w->pad,                      sizeof(float),    &w->turns        },
-      {SPREAD_CLASSES * POWERS * 16,    sizeof(float),    &w->coefficient  },
+      {SPREAD_TAPS / 2 * POWERS,        sizeof(float),    &w->coefficient  },
       {g->columns,                      sizeof(float),    &w->across       },
       {g->columns,                      sizeof(float),    &w->zero         },
       {(w->side + 2 * MARGIN) * w->row, line,             &w->grid         },
@@ -206,7 +200,6 @@ static enum status buffers_make(const struct recon_geometry *g, struct gridding 
   for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
     TRY(memory_make_raw(buffers[i].count, buffers[i].bytes, "a batch of slices", buffers[i].to));
   memset(w->zero, 0, (size_t)g->columns * sizeof *w->zero);
-  memset(w->coefficient, 0, SPREAD_CLASSES * POWERS * 16 * sizeof *w->coefficient);
   return STATUS_OK;
 }
 

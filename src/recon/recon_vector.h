@@ -82,3 +82,24 @@ INLINE void vec_transpose(vec r[LANES]) {
     for (int i = 0; i < LANES; i++) r[i] = t[i];
   }
 }
+
+/* Lane by lane: the less, the more, and b where the mask is set, else a. */
+#if defined __AVX512F__
+typedef __mmask16 vec_mask;
+INLINE vec_mask vec_at_least(vec a, vec b) {
+  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ);
+}
+INLINE vec vec_pick(vec_mask m, vec a, vec b) {
+  return (vec)_mm512_mask_blend_ps(m, (__m512)a, (__m512)b);
+}
+INLINE vec vec_min(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE vec vec_max(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
+#else
+typedef vec_index vec_mask;
+INLINE vec_mask vec_at_least(vec a, vec b) { return (vec_mask)(a >= b); }
+INLINE vec vec_pick(vec_mask m, vec a, vec b) {
+  return (vec)(((vec_mask)a & ~m) | ((vec_mask)b & m));
+}
+INLINE vec vec_min(vec a, vec b) { return vec_pick(vec_at_least(a, b), a, b); }
+INLINE vec vec_max(vec a, vec b) { return vec_pick(vec_at_least(a, b), b, a); }
+#endif
