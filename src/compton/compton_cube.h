@@ -45,7 +45,7 @@ struct compton_frames_settings {
 enum status compton_cube_from_frames(MPI_Comm comm, const struct compton_frames_settings *settings,
                                      struct compton_cube *cube);
 /* Collective. Sums files of spectra of one detector: HDF5 `pixel_spectra` [1, row, column, bin] with
- * `spectra_bins` (lower edges), or .hxt of version 1 or 3. The bins are the files' own. `bad` are pixels without any
+ * `spectra_bins` (lower edges), or .hxt of version 3. The bins are the files' own. `bad` are pixels without any
  * count. INPUT: other bins or another detector than the first file, counts that are no whole numbers. */
 enum status compton_cube_from_spectra(MPI_Comm comm, const char *const *file, int files,
                                       struct compton_cube *cube);
