@@ -1,6 +1,6 @@
 /* Raw frames of a HEXITEC sensor for the event chain: headerless uint16, pedestal, noise, gain and offset per pixel,
  * photons whose charge falls into one pixel or two neighbours. A photon of a frame, its pixel, momentum and blur are
- * random numbers of (seed, frame, photon), so ranks share out the frames. Momenta are drawn from J(p_z) times the
+ * random numbers of (seed, run, frame, photon), so ranks share out the frames. Momenta are drawn from J(p_z) times the
  * cross-section per momentum, whose small change with the angle is left out; energies follow from the pixel's own. */
 #include "twin_xcs.h"
 #include "numeric.h"
@@ -14,14 +14,14 @@ enum {
   STREAM_PEDESTAL = 320,
   STREAM_GAIN,
   STREAM_OFFSET,
-  STREAM_NOISE,
-  STREAM_DARK_NOISE,
-  STREAM_NUMBER,
-  STREAM_PHOTON,
-  STREAM_BLUR
+  STREAM_RUNS = 328 /* and four for each kind of run */
 };
+enum draws { DRAW_NOISE, DRAW_NUMBER, DRAW_PHOTON, DRAW_BLUR };
+enum run { RUN_DARK, RUN_CELL, RUN_SOURCE };
+static const double source_kev[4]   = {59.5409, 26.3446, 17.75, 13.946},
+                    source_until[4] = {0.53, 0.57, 0.81, 1}; /* of an open Am-241 source, about */
 enum { FRAMES_EACH = 64, PHOTONS_MOST = 4096, MOMENTA = 2001, REGION = 1 };
-static const double momentum_most = 20, offset_sigma_kev = 0.05;
+static const double momentum_most = 20, offset_sigma_kev = 0.05, source_hits = 32;
 
 struct sensor {
   const struct twin_params *params;
@@ -30,7 +30,6 @@ struct sensor {
   double until[XCS_PIXELS];             /* running sum of the pixels' rates */
   double share[XCS_PIXELS][XCS_SHAPES]; /* running sum of the shapes' rates */
   double below[XCS_SHAPES][MOMENTA];    /* running sum over momenta of a shape */
-  double adu[XCS_PIXELS];               /* of one frame, above the pedestal */
   double kev[XCS_PIXELS];
   uint16_t frame[FRAMES_EACH][XCS_PIXELS];
   int64_t photons; /* put into this rank's frames */
@@ -94,23 +93,41 @@ static double momentum_of(const struct sensor *s, int pixel, double draw_shape, 
   return momentum_most * (2 * (i - 0.5 + part) / (MOMENTA - 1) - 1);
 }
 
-/* What the resolution has beyond the noise of the electronics, which each frame adds itself. */
-static double own_sigma_kev(const struct sensor *s, int pixel) {
+/* What the resolution has beyond the noise of the electronics, which each frame adds itself; its square is linear in
+ * energy. */
+static double own_sigma_kev(const struct sensor *s, int pixel, double kev) {
   double all         = s->pixel[pixel].fwhm_kev / sqrt(8 * log(2)),
          electronics = s->params->frame_noise_adu * s->gain_kev[pixel];
-  return sqrt(fmax(0, all * all - electronics * electronics));
+  double charges     = 0.1 * 4.64e-3; /* Fano factor, keV per pair */
+  double line        = xray_line_kev(xcs_beam_kev, PI / 2);
+  return sqrt(fmax(0, all * all - electronics * electronics + charges * (kev - line)));
 }
 
-static void add_photon(struct sensor *s, uint64_t index) {
+static uint64_t stream_of(enum run run, enum draws draw) {
+  return STREAM_RUNS + 4 * (uint64_t)run + (uint64_t)draw;
+}
+
+/* Where a photon falls and with which energy it is measured, but for the noise. */
+static double photon_kev(const struct sensor *s, enum run run, const double draw[3], int *at) {
+  if (run == RUN_SOURCE) {
+    *at = (int)(draw[0] * XCS_PIXELS);
+    return s->pixel[*at].gain * source_kev[first_above(source_until, 4, draw[1])];
+  }
+  *at      = first_above(s->until, XCS_PIXELS, draw[0] * s->until[XCS_PIXELS - 1]);
+  double p = momentum_of(s, *at, draw[1], draw[2]);
+  return s->pixel[*at].gain * xray_energy(xcs_beam_kev, p, s->pixel[*at].angle);
+}
+
+static void add_photon(struct sensor *s, enum run run, uint64_t index) {
   uint64_t seed = (uint64_t)s->params->seed;
   double draw[6];
+  int at;
   for (int k = 0; k < 6; k++)
-    draw[k] = random_uniform(seed, STREAM_PHOTON, 8 * index + (uint64_t)k);
-  int at     = first_above(s->until, XCS_PIXELS, draw[0] * s->until[XCS_PIXELS - 1]);
-  double p   = momentum_of(s, at, draw[1], draw[2]);
-  double kev = xray_energy(xcs_beam_kev, p, s->pixel[at].angle) * s->pixel[at].gain +
-               own_sigma_kev(s, at) * random_normal(seed, STREAM_BLUR, index);
-  s->photons++;
+    draw[k] = random_uniform(seed, stream_of(run, DRAW_PHOTON), 8 * index + (uint64_t)k);
+  double kev = photon_kev(s, run, draw, &at);
+  kev += own_sigma_kev(s, at, kev) * random_normal(seed, stream_of(run, DRAW_BLUR), index);
+  if (s->pixel[at].dead) return;
+  s->photons += run == RUN_CELL;
   if (draw[3] >= s->params->frame_share) {
     s->kev[at] += kev;
     return;
@@ -136,18 +153,21 @@ static int word_of(const struct twin_params *p, int pixel) {
   return row * XCS_SIDE + 4 * (column % 20) + column / 20;
 }
 
-static void make_frame(struct sensor *s, int64_t number, bool dark, uint16_t *out) {
+static void make_frame(struct sensor *s, int64_t number, enum run run, uint16_t *out) {
   const struct twin_params *p = s->params;
   uint64_t seed               = (uint64_t)p->seed;
   memset(s->kev, 0, sizeof s->kev);
-  int64_t n = dark ? 0 : random_poisson(seed, STREAM_NUMBER, (uint64_t)number, p->frame_hits);
+  double mean = run == RUN_CELL ? p->frame_hits : run == RUN_SOURCE ? source_hits : 0;
+  double gain =
+      run == RUN_CELL ? 1 + 0.01 * p->frame_drift_percent * (double)number / (double)p->frames : 1;
+  int64_t n = random_poisson(seed, stream_of(run, DRAW_NUMBER), (uint64_t)number, mean);
   for (int64_t k = 0; k < n && k < PHOTONS_MOST; k++)
-    add_photon(s, (uint64_t)(number * PHOTONS_MOST + k));
+    add_photon(s, run, (uint64_t)(number * PHOTONS_MOST + k));
   for (int i = 0; i < XCS_PIXELS; i++) {
-    double signal = s->kev[i] > 0 ? (s->kev[i] - s->offset_kev[i]) / s->gain_kev[i] : 0;
-    double noise = p->frame_noise_adu * random_normal(seed, dark ? STREAM_DARK_NOISE : STREAM_NOISE,
-                                                      (uint64_t)(number * XCS_PIXELS + i));
-    double value = s->pixel[i].dead ? 0 : s->pedestal_adu[i] + signal + noise;
+    double signal      = s->kev[i] > 0 ? gain * (s->kev[i] - s->offset_kev[i]) / s->gain_kev[i] : 0;
+    double noise       = p->frame_noise_adu * random_normal(seed, stream_of(run, DRAW_NOISE),
+                                                            (uint64_t)(number * XCS_PIXELS + i));
+    double value       = s->pixel[i].dead ? 0 : s->pedestal_adu[i] + signal + noise;
     out[word_of(p, i)] = (uint16_t)lround(fmin(fmax(value, 0), 65535));
   }
 }
@@ -198,7 +218,7 @@ static enum status give_name(const struct file *file) {
 
 /* Frames by blocks of ranks, in rounds of as many. */
 static enum status rounds(MPI_Comm comm, struct sensor *s, struct file *file, int64_t frames,
-                          bool dark) {
+                          enum run run) {
   int rank, size;
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
@@ -207,7 +227,7 @@ static enum status rounds(MPI_Comm comm, struct sensor *s, struct file *file, in
     int64_t n = share - done < FRAMES_EACH ? share - done : FRAMES_EACH, at = first + done;
     if (at + n > frames) n = frames - at > 0 ? frames - at : 0;
     TRY(stop_agree(comm));
-    for (int64_t k = 0; k < n; k++) make_frame(s, at + k, dark, s->frame[k]);
+    for (int64_t k = 0; k < n; k++) make_frame(s, at + k, run, s->frame[k]);
     TRY_ALL(comm,
             put(file, s->frame, n * (int64_t)sizeof *s->frame, at * (int64_t)sizeof *s->frame));
   }
@@ -215,14 +235,14 @@ static enum status rounds(MPI_Comm comm, struct sensor *s, struct file *file, in
 }
 
 static enum status write_frames(MPI_Comm comm, struct sensor *s, const struct twin_book *book,
-                                const char *name, int64_t frames, bool dark) {
+                                const char *name, int64_t frames, enum run run) {
   struct file file = {.handle = -1};
   int64_t bytes    = frames * (int64_t)sizeof *s->frame;
   twin_path(book, name, file.path, sizeof file.path);
   snprintf(file.partial, sizeof file.partial, "%s.partial", file.path);
   enum status status = AGREE(comm, log_is_speaker() ? create(&file, bytes) : STATUS_OK);
   if (status == STATUS_OK) status = AGREE(comm, join(&file));
-  if (status == STATUS_OK) status = rounds(comm, s, &file, frames, dark);
+  if (status == STATUS_OK) status = rounds(comm, s, &file, frames, run);
   if (status == STATUS_OK) status = AGREE(comm, sync_here(&file));
   if (file.handle >= 0) close(file.handle);
   if (status == STATUS_OK) return AGREE(comm, log_is_speaker() ? give_name(&file) : STATUS_OK);
@@ -259,9 +279,10 @@ static enum status sensor_make(const struct xcs *xcs, struct sensor **sensor) {
 }
 
 int64_t xcs_frames_bytes(const struct twin_params *params, int64_t *disk_bytes) {
-  *disk_bytes = params->frames
-                    ? (params->frames + params->frame_darks) * 2 * XCS_PIXELS + 2 * XCS_PIXELS * 10
-                    : 0;
+  *disk_bytes = params->frames ? (params->frames + params->frame_darks + params->frame_source) * 2 *
+                                         XCS_PIXELS +
+                                     2 * XCS_PIXELS * 10
+                               : 0;
   return params->frames ? (int64_t)sizeof(struct sensor) : 0;
 }
 
@@ -271,9 +292,12 @@ enum status xcs_frames_write(MPI_Comm comm, const struct xcs *xcs, struct twin_b
   snprintf(name, sizeof name, "raw/%s_r%d.bin", twin_states[0].name, REGION + 1);
   enum status status = AGREE(comm, sensor_make(xcs, &sensor));
   if (status == STATUS_OK)
-    status = write_frames(comm, sensor, book, "raw/dark.bin", xcs->params->frame_darks, true);
+    status = write_frames(comm, sensor, book, "raw/dark.bin", xcs->params->frame_darks, RUN_DARK);
   if (status == STATUS_OK)
-    status = write_frames(comm, sensor, book, name, xcs->params->frames, false);
+    status = write_frames(comm, sensor, book, name, xcs->params->frames, RUN_CELL);
+  if (status == STATUS_OK && xcs->params->frame_source)
+    status =
+        write_frames(comm, sensor, book, "raw/am241.bin", xcs->params->frame_source, RUN_SOURCE);
   if (status == STATUS_OK) {
     MPI_Allreduce(MPI_IN_PLACE, &sensor->photons, 1, MPI_INT64_T, MPI_SUM, comm);
     status = AGREE(comm, write_maps(sensor, book));

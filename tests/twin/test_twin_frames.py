@@ -75,11 +75,29 @@ class Frames(Folder):
         slope, at_0 = np.polyfit(at[2][near], energy[near], 1)
         self.assertAlmostEqual(slope, (95.02 - 92.75) / 79, delta=0.006)
 
+    def test_the_source_s_lines_lie_where_they_should_and_gains_drift_as_asked(self):
+        self.make("t", "--frames", 400, "--frame-darks", 1, "--frame-noise-adu", 0, "--frame-share", 0, "--frame-source", 300, ranks=2)
+        self.make("d", "--frames", 400, "--frame-darks", 1, "--frame-noise-adu", 0, "--frame-share", 0, "--frame-drift-percent", 4)
+        dark, gain, offset = interleaved(self.at("t/raw/dark.bin"))[0], *self.maps("t")
+        source = interleaved(self.at("t/raw/am241.bin"))
+        at = np.nonzero(source > dark)
+        energy = gain[at[1:]] * (source[at] - dark[at[1:]]) + offset[at[1:]]
+        for line, reach in ((59.54, 2), (26.34, 1.5), (17.75, 1.5), (13.95, 1.5)):
+            near = energy[np.abs(energy - line) < reach]
+            self.assertGreater(near.size, 200)
+            self.assertAlmostEqual(np.median(near), line, delta=0.1)
+        near = energy[np.abs(energy - 59.54) < 2.5]
+        self.assertAlmostEqual(near.std() * 2.3548, 0.79, delta=0.06)
+        whole, drifted = interleaved(self.at("t/raw/pristine_r2.bin")), interleaved(self.at("d/raw/pristine_r2.bin"))
+        at = np.nonzero(whole > dark)
+        ratio = (drifted[at] - dark[at[1:]]) / (whole[at] - dark[at[1:]])
+        self.assertLess(np.abs(ratio - 1 - 0.04 * at[0] / 400).max(), 2e-3)
+
     def test_frames_are_the_same_on_any_rank_count_and_in_either_order(self):
-        self.make("t1", "--frames", 70, "--frame-darks", 3)
+        self.make("t1", "--frames", 70, "--frame-darks", 3, "--frame-source", 5)
         for ranks in (2, 3, 5):
-            self.make("t", "--frames", 70, "--frame-darks", 3, ranks=ranks)
-            for name in ("truth.json", "raw/pristine_r2.bin", "raw/dark.bin", "raw/gain.txt", "raw/offset.txt"):
+            self.make("t", "--frames", 70, "--frame-darks", 3, "--frame-source", 5, ranks=ranks)
+            for name in ("truth.json", "raw/pristine_r2.bin", "raw/dark.bin", "raw/am241.bin", "raw/gain.txt", "raw/offset.txt"):
                 with open(self.at("t1", name), "rb") as a, open(self.at("t", name), "rb") as b:
                     self.assertEqual(a.read(), b.read(), (ranks, name))
         self.make("s", "--frames", 70, "--frame-darks", 3, "--frame-order", "sorted")
