@@ -7,8 +7,10 @@
 #include <string.h>
 
 enum {
-  ROUND_BYTES = 4 << 20,   /* of an HDF5 block */
-  PIECE_BYTES = 400 << 10, /* of a headerless read: stays in the second cache until it is counted */
+  ROUND_BYTES = 4 << 20, /* of an HDF5 block */
+  PIECE_BYTES =
+      1024
+      << 10, /* of a headerless read: large enough for the system, and still in the cache when counted */
   ROUND_PIECES = 128,
 };
 
