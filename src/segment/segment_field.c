@@ -75,29 +75,22 @@ static enum status drop_small(MPI_Comm comm, int64_t least, struct grid_field *c
 }
 
 static enum status filtered(MPI_Comm comm, const struct segment_params *p,
-                            struct grid_field *volume, struct grid_field *smooth) {
-  if (has_median(p)) TRY(voxel_median(comm, volume, smooth));
+                            struct grid_field *volume) {
+  if (has_median(p)) TRY(voxel_median(comm, volume));
   if (opening_of(p) == 0) return STATUS_OK;
-  if (!has_median(p)) return voxel_opening(comm, volume, (int)opening_of(p));
-  TRY(grid_field_move(comm, smooth, volume));
-  grid_field_free(smooth);
-  return voxel_opening(comm, volume, (int)opening_of(p));
+  return voxel_ball_filter(comm, volume, VOXEL_OPEN, (int)opening_of(p));
 }
 
 enum status segment_field(MPI_Comm comm, const struct segment_params *p, struct grid_field *volume,
                           struct grid_field *labels, struct grid_field *components,
                           struct segment_report *report) {
-  struct grid_field smooth;
-  memset(&smooth, 0, sizeof smooth);
   memset(labels, 0, sizeof *labels);
   memset(components, 0, sizeof *components);
   memset(report, 0, sizeof *report);
-  enum status status      = filtered(comm, p, volume, &smooth);
-  struct grid_field *grey = smooth.data ? &smooth : volume;
-  if (status == STATUS_OK) status = find_thresholds(comm, p, grey, report);
+  enum status status = filtered(comm, p, volume);
+  if (status == STATUS_OK) status = find_thresholds(comm, p, volume, report);
   if (status == STATUS_OK)
-    status = voxel_label(comm, grey, report->threshold, report->classes - 1, labels);
-  grid_field_free(&smooth);
+    status = voxel_label(comm, volume, report->threshold, report->classes - 1, labels);
   if (status != STATUS_OK) return status;
   count_phases(comm, labels, report);
   int phase = p->phase < 0 ? report->classes - 1 : (int)p->phase;

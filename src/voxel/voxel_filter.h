@@ -1,13 +1,16 @@
 #pragma once
 #include "grid.h"
 
-/* Collective. 3 x 3 x 3 median of a uint16 or float32 field onto `filtered` (made here, no halo; the
- * volume's faces reflect, as scipy.ndimage.median_filter does). `field` needs a halo of at least 1; its halo
- * is exchanged. Method: the 27 values as 3 x 9 sorted columns, shared between neighbours. */
-enum status voxel_median(MPI_Comm comm, struct grid_field *field, struct grid_field *filtered);
+/* Filters work in place on a field whose halo is wide enough; they exchange it first, and leave it stale. The
+ * volume's faces reflect, as scipy.ndimage's filters do. Collective. */
 
-/* Offsets (z, y, x) of the exact Euclidean ball: all with dz^2 + dy^2 + dx^2 <= radius^2 (123 for 3). Local.
- * Given as runs along x: for each (z, y) the half width. */
+/* 3 x 3 x 3 median of a uint16 or float32 field with a halo of at least 1. Method: the 27 values as 3 x 9 sorted
+ * columns, shared between neighbours. */
+enum status voxel_median(MPI_Comm comm, struct grid_field *field);
+
+/* The exact Euclidean ball: all offsets with dz^2 + dy^2 + dx^2 <= radius^2 (123 for 3), given as runs along x: for
+ * each (z, y) the half width. Local. */
+enum { VOXEL_RADIUS_MOST = 50 };
 struct voxel_ball {
   int radius, rows;
   struct voxel_ball_row {
@@ -17,6 +20,8 @@ struct voxel_ball {
 enum status voxel_ball_make(int radius, struct voxel_ball *ball);
 void voxel_ball_free(struct voxel_ball *ball);
 
-/* Collective. Grey opening (erosion, then dilation) by a ball, in place; type uint8, uint16 or float32; halo of
- * at least the radius on every axis; the faces reflect. */
-enum status voxel_opening(MPI_Comm comm, struct grid_field *field, int radius);
+/* Grey erosion (least value over the ball), dilation (greatest), opening (erosion, then dilation) and closing;
+ * uint8, uint16 or float32, a halo of at least the radius on every axis. */
+enum voxel_ball_filter { VOXEL_ERODE, VOXEL_DILATE, VOXEL_OPEN, VOXEL_CLOSE };
+enum status voxel_ball_filter(MPI_Comm comm, struct grid_field *field,
+                              enum voxel_ball_filter filter, int radius);

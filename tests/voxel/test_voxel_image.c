@@ -78,22 +78,21 @@ static void fill_grey(struct grid_field *f, int levels) {
 static void check_median(MPI_Comm comm, int s, int kind, enum grid_type type, int levels) {
   const int64_t one[3] = {1, 1, 1};
   struct grid_plan plan;
-  struct grid_field in, out;
+  struct grid_field f;
   CHECK_OK(plan_of(comm, kind, shapes[s], &plan));
-  CHECK_OK(grid_field_make(comm, &plan, type, one, &in));
-  fill_grey(&in, levels);
-  CHECK_OK(voxel_median(comm, &in, &out));
-  for (int64_t i = 0; i < out.voxels; i++) {
-    const int64_t p[3] = {out.mine.start[0] + i / out.row[0],
-                          out.mine.start[1] + i % out.row[0] / out.row[1],
-                          out.mine.start[2] + i % out.row[1]};
-    double want        = median_at(shapes[s], p, levels);
-    if (!CHECK(get(&out, i) == want, "shape %d plan %d levels %d: %g, not %g", s, kind, levels,
-               get(&out, i), want))
-      break;
-  }
-  grid_field_free(&in);
-  grid_field_free(&out);
+  CHECK_OK(grid_field_make(comm, &plan, type, one, &f));
+  fill_grey(&f, levels);
+  CHECK_OK(voxel_median(comm, &f));
+  bool same = true;
+  for (int64_t z = 0; z < f.mine.n[0]; z++)
+    for (int64_t y = 0; y < f.mine.n[1]; y++)
+      for (int64_t x = 0; x < f.mine.n[2]; x++) {
+        const int64_t p[3] = {f.mine.start[0] + z, f.mine.start[1] + y, f.mine.start[2] + x};
+        double got         = get(&f, grid_field_origin(&f) + z * f.row[0] + y * f.row[1] + x);
+        same               = same && got == median_at(shapes[s], p, levels);
+      }
+  CHECK(same, "shape %d plan %d levels %d %s", s, kind, levels, grid_type_name(type));
+  grid_field_free(&f);
   grid_plan_free(&plan);
 }
 
@@ -160,7 +159,7 @@ TEST(an_opening_is_an_erosion_and_a_dilation_by_the_exact_ball) {
       for (int64_t i = 0; i < 9 * 8 * 21; i++) v[i] = grey(i / 168, i / 21 % 8, i % 21, 200);
       whole_extreme(v, n, r, true, w);
       whole_extreme(w, n, r, false, v);
-      CHECK_OK(voxel_opening(comm, &f, r));
+      CHECK_OK(voxel_ball_filter(comm, &f, VOXEL_OPEN, r));
       bool same = true;
       for (int64_t z = 0; z < f.mine.n[0]; z++)
         for (int64_t y = 0; y < f.mine.n[1]; y++)
@@ -347,7 +346,7 @@ TEST(what_cannot_be_classified_is_said) {
 
 TEST(a_fault_on_any_rank_ends_all_ranks_alike) {
 #ifdef XCSCT_FAULTS
-  const char *const sites[] = {"voxel.median", "voxel.opening", "voxel.components",
+  const char *const sites[] = {"voxel.median", "voxel.ball", "voxel.components",
                                "voxel.histogram"};
   const int64_t one[3]      = {1, 1, 1};
   int size;
@@ -365,8 +364,8 @@ TEST(a_fault_on_any_rank_ends_all_ranks_alike) {
       CHECK_OK(grid_field_make(comm, &plan, s == 2 ? GRID_U8 : GRID_F32, one, &in));
       snprintf(fault, sizeof fault, "%s:%d", sites[s], bad);
       setenv("FAULT", fault, 1);
-      enum status got = s == 0   ? voxel_median(comm, &in, &out)
-                        : s == 1 ? voxel_opening(comm, &in, 1)
+      enum status got = s == 0   ? voxel_median(comm, &in)
+                        : s == 1 ? voxel_ball_filter(comm, &in, VOXEL_OPEN, 1)
                         : s == 2 ? voxel_components(comm, &in, 1, 6, &out, &count)
                                  : voxel_histogram_make(comm, &in, 16, &h);
       unsetenv("FAULT");
