@@ -79,9 +79,10 @@ static void report(const char *name, struct bench_time time, double cpu_s, doubl
   double voxels = (double)plan.n[0] * (double)plan.n[1] * (double)plan.n[2];
   char more[256];
   snprintf(more, sizeof more,
-           "\"n\":%lld,\"Mvoxel_per_s\":%.0f,\"Mvoxel_per_cpu_s\":%.0f,\"memory_bytes_per_voxel\":%.2f,\"stream_GB_per_s\":%.1f",
-           (long long)plan.n[0], 1e-6 * voxels / time.min_s,
-           1e-6 * voxels / cpu_s / plan.size, bytes_per_voxel, 1e-9 * stream);
+           "\"n\":%lld,\"Mvoxel_per_s\":%.0f,\"Mvoxel_per_cpu_s\":%.0f,\"memory_bytes_per_voxel\":%"
+           ".2f,\"stream_GB_per_s\":%.1f",
+           (long long)plan.n[0], 1e-6 * voxels / time.min_s, 1e-6 * voxels / cpu_s / plan.size,
+           bytes_per_voxel, 1e-9 * stream);
   bench_print(world, name, time, more);
 }
 

@@ -6,9 +6,8 @@
   static inline lanes_##NAME extreme_##NAME(lanes_##NAME a, lanes_##NAME b, bool least) {          \
     return least ? low_##NAME(a, b) : high_##NAME(a, b);                                           \
   }                                                                                                \
-  static inline __attribute__((always_inline)) void widen_##NAME(const T *in, T *out,              \
-                                                                 int64_t stride, int radius,       \
-                                                                 bool least, int64_t n) {          \
+  static inline __attribute__((always_inline)) void widen_##NAME(                                  \
+      const T *in, T *out, int64_t stride, int radius, bool least, int64_t n) {                    \
     int64_t x = 0;                                                                                 \
     for (; x + LANES_##NAME <= n; x += LANES_##NAME) {                                             \
       lanes_##NAME v = load_##NAME(in + x);                                                        \

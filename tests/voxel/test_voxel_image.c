@@ -137,10 +137,32 @@ static void whole_extreme(double *v, const int64_t n[3], int r, bool least, doub
   }
 }
 
-TEST(an_opening_is_an_erosion_and_a_dilation_by_the_exact_ball) {
-  const int64_t n[3] = {9, 8, 21};
-  static double v[9 * 8 * 21], w[9 * 8 * 21];
+static void check_opening(MPI_Comm comm, int r, int t, double *v, double *w) {
+  const int64_t n[3] = {9, 8, 70}, halo[3] = {r, r, r};
   const enum grid_type types[3] = {GRID_U8, GRID_U16, GRID_F32};
+  struct grid_plan plan;
+  struct grid_field f;
+  CHECK_OK(plan_of(comm, r, n, &plan));
+  CHECK_OK(grid_field_make(comm, &plan, types[t], halo, &f));
+  fill_grey(&f, 200);
+  for (int64_t i = 0; i < 9 * 8 * 70; i++) v[i] = grey(i / 560, i / 70 % 8, i % 70, 200);
+  whole_extreme(v, n, r, true, w);
+  whole_extreme(w, n, r, false, v);
+  CHECK_OK(voxel_ball_filter(comm, &f, VOXEL_OPEN, r));
+  bool same = true;
+  for (int64_t z = 0; z < f.mine.n[0]; z++)
+    for (int64_t y = 0; y < f.mine.n[1]; y++)
+      for (int64_t x = 0; x < f.mine.n[2]; x++)
+        same = same &&
+               get(&f, grid_field_origin(&f) + z * f.row[0] + y * f.row[1] + x) ==
+                   v[((z + f.mine.start[0]) * 8 + y + f.mine.start[1]) * 70 + x + f.mine.start[2]];
+  CHECK(same, "radius %d, %s", r, grid_type_name(types[t]));
+  grid_field_free(&f);
+  grid_plan_free(&plan);
+}
+
+TEST(an_opening_is_an_erosion_and_a_dilation_by_the_exact_ball) {
+  static double v[9 * 8 * 70], w[9 * 8 * 70];
   struct voxel_ball ball;
   int voxels = 0;
   status_clear();
@@ -148,30 +170,78 @@ TEST(an_opening_is_an_erosion_and_a_dilation_by_the_exact_ball) {
   for (int i = 0; i < ball.rows; i++) voxels += 2 * ball.row[i].half + 1;
   CHECK(voxels == 123, "%d voxels in the ball of radius 3", voxels);
   voxel_ball_free(&ball);
-  for (int r = 1; r <= 3; r++)
-    for (int t = 0; t < 3; t++) {
-      struct grid_plan plan;
-      struct grid_field f;
-      const int64_t halo[3] = {r, r, r};
-      CHECK_OK(plan_of(comm, r, n, &plan));
-      CHECK_OK(grid_field_make(comm, &plan, types[t], halo, &f));
-      fill_grey(&f, 200);
-      for (int64_t i = 0; i < 9 * 8 * 21; i++) v[i] = grey(i / 168, i / 21 % 8, i % 21, 200);
-      whole_extreme(v, n, r, true, w);
-      whole_extreme(w, n, r, false, v);
-      CHECK_OK(voxel_ball_filter(comm, &f, VOXEL_OPEN, r));
-      bool same = true;
-      for (int64_t z = 0; z < f.mine.n[0]; z++)
-        for (int64_t y = 0; y < f.mine.n[1]; y++)
-          for (int64_t x = 0; x < f.mine.n[2]; x++)
-            same =
-                same &&
-                get(&f, grid_field_origin(&f) + z * f.row[0] + y * f.row[1] + x) ==
-                    v[((z + f.mine.start[0]) * 8 + y + f.mine.start[1]) * 21 + x + f.mine.start[2]];
-      CHECK(same, "radius %d, %s", r, grid_type_name(types[t]));
-      grid_field_free(&f);
-      grid_plan_free(&plan);
-    }
+  for (int r = 1; r <= 4; r++)
+    for (int t = 0; t < 3; t++) check_opening(comm, r, t, v, w);
+}
+
+/* The same by packed bits: a mask of one phase against the extremes of its zeros and ones. */
+static void check_mask(MPI_Comm comm, int kind, const int64_t n[3], enum voxel_ball_filter filter,
+                       int r, double *v, double *w) {
+  struct grid_plan plan;
+  struct grid_field f;
+  struct voxel_mask mask;
+  bool first = filter == VOXEL_ERODE || filter == VOXEL_OPEN, same = true;
+  CHECK_OK(plan_of(comm, kind, n, &plan));
+  CHECK_OK(grid_field_make(comm, &plan, GRID_U8, NULL, &f));
+  fill_grey(&f, 3);
+  for (int64_t i = 0; i < f.voxels; i++) /* mostly phase 1, so that holes are balls' worth apart */
+    if (hash((uint64_t)(f.mine.start[2] + i % f.row[1] +
+                        1000 * (f.mine.start[1] + i % f.row[0] / f.row[1]) +
+                        1000000 * (f.mine.start[0] + i / f.row[0]))) %
+        (uint64_t)(filter == VOXEL_ERODE || filter == VOXEL_OPEN ? 60 : 1))
+      ((uint8_t *)f.data)[i] = 1;
+  for (int64_t i = 0; i < n[0] * n[1] * n[2]; i++) {
+    int64_t z = i / (n[1] * n[2]), y = i / n[2] % n[1], x = i % n[2];
+    v[i] = grey(z, y, x, 3) == 1 ||
+           hash((uint64_t)(x + 1000 * y + 1000000 * z)) % (uint64_t)(first ? 60 : 1);
+  }
+  whole_extreme(v, n, r, first, w);
+  if (filter == VOXEL_OPEN || filter == VOXEL_CLOSE)
+    whole_extreme(w, n, r, !first, v);
+  else
+    memcpy(v, w, (size_t)(n[0] * n[1] * n[2]) * sizeof *v);
+  CHECK_OK(voxel_mask_make(comm, &f, 1, r, &mask));
+  CHECK_OK(voxel_mask_filter(comm, &mask, filter, r));
+  voxel_mask_put(&mask, 1, 7, &f);
+  for (int64_t i = 0; i < f.voxels; i++) {
+    int64_t z = f.mine.start[0] + i / f.row[0], y = f.mine.start[1] + i % f.row[0] / f.row[1],
+            x = f.mine.start[2] + i % f.row[1];
+    same      = same && (((uint8_t *)f.data)[i] == 1) == (v[(z * n[1] + y) * n[2] + x] == 1);
+  }
+  CHECK(same, "plan %d filter %d radius %d on %lld x %lld x %lld", kind, (int)filter, r,
+        (long long)n[0], (long long)n[1], (long long)n[2]);
+  voxel_mask_free(&mask);
+  grid_field_free(&f);
+  grid_plan_free(&plan);
+}
+
+TEST(packed_bits_are_filtered_by_the_exact_ball_with_neutral_borders) {
+  const int64_t sizes[4][3] = {
+      {9, 8, 70},
+      {1, 9, 64},
+      {7, 1, 5 },
+      {6, 5, 1 }
+  };
+  static double v[9 * 8 * 70], w[9 * 8 * 70];
+  status_clear();
+  for (int s = 0; s < 4; s++)
+    for (int kind = 0; kind < PLANS; kind++)
+      for (int filter = VOXEL_ERODE; filter <= VOXEL_CLOSE; filter++)
+        check_mask(comm, kind, sizes[s], (enum voxel_ball_filter)filter, 1 + (s + kind) % 4, v, w);
+}
+
+TEST(ball_filters_are_alike_for_every_instruction_set) {
+  const char *const names[] = {"baseline", "avx2", "avx512"};
+  const int64_t n[3]        = {9, 8, 70};
+  static double v[9 * 8 * 70], w[9 * 8 * 70];
+  for (int i = 0; i < 3; i++) {
+    status_clear();
+    if (isa_agree(comm, names[i]) != STATUS_OK) continue;
+    check_mask(comm, 3, n, VOXEL_OPEN, 3, v, w);
+    for (int t = 0; t < 3; t++) check_opening(comm, 3, t, v, w);
+  }
+  status_clear();
+  CHECK_OK(isa_agree(comm, "auto"));
 }
 
 /* ---- components ---- */
@@ -346,28 +416,30 @@ TEST(what_cannot_be_classified_is_said) {
 
 TEST(a_fault_on_any_rank_ends_all_ranks_alike) {
 #ifdef XCSCT_FAULTS
-  const char *const sites[] = {"voxel.median", "voxel.ball", "voxel.components",
-                               "voxel.histogram"};
+  const char *const sites[] = {"voxel.median", "voxel.ball", "voxel.components", "voxel.histogram",
+                               "voxel.mask"};
   const int64_t one[3]      = {1, 1, 1};
   int size;
   MPI_Comm_size(comm, &size);
-  for (int s = 0; s < 4; s++)
+  for (int s = 0; s < 5; s++)
     for (int bad = 0; bad < size; bad++) {
       struct grid_plan plan;
       struct grid_field in, out;
       struct voxel_histogram h;
+      struct voxel_mask mask;
       int64_t count;
       char fault[64];
       memset(&out, 0, sizeof out);
       status_clear();
       CHECK_OK(grid_plan_slabs(comm, shapes[1], 0, &plan));
-      CHECK_OK(grid_field_make(comm, &plan, s == 2 ? GRID_U8 : GRID_F32, one, &in));
+      CHECK_OK(grid_field_make(comm, &plan, s == 2 || s == 4 ? GRID_U8 : GRID_F32, one, &in));
       snprintf(fault, sizeof fault, "%s:%d", sites[s], bad);
       setenv("FAULT", fault, 1);
       enum status got = s == 0   ? voxel_median(comm, &in)
                         : s == 1 ? voxel_ball_filter(comm, &in, VOXEL_OPEN, 1)
                         : s == 2 ? voxel_components(comm, &in, 1, 6, &out, &count)
-                                 : voxel_histogram_make(comm, &in, 16, &h);
+                        : s == 3 ? voxel_histogram_make(comm, &in, 16, &h)
+                                 : voxel_mask_make(comm, &in, 1, 1, &mask);
       unsetenv("FAULT");
       CHECK(got == STATUS_INTERNAL && strstr(status_text(), sites[s]), "%s: %s", fault,
             status_text());

@@ -1,0 +1,101 @@
+/* Rows of packed bits: 64 voxels a word, the first in the lowest bit. */
+#include "voxel_bits.h"
+#include <string.h>
+#if defined __AVX2__
+#include <immintrin.h>
+#endif
+
+/* Bits of 64 bytes that equal `value`. */
+static inline uint64_t equal_bits(const uint8_t *from, uint8_t value) {
+#if defined __AVX512BW__
+  return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(from), _mm512_set1_epi8((char)value));
+#elif defined __AVX2__
+  const __m256i wanted = _mm256_set1_epi8((char)value), *at = (const __m256i *)from;
+  uint32_t low = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(at), wanted));
+  uint32_t high =
+      (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(at + 1), wanted));
+  return low | (uint64_t)high << 32;
+#else
+  uint64_t bits = 0;
+  for (int i = 0; i < 8;
+       i++) { /* bytes that are 0 get their top bit; a product gathers eight of them */
+    const uint64_t low7 = 0x7f7f7f7f7f7f7f7fu;
+    uint64_t x;
+    memcpy(&x, from + 8 * i, 8);
+    x ^= value * UINT64_C(0x0101010101010101);
+    uint64_t top = ~(((x & low7) + low7) | x | low7);
+    bits |= ((top >> 7) * UINT64_C(0x0102040810204080)) >> 56 << (8 * i);
+  }
+  return bits;
+#endif
+}
+
+void ISA_NAME(bits_pack)(const uint8_t *from, int64_t n, uint8_t value, bool other, uint64_t *bit) {
+  int64_t x = 0;
+  for (; x + 64 <= n; x += 64)
+    bit[x / 64] = equal_bits(from + x, value) ^ (other ? ~UINT64_C(0) : 0);
+  if (x == n) return;
+  uint64_t some = 0;
+  for (int64_t i = x; i < n; i++) some |= (uint64_t)((from[i] == value) != other) << (i - x);
+  bit[x / 64] = some;
+}
+
+void ISA_NAME(bits_unpack)(const uint64_t *bit, int64_t n, uint8_t value, uint8_t instead,
+                           uint8_t *to) {
+  for (int64_t x = 0; x < n; x += 64) {
+    uint64_t word = bit[x / 64];
+    int64_t most  = n - x < 64 ? n - x : 64;
+    for (int64_t i = 0; i < most; i++) {
+      uint8_t was = to[x + i] == value ? instead : to[x + i];
+      to[x + i]   = word >> i & 1 ? value : was;
+    }
+  }
+}
+
+/* Reads the words on both sides of the row too. */
+static inline __attribute__((always_inline)) void
+widen(const uint64_t *in, uint64_t *out, int64_t stride, int radius, bool least, int64_t words) {
+  for (int64_t i = 0; i < words; i++) {
+    uint64_t here = in[i], before = in[i - 1], after = in[i + 1], v = here;
+    out[i] = v;
+    for (int h = 1; h <= radius; h++) {
+      uint64_t left = here << h | before >> (64 - h), right = here >> h | after << (64 - h);
+      v                   = least ? v & left & right : v | left | right;
+      out[h * stride + i] = v;
+    }
+  }
+}
+
+void ISA_NAME(bits_widen)(const uint64_t *restrict in, uint64_t *restrict out, int64_t stride,
+                          int radius, bool least, int64_t words) {
+  if (radius == 3 && least)
+    widen(in, out, stride, 3, true, words);
+  else if (radius == 3)
+    widen(in, out, stride, 3, false, words);
+  else
+    widen(in, out, stride, radius, least, words);
+}
+
+/* Eight words at a time; rows of scratch are padded to that. */
+typedef uint64_t words8 __attribute__((vector_size(64)));
+
+static inline __attribute__((always_inline)) void
+combine(const uint64_t *const *row, int rows, uint64_t *out, bool least, int64_t words) {
+  for (int64_t i = 0; i < words; i += 8) {
+    words8 v, w;
+    memcpy(&v, row[0] + i, sizeof v);
+    for (int k = 1; k < rows; k++) {
+      memcpy(&w, row[k] + i, sizeof w);
+      v = least ? v & w : v | w;
+    }
+    memcpy(out + i, &v, (size_t)(words - i < 8 ? words - i : 8) * sizeof *out);
+  }
+}
+
+void ISA_NAME(bits_combine)(const uint64_t *const *row, int rows, uint64_t *out, bool least,
+                            int64_t words) {
+  if (least)
+    combine(row, rows, out, true, words);
+  else
+    combine(row, rows, out, false, words);
+}
