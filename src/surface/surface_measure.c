@@ -12,6 +12,7 @@
 struct field_of_view {
   double x, y, radius; /* radius 0: no disc */
   int64_t margin;
+  int64_t low, high; /* slices of the slab, half-open */
 };
 
 struct work {
@@ -26,9 +27,25 @@ struct work {
       noise; /* grey of the phase, of what lies over it; standard deviation in the phase */
 };
 
-static enum status parse_view(const struct surface_params *p, struct field_of_view *view) {
+static enum status parse_slab(const struct surface_params *p, int64_t nz,
+                              struct field_of_view *view) {
+  long long low, high;
   char rest;
-  *view = (struct field_of_view){0, 0, 0, p->margin_vox};
+  if (!p->slab[0]) return STATUS_OK;
+  if (sscanf(p->slab, "%lld:%lld%c", &low, &high, &rest) != 2 || low < 0 || high <= low ||
+      high > nz)
+    return FAIL(STATUS_USAGE, "surface.slab = %s; it would be A:B within 0:%lld", p->slab,
+                (long long)nz);
+  view->low  = low;
+  view->high = high;
+  return STATUS_OK;
+}
+
+static enum status parse_view(const struct surface_params *p, int64_t nz,
+                              struct field_of_view *view) {
+  char rest;
+  *view = (struct field_of_view){0, 0, 0, p->margin_vox, 0, nz};
+  TRY(parse_slab(p, nz, view));
   if (!p->disc[0]) return STATUS_OK;
   if (sscanf(p->disc, "%lf,%lf,%lf%c", &view->x, &view->y, &view->radius, &rest) != 3 ||
       !(view->radius > 0))
@@ -72,11 +89,10 @@ static double grey_at(const struct work *w, int64_t z, int64_t y, int64_t x) {
                                               y * w->volume->row[1] + x];
 }
 
-/* Outermost bulk voxel of a column, or -1. */
+/* Outermost bulk voxel of a column within the slab, or -1. */
 static int64_t top_of(const struct work *w, int64_t y, int64_t x) {
-  int64_t nz = w->labels->plan.n[0];
-  for (int64_t i = 0; i < nz; i++) {
-    int64_t z = w->up ? nz - 1 - i : i;
+  for (int64_t i = 0; i < w->view.high - w->view.low; i++) {
+    int64_t z = w->up ? w->view.high - 1 - i : w->view.low + i;
     if (bulk_at(w, z, y, x) == w->bulk_number) return z;
   }
   return -1;
@@ -344,7 +360,7 @@ enum status surface_measure(MPI_Comm comm, const struct surface_params *params,
   memset(report, 0, sizeof *report);
   w.up = strcmp(params->side, "z+") == 0;
   TRY_ALL(comm, fault_here("surface.measure"));
-  TRY_ALL(comm, parse_view(params, &w.view));
+  TRY_ALL(comm, parse_view(params, labels->plan.n[0], &w.view));
   enum status status = find_bulk(&w);
   if (status == STATUS_OK && volume) status = find_greys(&w);
   if (status == STATUS_OK) status = make_heights(&w, height, &report->noise_um);

@@ -46,11 +46,18 @@ static enum status add_stages(const struct twin_params *params, struct twin_text
       13 + scan.anode_um +
       0.5 * ((double)scan.rows * scan.voxel_um - (13 + scan.anode_um + 30 + 65 + 13 + 26 + 13));
   TRY(twin_text_add(
+      yaml,
+      "# floor and wall of the can keep still; what lies above the membrane is lifted\n"
+      "align: {mask_above: %.5f, box: \"0:%.0f,0:%lld,0:%lld\"}\n",
+      (mu[TWIN_SPE] + mu[TWIN_STEEL]) / 2, floor((interface + 30) / scan.voxel_um),
+      (long long)scan.columns, (long long)scan.columns));
+  TRY(twin_text_add(
       yaml, "segment: {threshold: \"%.5f,%.5f,%.5f\", phase: 1, opening_vox: 0, median: 3}\n",
       (mu[TWIN_VOID] + mu[TWIN_LI]) / 2, (mu[TWIN_LI] + mu[TWIN_SPE]) / 2,
       (mu[TWIN_SPE] + mu[TWIN_NMC]) / 2));
-  TRY(twin_text_add(yaml, "surface: {phase: 1, disc: \"%.2f,%.2f,%.2f\"}\n", middle - 0.5, middle - 0.5,
-                    0.8 * scan.radius_um / scan.voxel_um));
+  TRY(twin_text_add(yaml, "surface: {phase: 1, disc: \"%.2f,%.2f,%.2f\", slab: \"0:%.0f\"}\n",
+                    middle - 0.5, middle - 0.5, 0.8 * scan.radius_um / scan.voxel_um,
+                    floor((interface + 38) / scan.voxel_um)));
   return twin_text_add(
       yaml,
       "# anode and membrane about the mean interface, inside the disc\n"

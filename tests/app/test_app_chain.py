@@ -32,12 +32,17 @@ class Chain(Folder):
                 tau = rows[state, "tortuosity_factor_" + axis]
                 low, high = float(tau["lower"]), float(tau["upper"])
                 self.assertTrue(low <= float(tau["value"]) <= high and 1 <= high < 1.6 and high / low < 1.0003, tau)
+        for state in ("fully_charged", "fully_discharged"):
+            for axis in "zyx":  # voxels of 3.24 um; the can is round, so its turn is held
+                shift = float(rows[state, f"shift_{axis}_px"]["value"])
+                self.assertAlmostEqual(shift, truth[state][f"shift_{axis}_um"]["value"] / 3.24, delta=0.06)
+            self.assertGreater(float(rows[state, "quality"]["value"]), 0.98)
         self.assertLess(roughness[0], roughness[2], "the anode is rougher after the cycle")
         if SANITIZED:
             return
         self.ends(call("run", self.at("twin/cycle.yaml"), "--output", self.at("two"), "--quiet", timeout=600), 0)
         for state in ("pristine", "fully_discharged"):
-            for stage, product in (("recon", "volume"), ("segment", "labels"), ("segment", "components"),
+            for stage, product in (("recon", "volume"), ("align", "aligned"), ("segment", "labels"), ("segment", "components"),
                                    ("surface", "height")):
                 with h5py.File(self.at("out", state, stage + ".h5")) as a, h5py.File(self.at("two", state, stage + ".h5")) as b:
                     same = np.array_equal(a[f"entry/{product}/data"][...], b[f"entry/{product}/data"][...], equal_nan=True)

@@ -143,6 +143,27 @@ TEST(gaussian_surfaces_are_measured_within_two_per_cent) {
   }
 }
 
+TEST(a_sheet_of_the_same_grey_beyond_the_slab_is_no_surface) {
+  const int64_t n[3] = {30, 40, 64};
+  struct made m;
+  make(comm, n, tilted, 0, 1, true, &m);
+  for (int64_t i = 0; i < m.labels.voxels; i++) { /* joined at x = 0, as along a wall */
+    int64_t z = i / m.labels.row[0], x = i % m.labels.row[1];
+    if (z == 26 || x == 0) ((uint8_t *)m.labels.data)[i] = 1;
+  }
+  CHECK_OK(config_assign(surface_stage.params, &m.params, "slab", "0:20", ""));
+  CHECK_OK(config_assign(surface_stage.params, &m.params, "margin_vox", "1", ""));
+  CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.height, &m.report));
+  CHECK(m.report.points == 38 * 62, "%lld points", (long long)m.report.points);
+  CHECK(m.report.Rq_um < 0.1, "Rq = %g um", m.report.Rq_um);
+  grid_field_free(&m.height);
+  snprintf(m.params.slab, sizeof m.params.slab, "20:99");
+  CHECK(surface_measure(comm, &m.params, &m.labels, NULL, &m.height, &m.report) == STATUS_USAGE,
+        "a slab beyond the volume");
+  status_clear();
+  made_free(&m);
+}
+
 TEST(what_cannot_be_measured_is_said) {
   const int64_t n[3] = {24, 8, 8};
   struct made m;
