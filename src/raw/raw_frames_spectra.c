@@ -133,7 +133,10 @@ static enum status odin_open(MPI_Comm comm, struct raw_spectra *spectra) {
   enum status status = found ? edges_take(edge, n, spectra)
                              : FAIL(STATUS_INPUT, "%s has no spectra_bins", spectra->name);
   memory_free(edge);
-  return AGREE(comm, status);
+  TRY_ALL(comm, status);
+  TRY(store_get_text(comm, spectra->name, "spectra_bins@position", &found, path, sizeof path));
+  if (found && strcmp(path, "centre") == 0) spectra->first_kev -= 0.5 * spectra->bin_kev;
+  return STATUS_OK;
 }
 
 /* A chunk of pixels is no box of rows and columns: row by row, the most rows of any rank together. */
