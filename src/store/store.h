@@ -134,7 +134,7 @@ enum status store_write_field(MPI_Comm comm, struct store_output *output, const 
 enum status store_tomo(MPI_Comm comm, struct store_output *output, const double *angle_deg,
                        const int32_t *image_key, int64_t n, double pixel_um);
 /* Collective. Makes the file one of odin-data's HEXITEC spectra: the product `pixel_spectra` by that name in the
- * root, beside `spectra_bins` (middles, keV) and `summed_spectra` (uint64), both of n, from rank 0's arrays. After
+ * root, beside `spectra_bins` (middles, keV; its attribute `position` says "centre") and `summed_spectra` (uint64), both of n, from rank 0's arrays. After
  * store_create of it. */
 enum status store_spectra(MPI_Comm comm, struct store_output *output, const double *bins,
                           const int64_t *summed, int64_t n);

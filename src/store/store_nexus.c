@@ -510,12 +510,17 @@ static enum status spectra_put(hid_t file, hid_t root, const double *bins, const
                                int64_t n) {
   hsize_t count = (hsize_t)n;
   TRY(doubles_put(root, "spectra_bins", bins, n, "keV"));
+  hid_t axis = H5Dopen2(root, "spectra_bins", H5P_DEFAULT);
+  enum status status =
+      axis < 0 ? refused("spectra_bins") : attribute_text(axis, "position", "centre");
+  if (axis >= 0) H5Dclose(axis);
+  TRY(status);
   TRY(link_into(file, "/entry/pixel_spectra/data", root, "pixel_spectra"));
   hid_t space   = H5Screate_simple(1, &count, NULL);
   hid_t dataset = H5Dcreate2(root, "summed_spectra", H5T_NATIVE_UINT64, space, H5P_DEFAULT,
                              H5P_DEFAULT, H5P_DEFAULT);
-  bool good     = dataset >= 0 && H5Dwrite(dataset, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                                           summed) >= 0;
+  bool good     = dataset >= 0 &&
+              H5Dwrite(dataset, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, summed) >= 0;
   if (dataset >= 0) H5Dclose(dataset);
   H5Sclose(space);
   return good ? STATUS_OK : refused("summed_spectra");
