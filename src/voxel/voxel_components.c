@@ -1,4 +1,5 @@
 #include "voxel_components.h"
+#include "voxel_bits.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,24 +39,35 @@ static enum status run_add(struct runs *runs, int64_t start, int64_t end) {
   return STATUS_OK;
 }
 
+/* Runs of a row of packed bits: where a bit differs from the one before, a run begins or ends. */
+static enum status runs_of_bits(const uint64_t *bit, int64_t wide, struct runs *runs) {
+  int64_t start = -1;
+  for (int64_t i = 0; i < (wide + 63) / 64; i++)
+    for (uint64_t turn = bit[i] ^ (bit[i] << 1 | (start >= 0)); turn; turn &= turn - 1) {
+      int64_t x = 64 * i + __builtin_ctzll(turn);
+      if (start >= 0) TRY(run_add(runs, start, x));
+      start = start >= 0 ? -1 : x;
+    }
+  return start >= 0 ? run_add(runs, start, wide) : STATUS_OK;
+}
+
 static enum status find_runs(const struct grid_field *field, int phase, struct runs *runs) {
   int64_t rows = field->mine.n[0] * field->mine.n[1], wide = field->mine.n[2];
   const uint8_t *from = (const uint8_t *)field->data + grid_field_origin(field);
+  uint64_t *bit       = NULL;
   TRY(memory_make(rows + 1, sizeof *runs->row, "rows of components", &runs->row));
-  for (int64_t q = 0; q < rows; q++) {
+  TRY(memory_make((wide + 63) / 64, sizeof *bit, "a row of bits", &bit));
+  enum status status = STATUS_OK;
+  for (int64_t q = 0; q < rows && status == STATUS_OK; q++) {
     const uint8_t *line =
         from + q / field->mine.n[1] * field->row[0] + q % field->mine.n[1] * field->row[1];
-    int64_t start = -1;
-    runs->row[q]  = runs->n;
-    for (int64_t x = 0; x <= wide; x++) {
-      bool in = x < wide && (phase < 0 ? line[x] != 0 : line[x] == phase);
-      if (in == (start >= 0)) continue;
-      if (!in) TRY(run_add(runs, start, x));
-      start = in ? x : -1;
-    }
+    runs->row[q] = runs->n;
+    ISA_PICK(bits_pack)(line, wide, (uint8_t)(phase < 0 ? 0 : phase), phase < 0, bit);
+    status = runs_of_bits(bit, wide, runs);
   }
   runs->row[rows] = runs->n;
-  return STATUS_OK;
+  memory_free(bit);
+  return status;
 }
 
 static int32_t root_of(int32_t *parent, int32_t i) {

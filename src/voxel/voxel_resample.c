@@ -43,7 +43,7 @@ static enum status check_fields(const struct voxel_map *map, const struct grid_f
   if (from->type != GRID_F32 || to->type != GRID_F32 || !grid_plan_equal(&from->plan, &to->plan))
     return FAIL(STATUS_INTERNAL, "a resampling between fields of different plans or types");
   double reach = fmin(ceil(voxel_map_reach(map, from->plan.n)), (double)from->plan.n[0]);
-  double need = reach + VOXEL_RESAMPLE_SLICES;
+  double need  = reach + VOXEL_RESAMPLE_SLICES;
   if (from->mine.n[0] < from->plan.n[0] && (double)from->halo[0] < need)
     return FAIL(STATUS_INTERNAL, "a halo of %lld slices where %g are needed",
                 (long long)from->halo[0], need);

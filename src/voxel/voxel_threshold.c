@@ -1,4 +1,6 @@
-#include "voxel_threshold.h"
+/* Histograms and thresholds. float32 takes two passes, range and count: a row's bins are found on vectors, and only
+ * values whose bin rounding could decide are compared with its edges. uint16 is counted by value in one pass. */
+#include "voxel_threshold_private.h"
 #include <math.h>
 #include <string.h>
 
@@ -12,26 +14,58 @@ static const void *line_of(const struct grid_field *f, int64_t z, int64_t y) {
   return (const char *)f->data + (size_t)at * grid_type_bytes(f->type);
 }
 
-static enum status find_range(const struct grid_field *f, double range[2]) {
-  TRY(fault_here("voxel.histogram"));
-  if (f->type != GRID_F32 && f->type != GRID_U16 && f->type != GRID_U8)
-    return FAIL(STATUS_INTERNAL, "a histogram of %s", grid_type_name(f->type));
-  range[0] = range[1] = -INFINITY; /* minus the least, the greatest */
+/* Names the first value of a line that is not finite. */
+static enum status check_finite(const struct grid_field *f, int64_t z, int64_t y) {
+  const void *line = line_of(f, z, y);
+  for (int64_t x = 0; x < f->mine.n[2]; x++) {
+    double value = value_at(f, line, x);
+    if (!isfinite(value))
+      return FAIL(
+          STATUS_INPUT,
+          "voxel (z, y, x) = (%lld, %lld, %lld) is %s; only finite values can be classified",
+          (long long)(z + f->mine.start[0]), (long long)(y + f->mine.start[1]),
+          (long long)(x + f->mine.start[2]), isnan(value) ? "NaN" : "infinite");
+  }
+  return STATUS_OK;
+}
+
+enum { VALUES = 65536 }; /* of whole-number voxels */
+
+/* How often each whole number stands in this rank's box; two tables, as equal neighbours would wait. */
+static void count_values(const struct grid_field *f, int64_t *count) {
   for (int64_t z = 0; z < f->mine.n[0]; z++)
     for (int64_t y = 0; y < f->mine.n[1]; y++) {
-      const void *line = line_of(f, z, y);
-      for (int64_t x = 0; x < f->mine.n[2]; x++) {
-        double value = value_at(f, line, x);
-        if (!isfinite(value))
-          return FAIL(
-              STATUS_INPUT,
-              "voxel (z, y, x) = (%lld, %lld, %lld) is %s; only finite values can be classified",
-              (long long)(z + f->mine.start[0]), (long long)(y + f->mine.start[1]),
-              (long long)(x + f->mine.start[2]), isnan(value) ? "NaN" : "infinite");
-        if (-value > range[0]) range[0] = -value;
-        if (value > range[1]) range[1] = value;
+      int64_t x = 0, n = f->mine.n[2];
+      if (f->type == GRID_U8) {
+        const uint8_t *line = line_of(f, z, y);
+        for (; x < n; x++) count[line[x]]++;
+      } else {
+        const uint16_t *line = line_of(f, z, y);
+        for (; x + 2 <= n; x += 2) count[line[x]]++, count[VALUES + line[x + 1]]++;
+        for (; x < n; x++) count[line[x]]++;
       }
     }
+  for (int i = 0; i < VALUES; i++) count[i] += count[VALUES + i];
+}
+
+/* range: minus the least, the greatest; *values: for whole numbers their counts, owned by the caller. */
+static enum status find_range(const struct grid_field *f, double range[2], int64_t **values) {
+  TRY(fault_here("voxel.histogram"));
+  float here[2] = {INFINITY, -INFINITY};
+  range[0] = range[1] = -INFINITY;
+  if (f->type != GRID_F32 && f->type != GRID_U16 && f->type != GRID_U8)
+    return FAIL(STATUS_INTERNAL, "a histogram of %s", grid_type_name(f->type));
+  if (f->type != GRID_F32) {
+    TRY(memory_make(2 * VALUES, sizeof **values, "a histogram", values));
+    count_values(f, *values);
+    for (int i = 0; i < VALUES; i++)
+      if ((*values)[i]) range[1] = i, range[0] = fmax(range[0], -i);
+    return STATUS_OK;
+  }
+  for (int64_t z = 0; z < f->mine.n[0]; z++)
+    for (int64_t y = 0; y < f->mine.n[1]; y++)
+      if (!ISA_PICK(range_f32)(line_of(f, z, y), f->mine.n[2], here)) TRY(check_finite(f, z, y));
+  if (here[0] <= here[1]) range[0] = -(double)here[0], range[1] = (double)here[1];
   return STATUS_OK;
 }
 
@@ -41,44 +75,67 @@ static double edge_of(const struct voxel_histogram *h, bool single, int i) {
   return single ? (double)(float)edge : edge;
 }
 
-static void count_line(const struct grid_field *f, const void *line, const double *edge,
+/* The bin whose edges hold the value; the last one holds the greatest. */
+static int bin_of(const struct voxel_histogram *h, const double *edge, double value) {
+  int bin = (int)((value - h->low) * (h->bins / (h->high - h->low)));
+  if (bin >= h->bins) bin = h->bins - 1;
+  if (value < edge[bin]) return bin - 1;
+  return bin + 1 < h->bins && value >= edge[bin + 1] ? bin + 1 : bin;
+}
+
+/* By how much of a bin's width rounding may move an edge or a value. */
+static double slack_of(const struct voxel_histogram *h, const double *edge) {
+  double width = (h->high - h->low) / h->bins, most = 0;
+  for (int i = 0; i <= h->bins; i++) most = fmax(most, fabs(edge[i] - (h->low + i * width)));
+  return most / width + 1e-6;
+}
+
+static void count_line(const float *line, int64_t n, const double *edge, double slack, int32_t *bin,
                        struct voxel_histogram *h) {
-  double scale = h->bins / (h->high - h->low);
-  for (int64_t x = 0; x < f->mine.n[2]; x++) {
-    double value = value_at(f, line, x);
-    int bin      = (int)((value - h->low) * scale);
-    if (bin >= h->bins) bin = h->bins - 1;
-    if (value < edge[bin])
-      bin--;
-    else if (bin + 1 < h->bins && value >= edge[bin + 1])
-      bin++;
-    h->count[bin]++;
-  }
+  ISA_PICK(bins_f32)(line, n, h->low, h->bins / (h->high - h->low), slack, bin);
+  for (int64_t x = 0; x < n; x++)
+    h->count[bin[x] >= 0 ? bin[x] : bin_of(h, edge, (double)line[x])]++;
+}
+
+static enum status count_bins(const struct grid_field *f, const int64_t *values,
+                              struct voxel_histogram *h) {
+  double *edge = NULL;
+  int32_t *bin = NULL;
+  TRY(memory_make(h->bins + 1, sizeof *edge, "a histogram", &edge));
+  enum status status = memory_make(f->mine.n[2], sizeof *bin, "a histogram", &bin);
+  for (int i = 0; i <= h->bins; i++) edge[i] = edge_of(h, f->type == GRID_F32, i);
+  double slack = slack_of(h, edge);
+  for (int i = 0; values && status == STATUS_OK && i < VALUES; i++)
+    if (values[i]) h->count[bin_of(h, edge, i)] += values[i];
+  for (int64_t z = 0; !values && status == STATUS_OK && z < f->mine.n[0]; z++)
+    for (int64_t y = 0; y < f->mine.n[1]; y++)
+      count_line(line_of(f, z, y), f->mine.n[2], edge, slack, bin, h);
+  memory_free(bin);
+  memory_free(edge);
+  return status;
 }
 
 static enum status count_here(const struct grid_field *f, int bins, const double range[2],
-                              struct voxel_histogram *h) {
-  double *edge;
+                              const int64_t *values, struct voxel_histogram *h) {
   *h = (struct voxel_histogram){.low = -range[0], .high = range[1], .bins = bins};
   TRY(memory_make(bins, sizeof *h->count, "a histogram", &h->count));
-  if (h->low == h->high) { /* one value: numpy widens the range, we keep one bin */
-    h->count[bins - 1] = grid_box_voxels(&f->mine);
-    return STATUS_OK;
-  }
-  TRY(memory_make(bins + 1, sizeof *edge, "a histogram", &edge));
-  for (int i = 0; i <= bins; i++) edge[i] = edge_of(h, f->type == GRID_F32, i);
-  for (int64_t z = 0; z < f->mine.n[0]; z++)
-    for (int64_t y = 0; y < f->mine.n[1]; y++) count_line(f, line_of(f, z, y), edge, h);
-  memory_free(edge);
+  if (h->low < h->high) return count_bins(f, values, h);
+  h->count[bins - 1] =
+      grid_box_voxels(&f->mine); /* one value: numpy widens the range, we keep one bin */
   return STATUS_OK;
 }
 
 enum status voxel_histogram_make(MPI_Comm comm, const struct grid_field *field, int bins,
                                  struct voxel_histogram *histogram) {
   double range[2];
-  TRY_ALL(comm, find_range(field, range));
-  MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_DOUBLE, MPI_MAX, comm);
-  TRY_ALL(comm, count_here(field, bins, range, histogram));
+  int64_t *values    = NULL;
+  enum status status = AGREE(comm, find_range(field, range, &values));
+  if (status == STATUS_OK) {
+    MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_DOUBLE, MPI_MAX, comm);
+    status = AGREE(comm, count_here(field, bins, range, values, histogram));
+  }
+  memory_free(values);
+  if (status != STATUS_OK) return status;
   MPI_Allreduce(MPI_IN_PLACE, histogram->count, bins, MPI_INT64_T, MPI_SUM, comm);
   for (int i = 0; i < bins; i++) histogram->total += histogram->count[i];
   return STATUS_OK;
@@ -177,20 +234,32 @@ enum status voxel_otsu(const struct voxel_histogram *h, int classes, double *thr
   return status;
 }
 
+/* The greatest float32 that is not above the threshold: the same voxels lie above both. */
+static float float_below(double threshold) {
+  float single = (float)threshold;
+  return (double)single > threshold ? nextafterf(single, -INFINITY) : single;
+}
+
+static void label_line(const struct grid_field *f, const void *line, double threshold,
+                       uint8_t *label) {
+  int64_t n = f->mine.n[2];
+  if (f->type == GRID_F32)
+    ISA_PICK(above_f32)(line, n, float_below(threshold), label);
+  else if (f->type == GRID_U16 && threshold >= 0 && threshold < UINT16_MAX)
+    ISA_PICK(above_u16)(line, n, (uint16_t)threshold, label);
+  else
+    for (int64_t x = 0; x < n; x++)
+      label[x] = (uint8_t)(label[x] + (value_at(f, line, x) > threshold));
+}
+
 enum status voxel_label(MPI_Comm comm, const struct grid_field *field, const double *threshold,
                         int thresholds, struct grid_field *labels) {
   TRY(grid_field_make(comm, &field->plan, GRID_U8, NULL, labels));
   memcpy(labels->voxel_um, field->voxel_um, sizeof field->voxel_um);
   uint8_t *to = labels->data;
   for (int64_t z = 0; z < field->mine.n[0]; z++)
-    for (int64_t y = 0; y < field->mine.n[1]; y++) {
-      const void *line = line_of(field, z, y);
-      for (int64_t x = 0; x < field->mine.n[2]; x++) {
-        double value  = value_at(field, line, x);
-        uint8_t phase = 0;
-        for (int t = 0; t < thresholds; t++) phase = (uint8_t)(phase + (value > threshold[t]));
-        *to++ = phase;
-      }
-    }
+    for (int64_t y = 0; y < field->mine.n[1]; y++, to += field->mine.n[2])
+      for (int t = 0; t < thresholds; t++)
+        label_line(field, line_of(field, z, y), threshold[t], to);
   return STATUS_OK;
 }

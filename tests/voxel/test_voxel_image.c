@@ -392,6 +392,68 @@ TEST(otsu_parts_separate_modes_and_fractions_are_whole) {
   }
 }
 
+/* Every value against the rounded edges, and against the thresholds, one by one. */
+static void check_bins(MPI_Comm comm, enum grid_type type, double offset, double range, int bins) {
+  const int64_t n[3]        = {7, 9, 75};
+  const double threshold[4] = {-3.5, offset + 0.3 * range, offset + floor(0.6 * range), 70000.25};
+  struct grid_plan plan;
+  struct grid_field f, labels;
+  struct voxel_histogram h;
+  bool same = true;
+  CHECK_OK(grid_plan_blocks(comm, n, 1, &plan));
+  CHECK_OK(grid_field_make(comm, &plan, type, NULL, &f));
+  int64_t *want = calloc((size_t)bins, sizeof *want);
+  for (int64_t i = 0; i < f.voxels; i++) {
+    uint64_t place = (uint64_t)((f.mine.start[0] + i / f.row[0]) * 1000000 +
+                                (f.mine.start[1] + i % f.row[0] / f.row[1]) * 1000 +
+                                f.mine.start[2] + i % f.row[1]);
+    double level   = (double)(hash(place) % 4097) / 4096; /* many lie on edges */
+    set(&f, i, type == GRID_F32 ? offset + range * level : floor(offset + range * level));
+  }
+  CHECK_OK(voxel_histogram_make(comm, &f, bins, &h));
+  for (int64_t i = 0; i < f.voxels; i++) {
+    double value = get(&f, i);
+    int bin      = bins - 1;
+    for (; bin > 0; bin--) {
+      double edge = h.low + bin * ((h.high - h.low) / bins);
+      if (value >= (type == GRID_F32 ? (double)(float)edge : edge)) break;
+    }
+    want[bin]++;
+  }
+  MPI_Allreduce(MPI_IN_PLACE, want, bins, MPI_INT64_T, MPI_SUM, comm);
+  for (int i = 0; i < bins; i++) same = same && want[i] == h.count[i];
+  CHECK(same, "%s, %g + %g, %d bins", grid_type_name(type), offset, range, bins);
+  CHECK_OK(voxel_label(comm, &f, threshold, 4, &labels));
+  same = true;
+  for (int64_t i = 0; i < f.voxels; i++) {
+    int above = 0;
+    for (int t = 0; t < 4; t++) above += get(&f, i) > threshold[t];
+    same = same && ((uint8_t *)labels.data)[i] == above;
+  }
+  CHECK(same, "labels of %s, %g + %g", grid_type_name(type), offset, range);
+  free(want);
+  voxel_histogram_free(&h);
+  grid_field_free(&labels);
+  grid_field_free(&f);
+  grid_plan_free(&plan);
+}
+
+TEST(histograms_follow_the_edges_of_numpy_and_labels_their_thresholds) {
+  const char *const names[] = {"baseline", "avx2", "avx512"};
+  for (int i = 0; i < 3; i++) {
+    status_clear();
+    if (isa_agree(comm, names[i]) != STATUS_OK) continue;
+    check_bins(comm, GRID_F32, -1, 2, 256);
+    check_bins(comm, GRID_F32, 0.1, 1, 4097);
+    check_bins(comm, GRID_F32, 1000, 1, 1024); /* edges round by much of a bin */
+    check_bins(comm, GRID_U16, 17, 60000, 1000);
+    check_bins(comm, GRID_U16, 0, 3, 64);
+    check_bins(comm, GRID_U8, 5, 200, 256);
+  }
+  status_clear();
+  CHECK_OK(isa_agree(comm, "auto"));
+}
+
 TEST(what_cannot_be_classified_is_said) {
   struct grid_plan plan;
   struct grid_field f;
