@@ -7,10 +7,8 @@
 #include <string.h>
 
 enum {
-  ROUND_BYTES = 4 << 20, /* of an HDF5 block */
-  PIECE_BYTES =
-      1024
-      << 10, /* of a headerless read: large enough for the system, and still in the cache when counted */
+  ROUND_BYTES  = 4 << 20, /* of an HDF5 block */
+  PIECE_BYTES  = 1 << 20, /* of a headerless read: still in the cache when it is counted */
   ROUND_PIECES = 128,
 };
 
