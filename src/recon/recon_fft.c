@@ -36,11 +36,11 @@ static double choose_radices(int64_t points, int *radix, int *stages) {
   return best;
 }
 
-/* The second part is even, and the least that is not below the root. */
+/* The second part is even, and the least that is not below the root; but not all. */
 static int64_t second_points(int64_t n) {
   int64_t d = 2;
   while (n % d || d % 2 || d * d < n) d++;
-  return d;
+  return d < n ? d : 2;
 }
 
 static void put_turn(float *to, int64_t product, int64_t n) {

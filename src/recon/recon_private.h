@@ -18,9 +18,10 @@ void recon_direct_free(void *work);
 int64_t recon_gridding_bytes(const struct recon_geometry *geometry);
 int64_t recon_direct_bytes(const struct recon_geometry *geometry);
 
-/* slice[y][x] += of one filtered projection (linear interpolation), rows y0..y1. */
-ISA_DECLARE(void, recon_smear, float *slice, int64_t columns, const float *projection, double first,
-            double step_x, double step_y)
+/* slice[y][x] += of one filtered projection at place first + x step_x + y step_y (linear interpolation) where that is
+ * in 0..last. */
+ISA_DECLARE(void, recon_smear, float *slice, int64_t columns, const float *projection, int64_t last,
+            double first, double step_x, double step_y)
 
 /* In place: -log((value - dark) / (flat - dark)) of n values; flat NULL: -log(value). NaN where there is no
  * logarithm; gives how many these are. */
