@@ -74,6 +74,7 @@ static enum status call_stage(MPI_Comm comm, const struct stage *stage, enum mod
              1e-9 * (double)memory_rss_peak_bytes());
   }
   memory_free(record);
+  if (status == STATUS_INPUT) status_about(call->common.input);
   return tell(comm, call, stage->name, results, status);
 }
 

@@ -56,6 +56,8 @@ int status_exit_code(enum status code);
 const char *status_text(void);
 const char *status_place(void);
 void status_clear(void);
+/* Local: puts "name: " before the message when it does not name that file yet. */
+void status_about(const char *name);
 /* Local, does not return: for what cannot be agreed (inside PETSc, MPI, HDF5). Prints and calls
  * MPI_Abort on the program's communicator with the exit code of `code`. */
 _Noreturn void status_abort(enum status code, const char *format, ...)

@@ -30,6 +30,27 @@ static int program_rank(void) {
 
 void status_program_set(MPI_Comm comm) { program = comm; }
 
+/* Length of the UTF-8 character at `at`, 0 when it is none. */
+static int utf8_length(const unsigned char *at) {
+  int n = *at < 0x80                  ? 1
+          : *at >= 0xc2 && *at < 0xe0 ? 2
+          : *at >= 0xe0 && *at < 0xf0 ? 3
+          : *at >= 0xf0 && *at < 0xf5 ? 4
+                                      : 0;
+  for (int i = 1; i < n; i++)
+    if ((at[i] & 0xc0) != 0x80) return 0;
+  return n;
+}
+
+/* Words taken from a file can hold anything; a terminal and status.json get UTF-8 without controls. */
+static void make_printable(char *text) {
+  for (unsigned char *at = (unsigned char *)text; *at;) {
+    int n = utf8_length(at);
+    if (n == 0 || (n == 1 && ((*at < 0x20 && *at != '\n') || *at == 0x7f))) *at = '?', n = 1;
+    at += n;
+  }
+}
+
 enum status status_set(enum status code, const char *file, int line, const char *format, ...) {
   if (record.code != STATUS_OK || code == STATUS_OK) return code;
   const char *name = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
@@ -38,8 +59,18 @@ enum status status_set(enum status code, const char *file, int line, const char 
   va_start(list, format);
   vsnprintf(record.text, sizeof record.text, format, list);
   va_end(list);
+  make_printable(record.text);
   record.code = code;
   return code;
+}
+
+void status_about(const char *name) {
+  char text[TEXT_BYTES];
+  const char *base = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
+  if (!*name || record.code == STATUS_OK || strstr(record.text, base)) return;
+  memcpy(text, record.text, sizeof text);
+  snprintf(record.text, sizeof record.text, "%.1000s: %.15000s", name, text);
+  make_printable(record.text);
 }
 
 static uint64_t site_hash(const char *site) {

@@ -181,6 +181,7 @@ enum status unit_do(const struct campaign *c, struct unit *unit) {
     unit->now = UNIT_BELOW;
   else if (status != STATUS_OK && status != STATUS_STOPPED)
     unit->now = UNIT_FAILED;
+  if (status == STATUS_INPUT) status_about(work.input);
   if (status != STATUS_OK) snprintf(unit->why, sizeof unit->why, "%.500s", status_text());
   work_free(unit, &work);
   return status;

@@ -162,6 +162,7 @@ static enum status run(const struct stage_job *job) {
   if (status == STATUS_OK)
     status = surface_measure(job->comm, job->params, &labels, in.volume ? &volume : NULL, &height,
                              &report);
+  if (status == STATUS_INPUT) status_about(store_info(in.labels)->file);
   inputs_close(&in);
   grid_field_free(&labels);
   grid_field_free(&volume);

@@ -48,6 +48,18 @@ TEST(the_first_record_wins_until_cleared) {
   CHECK(strcmp(status_text(), "third") == 0, "got '%s'", status_text());
 }
 
+TEST(words_from_files_become_printable_and_name_the_file) {
+  status_clear();
+  FAIL(STATUS_INPUT, "the key '%s' is unknown", "a\033[2J\xff\xc3\xa9\n\xe2\x82");
+  CHECK(strcmp(status_text(), "the key 'a?[2J?\xc3\xa9\n?"
+                              "?' is unknown") == 0,
+        "got '%s'", status_text());
+  status_about("/raw/b.csv");
+  status_about("elsewhere/b.csv");
+  CHECK(strncmp(status_text(), "/raw/b.csv: the key", 19) == 0, "got '%s'", status_text());
+  CHECK(!strstr(status_text(), "elsewhere"), "got '%s'", status_text());
+}
+
 TEST(exit_codes_are_those_scripts_rely_on) {
   const int want[] = {0, 1, 2, 3, 4, 5, 6, 75};
   for (int i = 0; i < 8; i++) CHECK(status_exit_code((enum status)i) == want[i], "row %d", i);
