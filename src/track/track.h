@@ -1,2 +1,36 @@
+/* track: what a phase gained and lost from state to state, and what became of its components. */
 #pragma once
 #include "stage.h"
+
+struct track_params {
+#include "config_struct.inc"
+#include "track_params.def"
+#include "config_undef.inc"
+};
+extern const struct stage track_stage;
+
+enum { TRACK_LOST = 128, TRACK_STATES_MOST = 127 };
+
+/* One state against the one before it (in the first state all but the first two are 0). */
+struct track_change {
+  int64_t voxels,
+      faces; /* of the phase; faces of its voxels to others or to the outside of the box */
+  int64_t gained, lost; /* voxels */
+  /* of components of at least min_voxels: how many there are, without a forerunner, without a successor, with
+   * several successors (counted in the state before), with several forerunners; overlap of voxels is descent */
+  int64_t components, births, deaths, splits, merges;
+};
+/* What is kept from state to state. Zeroed at first. */
+struct track {
+  int states;
+  int64_t components; /* of the last state, large enough */
+  struct grid_field
+      growth; /* uint8: 0 never of the phase, 1 from the first state on, k gained in state k (from 1),
+                               TRACK_LOST + k lost in state k: always the last change */
+  struct grid_field before; /* components of the last state; of small ones the number's negative */
+};
+/* Collective, no files. Takes the next state's labels (uint8, the same plan each time). */
+enum status track_add(MPI_Comm comm, const struct track_params *params,
+                      const struct grid_field *labels, struct track *track,
+                      struct track_change *change);
+void track_free(struct track *track);

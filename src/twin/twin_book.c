@@ -58,6 +58,10 @@ static enum status add_stages(const struct twin_params *params, struct twin_text
   TRY(twin_text_add(yaml, "surface: {phase: 1, disc: \"%.2f,%.2f,%.2f\", slab: \"0:%.0f\"}\n",
                     middle - 0.5, middle - 0.5, 0.8 * scan.radius_um / scan.voxel_um,
                     floor((interface + 38) / scan.voxel_um)));
+  TRY(twin_text_add(yaml, "track: {phase: 1, box: \"%.0f:%.0f,%.0f:%.0f,%.0f:%.0f\"}\n",
+                    ceil((interface - 60) / scan.voxel_um), floor((interface + 38) / scan.voxel_um),
+                    floor(middle - reach), ceil(middle + reach), floor(middle - reach),
+                    ceil(middle + reach)));
   return twin_text_add(
       yaml,
       "# anode and membrane about the mean interface, inside the disc\n"

@@ -1,0 +1,253 @@
+/* The stage: labels of all states, one after the other; growth as a product, change and lineage per state. The volume's
+ * standard deviation is that of counting whole voxels: a face's place is even within a voxel, so each face of the phase
+ * adds 1/12 of a voxel squared, independently. What a wrong threshold adds is not in it. */
+#include "track.h"
+#include <math.h>
+#include <string.h>
+
+#define CONFIG_OWNER struct track_params
+static const struct config_row rows[] = {
+#include "config_rows.inc"
+#include "track_params.def"
+#include "config_undef.inc"
+};
+static const struct config_set param_set = CONFIG_SET("track", struct track_params, rows);
+
+struct source {
+  char name[STORE_NAME_BYTES], state[64];
+};
+struct work {
+  const struct stage_job *job;
+  const struct track_params *params;
+  struct source *source;
+  int sources;
+  int64_t n[3];
+  double voxel_um[3];
+  struct grid_box box;
+};
+
+static enum status check(const void *params, const struct stage_common *common) {
+  const struct track_params *p = params;
+  (void)common;
+  if (p->phase < 0) return FAIL(STATUS_USAGE, "track has to be told what to follow: --phase N");
+  return STATUS_OK;
+}
+
+static enum status box_parse(const char *text, const int64_t n[3], struct grid_box *box) {
+  const char *at = text;
+  *box           = (struct grid_box){
+                {0,    0,    0   },
+                {n[0], n[1], n[2]}
+  };
+  if (!*at || strcmp(at, "all") == 0) return STATUS_OK;
+  for (int a = 0; a < 3; a++) {
+    long long first, behind;
+    int used = 0;
+    if (sscanf(at, "%lld:%lld%n", &first, &behind, &used) != 2 || used == 0 ||
+        at[used] != (a < 2 ? ',' : 0))
+      return FAIL(STATUS_USAGE, "track.box = %s; it would be all or A:B,A:B,A:B (z, y, x)", text);
+    if (first < 0 || behind <= first || behind > n[a])
+      return FAIL(STATUS_USAGE, "track.box: %lld:%lld along %c lies outside 0:%lld", first, behind,
+                  "zyx"[a], (long long)n[a]);
+    box->start[a] = first;
+    box->n[a]     = behind - first;
+    at += used + (a < 2);
+  }
+  return STATUS_OK;
+}
+
+/* ---- which labels ---------------------------------------------------------------------------------------- */
+
+static int sources_by_hand(const struct track_params *p, struct source *source) {
+  int n = 0;
+  for (const char *at = p->labels; at && *at; n++) {
+    size_t length = strcspn(at, "\n");
+    if (source) {
+      snprintf(source[n].name, sizeof source[n].name, "%.*s", (int)length, at);
+      snprintf(source[n].state, sizeof source[n].state, "%d", n + 1);
+    }
+    at += length + (at[length] == '\n');
+  }
+  return n;
+}
+
+static int sources_of_cycle(const struct stage_bundle *all, struct source *source) {
+  char name[STORE_NAME_BYTES];
+  int n = 0;
+  for (int i = 0; i < all->states_n; i++) {
+    if (!stage_bundle_find(&all->states[i], "labels", false, name, sizeof name)) continue;
+    if (source) {
+      memcpy(source[n].name, name, sizeof name);
+      snprintf(source[n].state, sizeof source[n].state, "%s", all->states[i].state);
+    }
+    n++;
+  }
+  return n;
+}
+
+/* Looked up on rank 0, so that no rank sees another answer. */
+static enum status find_sources(struct work *w) {
+  const struct stage_bundle *all = w->job->input;
+  MPI_Comm comm                  = w->job->comm;
+  bool cycle                     = all && all->states_n > 0;
+  if (log_is_speaker())
+    w->sources = cycle ? sources_of_cycle(all, NULL) : sources_by_hand(w->params, NULL);
+  MPI_Bcast(&w->sources, 1, MPI_INT, 0, comm);
+  if (w->sources == 0)
+    return AGREE(comm, FAIL(STATUS_USAGE, "--labels FILE[:DATASET]... is missing: the states"));
+  TRY_ALL(comm, memory_make(w->sources, sizeof *w->source, "names of labels", &w->source));
+  if (log_is_speaker() && cycle) sources_of_cycle(all, w->source);
+  if (log_is_speaker() && !cycle) sources_by_hand(w->params, w->source);
+  for (int i = 0; i < w->sources; i++)
+    MPI_Bcast(&w->source[i], sizeof *w->source, MPI_CHAR, 0, comm);
+  return STATUS_OK;
+}
+
+static enum status work_begin(const struct stage_job *job, struct work *w) {
+  struct store_input *input;
+  memset(w, 0, sizeof *w);
+  w->job    = job;
+  w->params = job->params;
+  TRY(find_sources(w));
+  TRY(store_open(job->comm, w->source[0].name, "labels", 3, &input));
+  memcpy(w->n, store_info(input)->n, sizeof w->n);
+  memcpy(w->voxel_um, store_info(input)->voxel_um, sizeof w->voxel_um);
+  store_close(&input);
+  return AGREE(job->comm, box_parse(w->params->box, w->n, &w->box));
+}
+
+static enum status plan(const struct stage_job *job, struct stage_need *need) {
+  struct work w;
+  struct grid_plan slabs;
+  enum status status = work_begin(job, &w);
+  if (status == STATUS_OK)
+    status = AGREE(job->comm, grid_plan_slabs(job->comm, w.box.n, 0, &slabs));
+  if (status == STATUS_OK) {
+    struct grid_box first = grid_plan_box(&slabs, 0);
+    int64_t own = grid_plan_most(&slabs), key = 8;
+    for (int a = 0; a < 3; a++) key *= first.n[a] + 2;
+    *need = (struct stage_need){.memory_bytes = 2 * own + 2 * key + 2 * own,
+                                .disk_bytes   = grid_box_voxels(&w.box) + (1 << 20),
+                                .rounds       = w.sources};
+    grid_plan_free(&slabs);
+  }
+  memory_free(w.source);
+  return status;
+}
+
+/* ---- one state --------------------------------------------------------------------------------------------- */
+
+static enum status check_shape(const struct work *w, const struct store_info *info) {
+  for (int a = 0; a < 3; a++)
+    if (info->n[a] != w->n[a])
+      return FAIL(STATUS_INPUT, "%s has %lld voxels along %c, the first state has %lld", info->file,
+                  (long long)info->n[a], "zyx"[a], (long long)w -> n[a]);
+  return STATUS_OK;
+}
+
+static enum status read_labels(const struct work *w, int at, struct grid_field *labels) {
+  MPI_Comm comm = w->job->comm;
+  struct store_input *input;
+  struct grid_plan slabs;
+  TRY(store_open(comm, w->source[at].name, "labels", 3, &input));
+  enum status status = AGREE(comm, check_shape(w, store_info(input)));
+  if (status == STATUS_OK) status = AGREE(comm, grid_plan_slabs(comm, w->box.n, 0, &slabs));
+  if (status == STATUS_OK) {
+    status = grid_field_make(comm, &slabs, GRID_U8, NULL, labels);
+    grid_plan_free(&slabs);
+  }
+  if (status == STATUS_OK) status = store_read_field_box(comm, input, &w->box, true, labels);
+  memcpy(labels->voxel_um, w->voxel_um, sizeof w->voxel_um);
+  store_close(&input);
+  return status;
+}
+
+static struct stage_result *add(const struct work *w, int at, const char *name, double value,
+                                const char *unit) {
+  struct stage_result *row = stage_result_add(w->job->results, name, value, unit);
+  if (row) snprintf(row->of, sizeof row->of, "%s", w->source[at].state);
+  return row;
+}
+
+static void add_results(const struct work *w, int at, const struct track_change *first,
+                        const struct track_change *c) {
+  double base = (double)first->voxels, share = base > 0 ? (double)c->voxels / base : (double)NAN;
+  double own = sqrt((double)c->faces / 12), start = share * sqrt((double)first->faces / 12);
+  add(w, at, "phase_voxels", (double)c->voxels, "vox");
+  add(w, at, "phase_components", (double)c->components, "");
+  if (at == 0) return;
+  struct stage_result *row = add(w, at, "volume_change_percent", 100 * (share - 1), "%");
+  if (row && base > 0) row->sigma = 100 * hypot(own, start) / base;
+  if (row && !(base > 0)) snprintf(row->state, sizeof row->state, "undefined");
+  add(w, at, "gained_voxels", (double)c->gained, "vox");
+  add(w, at, "lost_voxels", (double)c->lost, "vox");
+  add(w, at, "births", (double)c->births, "");
+  add(w, at, "deaths", (double)c->deaths, "");
+  add(w, at, "splits", (double)c->splits, "");
+  add(w, at, "merges", (double)c->merges, "");
+}
+
+static enum status do_state(const struct work *w, int at, struct track *track,
+                            struct track_change *first) {
+  struct grid_field labels;
+  struct track_change change;
+  memset(&labels, 0, sizeof labels);
+  enum status status = read_labels(w, at, &labels);
+  if (status == STATUS_OK) status = track_add(w->job->comm, w->params, &labels, track, &change);
+  grid_field_free(&labels);
+  TRY(status);
+  if (at == 0) *first = change;
+  add_results(w, at, first, &change);
+  return STATUS_OK;
+}
+
+static enum status write_growth(const struct stage_job *job, struct store_output *output,
+                                const struct grid_field *growth) {
+  TRY(store_create(job->comm, output, "growth", growth->plan.n, growth->voxel_um, NULL, false));
+  TRY(store_default(job->comm, output, "growth"));
+  TRY(store_ready(job->comm, output));
+  TRY(store_write_field(job->comm, output, "growth", growth, 0));
+  return store_note(job->comm, output, "growth_values",
+                    "0 never of the phase; 1 from the first state on; k gained in state k; 128 + k "
+                    "lost in state k; states count from 1, the last change stands");
+}
+
+static enum status write_output(const struct stage_job *job, const struct grid_field *growth) {
+  struct store_output *output;
+  if (!job->output[0]) return STATUS_OK;
+  TRY(stage_output_begin(job, growth->plan.n[0] * growth->plan.n[1] * growth->plan.n[2] + (1 << 20),
+                         &output));
+  enum status status = write_growth(job, output, growth);
+  if (status == STATUS_OK) return stage_output_commit(job, &output);
+  store_abandon(job->comm, &output, false);
+  return status;
+}
+
+static enum status run(const struct stage_job *job) {
+  struct work w;
+  struct track track;
+  struct track_change first = {0};
+  memset(&track, 0, sizeof track);
+  enum status status = work_begin(job, &w);
+  for (int i = 0; i < w.sources && status == STATUS_OK; i++) {
+    status = stop_agree(job->comm);
+    if (status == STATUS_OK) status = do_state(&w, i, &track, &first);
+    log_progress("track", i + 1, w.sources);
+  }
+  if (status == STATUS_OK) status = write_output(job, &track.growth);
+  track_free(&track);
+  memory_free(w.source);
+  return status;
+}
+
+const struct stage track_stage = {
+    .name       = "track",
+    .words      = "growth, loss and lineage of a phase over the states",
+    .params     = &param_set,
+    .reads      = "labels",
+    .writes     = "growth",
+    .all_states = true,
+    .check      = check,
+    .plan       = plan,
+    .run        = run,
+};

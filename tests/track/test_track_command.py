@@ -1,0 +1,53 @@
+"""The stage on the command line and in a cycle. timeout: 200"""
+import csv, json, os, sys, unittest
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "campaign"))
+from cycles import Folder, call  # noqa: E402
+
+
+class Track(Folder):
+    def labels(self, name, high, shape=(12, 9, 10)):
+        os.makedirs(self.at("raw"), exist_ok=True)
+        with h5py.File(self.at("raw", name), "w") as f:
+            f["l"] = (np.arange(shape[0])[:, None, None] < high) * np.ones(shape, "u1")
+        return self.at("raw", name)
+
+    def test_layers_of_a_cycle_are_followed_alike_on_any_ranks(self):
+        for name, high in (("a", 4), ("b", 7), ("c", 5)):
+            self.labels(name + ".h5", high)
+        rows = "".join(f"  - {{name: {s}, percent: 0, labels: raw/{s}.h5}}\n" for s in "abc")
+        path = self.write("cycle.yaml", "sample: t\nstates:\n" + rows + "track: {phase: 1}\n")
+        for ranks in (0, 3):
+            self.ends(call("run", path, "--output", self.at(f"out{ranks}"), "--stages", "track", "--quiet", ranks=ranks), 0)
+        with open(self.at("out0/summary.csv")) as f:
+            got = {(r["state"], r["result"]): r for r in csv.DictReader(f)}
+        self.assertAlmostEqual(float(got["b", "volume_change_percent"]["value"]), 75)
+        self.assertAlmostEqual(float(got["c", "volume_change_percent"]["value"]), 25)
+        self.assertGreater(float(got["b", "volume_change_percent"]["sigma"]), 0)
+        self.assertEqual(float(got["c", "lost_voxels"]["value"]), 180)
+        growth = []
+        for ranks in (0, 3):
+            with h5py.File(self.at(f"out{ranks}", "track.h5")) as f:
+                growth.append(f["entry/growth/data"][...])
+        self.assertTrue(np.array_equal(*growth))
+        self.assertEqual([int(v) for v in growth[0][:, 0, 0]], [1] * 4 + [2] + [131] * 2 + [0] * 5)
+        self.ends(call("run", path, "--output", self.at("out0"), "--stages", "track", "--quiet"), 0)
+        self.assertEqual(self.units("out0")["all/track"], "kept")
+
+    def test_a_box_by_hand_and_mistakes(self):
+        a, b, c = self.labels("a.h5", 4), self.labels("b.h5", 7), self.labels("c.h5", 5, (11, 9, 10))
+        self.ends(call("track", "--labels", a, b, "--phase", 1, "--box", "2:12,0:3,0:4", "--json", self.at("o.json"), "--quiet",
+                       ranks=2), 0)
+        with open(self.at("o.json")) as f:
+            self.assertAlmostEqual(json.load(f)["results"]["volume_change_percent@2"]["value"], 150)
+        for words, code, hint in ((("--labels", a, b), 2, "--phase N"), (("--phase", 1), 2, "--labels"),
+                                  (("--labels", a, c, "--phase", 1), 3, "11 voxels along z, the first state has 12"),
+                                  (("--labels", a, "--phase", 1, "--box", "0:13,0:1,0:1"), 2, "outside 0:12")):
+            self.ends(call("track", *words, "--quiet", ranks=2), code, hint)
+
+
+if __name__ == "__main__":
+    unittest.main()
