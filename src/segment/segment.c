@@ -137,7 +137,11 @@ static enum status check(const void *params, const struct stage_common *common) 
   (void)common;
   if (p->median != 0 && p->median != 3)
     return FAIL(STATUS_USAGE, "segment.median = %d would be 0 or 3", (int)p->median);
-  if (strcmp(p->threshold, "otsu") == 0 && p->phase >= p->classes)
+  bool two = strcmp(p->threshold, "isodata") == 0 || strcmp(p->threshold, "entropy") == 0;
+  if (two && p->classes != 2)
+    return FAIL(STATUS_USAGE, "segment.threshold = %s gives 2 classes, not %d; otsu gives more",
+                p->threshold, (int)p->classes);
+  if (segment_threshold_is_found(p->threshold) && p->phase >= p->classes)
     return FAIL(STATUS_USAGE, "segment.phase = %d, but %d classes give phases 0..%d", (int)p->phase,
                 (int)p->classes, (int)p->classes - 1);
   return STATUS_OK;
@@ -154,7 +158,8 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
     struct grid_box mine = grid_plan_box(&plan, 0);
     int64_t h = segment_halo(job->params), grown = 1, key = 1;
     for (int a = 0; a < 3; a++) grown *= mine.n[a] + 2 * h, key *= mine.n[a] + 2;
-    int64_t filter     = grid_plan_most(&plan) * bytes,
+    /* a ball filter has a second volume */
+    int64_t filter     = segment_has_ball(job->params) ? grown * bytes : 0,
             components = 8 * key + grid_plan_most(&plan) * 2;
     *need              = (struct stage_need){.memory_bytes = grown * bytes + grid_plan_most(&plan) +
                                                              (filter > components ? filter : components),

@@ -13,9 +13,13 @@ static bool has_median(const struct segment_params *p) {
   return p->median == 3 || strcmp(p->chain, "paper") == 0;
 }
 
+bool segment_has_ball(const struct segment_params *p) {
+  return opening_of(p) > 0 || p->closing_vox > 0;
+}
+
 int64_t segment_halo(const struct segment_params *p) {
-  int64_t opening = opening_of(p);
-  return opening > 1 ? opening : 1;
+  int64_t most = opening_of(p) > p->closing_vox ? opening_of(p) : p->closing_vox;
+  return most > 1 ? most : 1;
 }
 
 static enum status given_thresholds(const char *text, struct segment_report *report) {
@@ -26,8 +30,9 @@ static enum status given_thresholds(const char *text, struct segment_report *rep
     if (end == at || !isfinite(value) || (*end && *end != ',') ||
         report->classes >= SEGMENT_CLASSES_MOST)
       return FAIL(STATUS_USAGE,
-                  "segment.threshold = %s; it would be otsu or up to %d numbers V1,V2,...", text,
-                  SEGMENT_CLASSES_MOST - 1);
+                  "segment.threshold = %s; it would be otsu, isodata, entropy or up to %d numbers "
+                  "V1,V2,...",
+                  text, SEGMENT_CLASSES_MOST - 1);
     if (report->classes > 1 && !(value > report->threshold[report->classes - 2]))
       return FAIL(STATUS_USAGE, "segment.threshold = %s; the values would ascend", text);
     report->threshold[report->classes++ - 1] = value;
@@ -36,13 +41,35 @@ static enum status given_thresholds(const char *text, struct segment_report *rep
   return STATUS_OK;
 }
 
+bool segment_threshold_is_found(const char *threshold) {
+  return strcmp(threshold, "otsu") == 0 || strcmp(threshold, "isodata") == 0 ||
+         strcmp(threshold, "entropy") == 0;
+}
+
+static enum status check_phase(const struct segment_params *p,
+                               const struct segment_report *report) {
+  if (p->phase < report->classes) return STATUS_OK;
+  return FAIL(STATUS_USAGE, "segment.phase = %d, but threshold = %s gives phases 0..%d",
+              (int)p->phase, p->threshold, report->classes - 1);
+}
+
+static enum status found_thresholds(const struct segment_params *p,
+                                    const struct voxel_histogram *histogram,
+                                    struct segment_report *report) {
+  if (strcmp(p->threshold, "isodata") == 0) return voxel_isodata(histogram, report->threshold);
+  if (strcmp(p->threshold, "entropy") == 0) return voxel_entropy(histogram, report->threshold);
+  return voxel_otsu(histogram, report->classes, report->threshold);
+}
+
 static enum status find_thresholds(MPI_Comm comm, const struct segment_params *p,
                                    const struct grid_field *volume, struct segment_report *report) {
-  if (strcmp(p->threshold, "otsu") != 0) return AGREE(comm, given_thresholds(p->threshold, report));
   struct voxel_histogram histogram;
+  bool fine = p->classes == 2 && strcmp(p->threshold, "entropy") != 0;
+  if (!segment_threshold_is_found(p->threshold))
+    return AGREE(comm, given_thresholds(p->threshold, report));
   report->classes = (int)p->classes;
-  TRY(voxel_histogram_make(comm, volume, p->classes == 2 ? 65536 : 1024, &histogram));
-  enum status status = AGREE(comm, voxel_otsu(&histogram, report->classes, report->threshold));
+  TRY(voxel_histogram_make(comm, volume, fine ? 65536 : 1024, &histogram));
+  enum status status = AGREE(comm, found_thresholds(p, &histogram, report));
   voxel_histogram_free(&histogram);
   return status;
 }
@@ -54,31 +81,108 @@ static void count_phases(MPI_Comm comm, const struct grid_field *labels,
   MPI_Allreduce(MPI_IN_PLACE, report->voxels, SEGMENT_CLASSES_MOST, MPI_INT64_T, MPI_SUM, comm);
 }
 
-/* Leaves out small components; the others keep their order. */
-static enum status drop_small(MPI_Comm comm, int64_t least, struct grid_field *components,
-                              int64_t *count) {
+static int larger_first(const void *a, const void *b) {
+  const struct voxel_component *x = a, *y = b;
+  if (x->voxels != y->voxels) return x->voxels > y->voxels ? -1 : 1;
+  return (x->number > y->number) - (x->number < y->number);
+}
+
+/* number[i]: what component i becomes, 0 when it is left out; the others keep their order. Gives how many stay. */
+static int64_t choose(const struct segment_params *p, struct voxel_component *table, int64_t count,
+                      int64_t *number) {
+  int64_t kept = 0;
+  if (count) qsort(table, (size_t)count, sizeof *table, larger_first);
+  for (int64_t i = 0; i < count && (p->keep_largest == 0 || i < p->keep_largest); i++)
+    number[table[i].number] = table[i].voxels >= p->min_voxels;
+  for (int64_t i = 1; i <= count; i++)
+    if (number[i]) number[i] = ++kept;
+  return kept;
+}
+
+/* Leaves out components that are too small or not among the largest. */
+static enum status drop_components(MPI_Comm comm, const struct segment_params *p,
+                                   struct grid_field *components, int64_t *count) {
   struct voxel_component *table;
-  if (least <= 1) return STATUS_OK;
+  int64_t *number = NULL;
+  if (p->min_voxels <= 1 && p->keep_largest == 0) return STATUS_OK;
   TRY(voxel_component_table(comm, components, *count, &table));
-  int64_t kept = 0, *number;
   enum status status =
       AGREE(comm, memory_make(*count + 1, sizeof *number, "numbers of components", &number));
   if (status == STATUS_OK) {
-    for (int64_t i = 0; i < *count; i++) number[i + 1] = table[i].voxels >= least ? ++kept : 0;
+    *count        = choose(p, table, *count, number);
     int64_t *data = components->data;
     for (int64_t i = 0; i < components->voxels; i++) data[i] = number[data[i]];
-    *count = kept;
   }
   memory_free(number);
   memory_free(table);
   return status;
 }
 
+/* ---- the phase after the threshold ------------------------------------------------------------------------ */
+
+static enum status filter_phase(MPI_Comm comm, const struct segment_params *p, int phase,
+                                struct grid_field *labels) {
+  const int64_t radius[4] = {p->phase_opening_vox, p->phase_closing_vox, p->phase_erosion_vox,
+                             p->phase_dilation_vox};
+  const enum voxel_ball_filter filter[4] = {VOXEL_OPEN, VOXEL_CLOSE, VOXEL_ERODE, VOXEL_DILATE};
+  struct voxel_mask mask;
+  int64_t most = 0;
+  for (int i = 0; i < 4; i++) most = radius[i] > most ? radius[i] : most;
+  if (most == 0) return STATUS_OK;
+  TRY(voxel_mask_make(comm, labels, phase, most, &mask));
+  enum status status = STATUS_OK;
+  for (int i = 0; i < 4 && status == STATUS_OK; i++)
+    if (radius[i] > 0) status = voxel_mask_filter(comm, &mask, filter[i], (int)radius[i]);
+  if (status == STATUS_OK) voxel_mask_put(&mask, phase, phase ? phase - 1 : 1, labels);
+  voxel_mask_free(&mask);
+  return status;
+}
+
+/* Voxels of `holes` (components of what is not the phase) that touch no face of the volume become the phase. */
+static void fill(const struct grid_field *holes, const struct voxel_component *table, int phase,
+                 struct grid_field *labels) {
+  const int64_t *from = (const int64_t *)holes->data + grid_field_origin(holes);
+  uint8_t *to         = (uint8_t *)labels->data + grid_field_origin(labels);
+  for (int64_t z = 0; z < labels->mine.n[0]; z++)
+    for (int64_t y = 0; y < labels->mine.n[1]; y++)
+      for (int64_t x = 0; x < labels->mine.n[2]; x++) {
+        int64_t number = from[z * holes->row[0] + y * holes->row[1] + x];
+        if (number && table[number - 1].touches == 0)
+          to[z * labels->row[0] + y * labels->row[1] + x] = (uint8_t)phase;
+      }
+}
+
+/* What is not the phase is connected the other way: by faces when the phase is by corners. */
+static enum status fill_holes(MPI_Comm comm, const struct segment_params *p, int phase,
+                              struct grid_field *labels) {
+  struct grid_field other, holes;
+  struct voxel_component *table = NULL;
+  int64_t count;
+  if (!p->fill_holes) return STATUS_OK;
+  memset(&holes, 0, sizeof holes);
+  TRY(grid_field_make(comm, &labels->plan, GRID_U8, labels->halo, &other));
+  const uint8_t *label = labels->data;
+  uint8_t *is_other    = other.data;
+  for (int64_t i = 0; i < labels->voxels; i++) is_other[i] = label[i] != phase;
+  int connectivity   = atoi(p->connectivity) == 6 ? 26 : 6;
+  enum status status = voxel_components(comm, &other, 1, connectivity, &holes, &count);
+  grid_field_free(&other);
+  if (status == STATUS_OK) status = voxel_component_table(comm, &holes, count, &table);
+  if (status == STATUS_OK) fill(&holes, table, phase, labels);
+  memory_free(table);
+  grid_field_free(&holes);
+  return status;
+}
+
+/* ---- all together ------------------------------------------------------------------------------------------- */
+
 static enum status filtered(MPI_Comm comm, const struct segment_params *p,
                             struct grid_field *volume) {
+  TRY(voxel_finite_check(comm, volume));
   if (has_median(p)) TRY(voxel_median(comm, volume));
-  if (opening_of(p) == 0) return STATUS_OK;
-  return voxel_ball_filter(comm, volume, VOXEL_OPEN, (int)opening_of(p));
+  if (opening_of(p) > 0) TRY(voxel_ball_filter(comm, volume, VOXEL_OPEN, (int)opening_of(p)));
+  if (p->closing_vox > 0) TRY(voxel_ball_filter(comm, volume, VOXEL_CLOSE, (int)p->closing_vox));
+  return STATUS_OK;
 }
 
 enum status segment_field(MPI_Comm comm, const struct segment_params *p, struct grid_field *volume,
@@ -89,15 +193,18 @@ enum status segment_field(MPI_Comm comm, const struct segment_params *p, struct 
   memset(report, 0, sizeof *report);
   enum status status = filtered(comm, p, volume);
   if (status == STATUS_OK) status = find_thresholds(comm, p, volume, report);
+  if (status == STATUS_OK) status = AGREE(comm, check_phase(p, report));
   if (status == STATUS_OK)
     status = voxel_label(comm, volume, report->threshold, report->classes - 1, labels);
   if (status != STATUS_OK) return status;
-  count_phases(comm, labels, report);
   int phase = p->phase < 0 ? report->classes - 1 : (int)p->phase;
-  status =
-      voxel_components(comm, labels, phase, atoi(p->connectivity), components, &report->components);
+  status    = filter_phase(comm, p, phase, labels);
+  if (status == STATUS_OK) status = fill_holes(comm, p, phase, labels);
+  if (status == STATUS_OK) count_phases(comm, labels, report);
   if (status == STATUS_OK)
-    status = drop_small(comm, p->min_voxels, components, &report->components);
+    status = voxel_components(comm, labels, phase, atoi(p->connectivity), components,
+                              &report->components);
+  if (status == STATUS_OK) status = drop_components(comm, p, components, &report->components);
   if (status != STATUS_OK) {
     grid_field_free(labels);
     grid_field_free(components);

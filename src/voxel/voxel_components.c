@@ -408,9 +408,12 @@ static enum status join_and_number(MPI_Comm comm, int connectivity, const struct
   struct pairs mine = {NULL, 0, 0}, all = {NULL, 0, 0};
   struct joined joined = {0, NULL, NULL};
   int64_t *list = NULL, n = 0;
-  write_runs(components, runs, key);
-  enum status status = grid_halo_exchange(comm, components, GRID_EDGE_KEEP);
-  if (status == STATUS_OK) status = AGREE(comm, find_pairs(components, connectivity, &mine));
+  enum status status = STATUS_OK;
+  if (components->plan.size > 1) { /* alone, there is nothing to join with */
+    write_runs(components, runs, key);
+    status = grid_halo_exchange(comm, components, GRID_EDGE_KEEP);
+    if (status == STATUS_OK) status = AGREE(comm, find_pairs(components, connectivity, &mine));
+  }
   if (status == STATUS_OK) status = gather_pairs(comm, &mine, &all);
   if (status == STATUS_OK) status = AGREE(comm, join_pairs(&all, &joined));
   if (status == STATUS_OK) status = AGREE(comm, final_keys(&joined, runs, key, &list, &n));

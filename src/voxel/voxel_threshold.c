@@ -29,6 +29,19 @@ static enum status check_finite(const struct grid_field *f, int64_t z, int64_t y
   return STATUS_OK;
 }
 
+/* Widens the range to hold this rank's values of a float32 field. */
+static enum status range_here(const struct grid_field *f, float range[2]) {
+  for (int64_t z = 0; z < f->mine.n[0]; z++)
+    for (int64_t y = 0; y < f->mine.n[1]; y++)
+      if (!ISA_PICK(range_f32)(line_of(f, z, y), f->mine.n[2], range)) TRY(check_finite(f, z, y));
+  return STATUS_OK;
+}
+
+enum status voxel_finite_check(MPI_Comm comm, const struct grid_field *field) {
+  float range[2] = {INFINITY, -INFINITY};
+  return AGREE(comm, field->type == GRID_F32 ? range_here(field, range) : STATUS_OK);
+}
+
 enum { VALUES = 65536 }; /* of whole-number voxels */
 
 /* How often each whole number stands in this rank's box; two tables, as equal neighbours would wait. */
@@ -62,9 +75,7 @@ static enum status find_range(const struct grid_field *f, double range[2], int64
       if ((*values)[i]) range[1] = i, range[0] = fmax(range[0], -i);
     return STATUS_OK;
   }
-  for (int64_t z = 0; z < f->mine.n[0]; z++)
-    for (int64_t y = 0; y < f->mine.n[1]; y++)
-      if (!ISA_PICK(range_f32)(line_of(f, z, y), f->mine.n[2], here)) TRY(check_finite(f, z, y));
+  TRY(range_here(f, here));
   if (here[0] <= here[1]) range[0] = -(double)here[0], range[1] = (double)here[1];
   return STATUS_OK;
 }
@@ -217,21 +228,71 @@ static enum status split(const struct voxel_histogram *h, int classes, const str
   return status;
 }
 
-enum status voxel_otsu(const struct voxel_histogram *h, int classes, double *threshold) {
-  if (distinct(h) < classes)
-    return FAIL(STATUS_INPUT, "%d distinct grey values cannot make %d classes%s", distinct(h),
-                classes, distinct(h) == 1 ? ": the volume is constant" : "");
-  struct sums s;
-  TRY(memory_make(2 * (h->bins + 1), sizeof(double), "sums of a histogram", &s.count));
-  s.moment      = s.count + h->bins + 1;
-  double middle = 0.5 * (h->low + h->high); /* moments about the middle, against cancellation */
+static enum status check_distinct(const struct voxel_histogram *h, int classes) {
+  if (distinct(h) >= classes) return STATUS_OK;
+  return FAIL(STATUS_INPUT, "%d distinct grey values cannot make %d classes%s", distinct(h),
+              classes, distinct(h) == 1 ? ": the volume is constant" : "");
+}
+
+/* Moments are about the middle of the range, against cancellation. */
+static enum status make_sums(const struct voxel_histogram *h, struct sums *s) {
+  double middle = 0.5 * (h->low + h->high);
+  TRY(memory_make(2 * (h->bins + 1), sizeof(double), "sums of a histogram", &s->count));
+  s->moment = s->count + h->bins + 1;
   for (int i = 0; i < h->bins; i++) {
-    s.count[i + 1]  = s.count[i] + (double)h->count[i];
-    s.moment[i + 1] = s.moment[i] + (double)h->count[i] * (centre_of(h, i) - middle);
+    s->count[i + 1]  = s->count[i] + (double)h->count[i];
+    s->moment[i + 1] = s->moment[i] + (double)h->count[i] * (centre_of(h, i) - middle);
   }
+  return STATUS_OK;
+}
+
+enum status voxel_otsu(const struct voxel_histogram *h, int classes, double *threshold) {
+  struct sums s;
+  TRY(check_distinct(h, classes));
+  TRY(make_sums(h, &s));
   enum status status = split(h, classes, &s, threshold);
   memory_free(s.count);
   return status;
+}
+
+/* The bin that holds a grey value given from the middle of the range, kept off both ends. */
+static int inner_bin(const struct voxel_histogram *h, double from_middle) {
+  int bin = (int)floor((from_middle / (h->high - h->low) + 0.5) * h->bins);
+  return bin < 0 ? 0 : bin > h->bins - 2 ? h->bins - 2 : bin;
+}
+
+enum status voxel_isodata(const struct voxel_histogram *h, double *threshold) {
+  struct sums s;
+  TRY(check_distinct(h, 2));
+  TRY(make_sums(h, &s));
+  double all = s.count[h->bins], whole = s.moment[h->bins];
+  int bin = inner_bin(h, whole / all), before = -1, rounds = 0;
+  /* the low side is bins 0..bin; ends of the range hold voxels, so neither side is empty */
+  for (; bin != before && rounds < h->bins; rounds++) {
+    double low  = s.moment[bin + 1] / s.count[bin + 1],
+           high = (whole - s.moment[bin + 1]) / (all - s.count[bin + 1]);
+    before      = bin;
+    bin         = inner_bin(h, 0.5 * (low + high));
+  }
+  *threshold = centre_of(h, bin);
+  memory_free(s.count);
+  return STATUS_OK;
+}
+
+/* Of a side with counts c that sum to n and whose c ln c sum to w the entropy is ln n - w / n. */
+enum status voxel_entropy(const struct voxel_histogram *h, double *threshold) {
+  double most = -1, all = 0, n = 0, w = 0;
+  TRY(check_distinct(h, 2));
+  for (int i = 0; i < h->bins; i++)
+    if (h->count[i]) all += (double)h->count[i] * log((double)h->count[i]);
+  for (int i = 0; i < h->bins - 1; i++) {
+    double count = (double)h->count[i], rest = (double)h->total - n - count;
+    n += count;
+    if (count > 0) w += count * log(count);
+    double sum = log(n) - w / n + log(rest) - (all - w) / rest;
+    if (sum > most) most = sum, *threshold = centre_of(h, i);
+  }
+  return STATUS_OK;
 }
 
 /* The greatest float32 that is not above the threshold: the same voxels lie above both. */

@@ -13,12 +13,20 @@ struct voxel_histogram {
  * is NaN or infinite (the voxel is named). Bin edges are those of numpy.histogram for the type. */
 enum status voxel_histogram_make(MPI_Comm comm, const struct grid_field *field, int bins,
                                  struct voxel_histogram *histogram);
+/* Collective. INPUT, naming the voxel, when a value of a float32 field is NaN or infinite: filters that order values
+ * could hide it. */
+enum status voxel_finite_check(MPI_Comm comm, const struct grid_field *field);
 void voxel_histogram_free(struct voxel_histogram *histogram);
 
 /* Local. The classes - 1 thresholds (ascending, bin centres) of greatest between-class variance (Otsu 1979; Liao
  * et al. 2001 for several classes); a voxel is above a threshold when its value is greater. INPUT when fewer
  * distinct values than classes are there. */
 enum status voxel_otsu(const struct voxel_histogram *histogram, int classes, double *threshold);
+
+/* Local. One threshold (a bin centre): midway between the mean grey values of its two sides, from the overall mean on
+ * (Ridler and Calvard 1978); and of greatest sum of both sides' entropies (Kapur et al. 1985). INPUT as voxel_otsu. */
+enum status voxel_isodata(const struct voxel_histogram *histogram, double *threshold);
+enum status voxel_entropy(const struct voxel_histogram *histogram, double *threshold);
 
 /* Collective. labels (uint8, made here, no halo): how many thresholds the voxel lies above. */
 enum status voxel_label(MPI_Comm comm, const struct grid_field *field, const double *threshold,
