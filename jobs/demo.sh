@@ -6,8 +6,8 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$top/demo}
 "$top/jobs/setup.sh"
 "$top/jobs/build.sh" "$top/build" -DXCSCT_TESTS=OFF -DXCSCT_BENCH=OFF
+ranks=$(nproc) # before mpi_env.sh, whose OMP_NUM_THREADS nproc would obey
 . "$top/jobs/mpi_env.sh"
-ranks=$(nproc)
 xcsct=$top/build/xcsct
 begun=$(date +%s)
 mkdir -p "$folder"
