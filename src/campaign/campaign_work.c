@@ -57,6 +57,21 @@ static enum status give_list(const struct unit *unit, struct work *work,
   return any ? config_assign(unit->stage->params, work->params, name, text, "") : STATUS_OK;
 }
 
+/* How many files of a key each item of a list has. */
+static enum status give_counts(const struct unit *unit, struct work *work,
+                               const struct config_node *list, const char *key, const char *name) {
+  char counts[CONFIG_TEXT_BYTES] = "";
+  if (!config_row_find(unit->stage->params, name)) return STATUS_OK;
+  for (int i = 0; i < config_count(list); i++) {
+    const struct config_node *files = config_get(config_item(list, i), key);
+    bool many                       = config_kind(files) == CONFIG_SEQUENCE;
+    size_t used                     = strlen(counts);
+    snprintf(counts + used, sizeof counts - used, "%s%d", i ? "," : "",
+             many ? config_count(files) : files != NULL);
+  }
+  return counts[0] ? config_assign(unit->stage->params, work->params, name, counts, "") : STATUS_OK;
+}
+
 /* What the compton list of a state says, one word per region. */
 static enum status give_compton(const struct campaign *c, const struct unit *unit,
                                 struct work *work) {
@@ -67,23 +82,15 @@ static enum status give_compton(const struct campaign *c, const struct unit *uni
       {"monitor",    "monitors"   },
       {"live_s",     "lives_s"    }
   };
-  const struct config_set *set   = unit->stage->params;
   const struct config_node *list = config_get(c->cycle->state[unit->state].node, "compton");
-  char counts[CONFIG_TEXT_BYTES] = "";
   for (int i = 0; i < config_count(list); i++) {
-    const struct config_node *region = config_item(list, i), *frames = config_get(region, "frames");
-    bool many   = config_kind(frames) == CONFIG_SEQUENCE;
-    size_t used = strlen(counts);
-    snprintf(counts + used, sizeof counts - used, "%s%d", i ? "," : "",
-             many ? config_count(frames) : frames != NULL);
-    TRY(give_files(c, unit, work, "frames", frames));
-    TRY(give_files(c, unit, work, "spectra", config_get(region, "spectra")));
+    TRY(give_files(c, unit, work, "frames", config_get(config_item(list, i), "frames")));
+    TRY(give_files(c, unit, work, "spectra", config_get(config_item(list, i), "spectra")));
   }
   for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
     TRY(give_list(unit, work, list, lists[k][0], lists[k][1]));
-  if (counts[0] && config_row_find(set, "files_per_region"))
-    TRY(config_assign(set, work->params, "files_per_region", counts, ""));
-  return STATUS_OK;
+  TRY(give_counts(unit, work, list, "frames", "files_per_region"));
+  return give_counts(unit, work, list, "spectra", "spectra_per_region");
 }
 
 /* All-state stages get one word per state of what the states say. */

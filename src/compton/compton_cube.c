@@ -3,6 +3,7 @@
  * the frame that precedes them (read twice where the veto asks for it), so neither ranks nor blocks show. */
 #include "compton_cube.h"
 #include "compton_events.h"
+#include "compton_keep.h"
 #include <math.h>
 #include <string.h>
 
@@ -37,8 +38,8 @@ struct blocks {
   char *buffer;        /* a piece, and before it the frame that precedes */
 };
 
-static enum status blocks_make(const struct compton_frames_settings *settings,
-                               const struct raw_frames *frames, int size, struct blocks *blocks) {
+static void blocks_choose(const struct compton_frames_settings *settings,
+                          const struct raw_frames *frames, int size, struct blocks *blocks) {
   int64_t frame_bytes = frames->words * (frames->in_kev ? 4 : 2);
   int64_t piece       = (frames->headerless ? PIECE_BYTES : ROUND_BYTES) / frame_bytes;
   blocks->piece       = piece < 1 ? 1 : piece;
@@ -47,8 +48,13 @@ static enum status blocks_make(const struct compton_frames_settings *settings,
   if (blocks->each > share) blocks->each = share;
   if (settings->block > 0) blocks->each = settings->block;
   if (!frames->headerless || blocks->piece > blocks->each) blocks->piece = blocks->each;
-  return memory_make_raw((blocks->piece + 1) * frame_bytes, 1, "a block of frames",
-                         &blocks->buffer);
+}
+
+static enum status blocks_make(const struct compton_frames_settings *settings,
+                               const struct raw_frames *frames, int size, struct blocks *blocks) {
+  blocks_choose(settings, frames, size, blocks);
+  return memory_make_raw((blocks->piece + 1) * frames->words * (frames->in_kev ? 4 : 2), 1,
+                         "a block of frames", &blocks->buffer);
 }
 
 /* Frames first .. first + n - 1, those of a headerless file piece by piece. */
@@ -76,24 +82,6 @@ static enum status block_count(MPI_Comm comm, struct raw_frames *frames,
   return STATUS_OK;
 }
 
-static enum status frames_count(MPI_Comm comm, const struct compton_frames_settings *settings,
-                                struct raw_frames *frames, struct events_work *work) {
-  struct blocks blocks;
-  int rank, size;
-  MPI_Comm_rank(comm, &rank);
-  MPI_Comm_size(comm, &size);
-  enum status status = AGREE(comm, blocks_make(settings, frames, size, &blocks));
-  for (int64_t done = 0; done < frames->frames && status == STATUS_OK; done += blocks.each * size) {
-    int64_t first = done + rank * blocks.each, n = frames->frames - first;
-    n      = n < 0 ? 0 : n < blocks.each ? n : blocks.each;
-    status = block_count(comm, frames, &blocks, n ? first : 0, n, work);
-    if (status == STATUS_OK) status = stop_agree(comm);
-    if (status == STATUS_OK) log_progress("frames", done, frames->frames);
-  }
-  memory_free(blocks.buffer);
-  return status;
-}
-
 /* ---- the sum over ranks -------------------------------------------------------------------------- */
 
 enum { PIECE_COUNTS = 1 << 26 };
@@ -114,41 +102,116 @@ static void spectra_sum(MPI_Comm comm, const struct events_work *work, struct co
   }
 }
 
-static void tally_sum(MPI_Comm comm, const struct events_tally *tally, struct compton_cube *cube) {
+static void tally_sum(MPI_Comm comm, const struct events_tally *tally, struct compton_kept *kept) {
   int64_t sum[] = {tally->hits,    tally->singles, tally->pairs,
                    tally->dropped, tally->vetoed,  tally->outside};
   MPI_Allreduce(MPI_IN_PLACE, sum, 6, MPI_INT64_T, MPI_SUM, comm);
-  cube->hits = sum[0], cube->singles = sum[1], cube->pairs = sum[2];
-  cube->dropped = sum[3], cube->vetoed = sum[4], cube->outside = sum[5];
+  kept->tally = (struct events_tally){sum[0], sum[1], sum[2], sum[3], sum[4], sum[5]};
+}
+
+static void cube_describe(const struct compton_kept *kept, struct compton_cube *cube) {
+  cube->hits = kept->tally.hits, cube->singles = kept->tally.singles,
+  cube->pairs   = kept->tally.pairs;
+  cube->dropped = kept->tally.dropped, cube->vetoed = kept->tally.vetoed;
+  cube->outside   = kept->tally.outside;
   cube->events    = cube->singles + cube->pairs;
   double good     = (double)(cube->rows * cube->columns - cube->bad_pixels);
   cube->occupancy = (double)cube->hits / good / (double)cube->frames;
   cube->chance    = 1 - pow(1 - cube->occupancy, 8);
 }
 
-static enum status cube_collect(MPI_Comm comm, const struct compton_frames_settings *settings,
-                                const struct events_map *map, const struct events_work *work,
-                                struct compton_cube *cube) {
+/* ---- rounds -------------------------------------------------------------------------------------- */
+
+struct counting {
+  MPI_Comm comm;
+  const struct compton_frames_settings *settings;
+  struct raw_frames *frames;
+  struct events_work work;
+  struct blocks blocks;
+  struct compton_cube *cube;
+  double kept_at_s;
+};
+
+/* What all ranks have counted so far, into the cube, and on disk where the settings say so. */
+static enum status round_end(struct counting *c, int64_t frames, bool keep) {
+  struct compton_kept kept = {.frames = frames};
+  spectra_sum(c->comm, &c->work, c->cube);
+  tally_sum(c->comm, &c->work.tally, &kept);
+  cube_describe(&kept, c->cube);
+  c->kept_at_s = time_now_s();
+  if (!keep) return STATUS_OK;
+  return compton_keep_save(c->comm, c->settings->keep, c->settings->keep_record, c->cube, &kept);
+}
+
+static bool is_time(const struct counting *c) {
+  int now = c->settings->keep && time_now_s() - c->kept_at_s >= c->settings->round_s;
+  MPI_Bcast(&now, 1, MPI_INT, 0, c->comm);
+  return now;
+}
+
+/* What was kept stands in this rank's spectra as if it had counted it. */
+static enum status go_on(struct counting *c, int64_t *done) {
+  struct compton_kept kept = {0};
+  int rank;
+  *done = 0;
+  if (!c->settings->keep) return STATUS_OK;
+  TRY(compton_keep_load(c->comm, c->settings->keep, c->settings->keep_record, c->cube, &kept));
+  if (kept.frames == 0 || kept.frames > c->frames->frames) return STATUS_OK;
+  MPI_Comm_rank(c->comm, &rank);
+  memcpy(c->work.histogram + c->cube->pixel0 * c->cube->bins, c->cube->count,
+         (size_t)(c->cube->pixels * c->cube->bins) * sizeof *c->cube->count);
+  if (rank == 0) c->work.tally = kept.tally;
+  *done = kept.frames;
+  log_info("compton: goes on after %lld of %lld frames", (long long)*done,
+           (long long)c->frames->frames);
+  return STATUS_OK;
+}
+
+static enum status frames_count(struct counting *c) {
+  int64_t done, all = c->frames->frames;
+  int rank, size;
+  MPI_Comm_rank(c->comm, &rank);
+  MPI_Comm_size(c->comm, &size);
+  TRY(go_on(c, &done));
+  c->kept_at_s       = time_now_s();
+  enum status status = STATUS_OK;
+  while (done < all && status == STATUS_OK) {
+    int64_t first = done + rank * c->blocks.each, n = all - first;
+    n = n < 0 ? 0 : n < c->blocks.each ? n : c->blocks.each;
+    TRY(block_count(c->comm, c->frames, &c->blocks, n ? first : 0, n, &c->work));
+    done   = done + c->blocks.each * size < all ? done + c->blocks.each * size : all;
+    status = stop_agree(c->comm);
+    log_progress("frames", done, all);
+    if (done < all && c->settings->keep && (status == STATUS_STOPPED || is_time(c)))
+      TRY(round_end(c, done, true));
+  }
+  return status == STATUS_OK ? round_end(c, all, c->settings->keep != NULL) : status;
+}
+
+static enum status cube_take(MPI_Comm comm, const struct compton_frames_settings *settings,
+                             const struct events_map *map, struct compton_cube *cube) {
   cube->rows = map->rows, cube->columns = map->columns, cube->bins = map->bins;
   cube->first_kev = settings->first_kev, cube->bin_kev = settings->bin_kev;
   cube->bad_pixels = map->bad_pixels;
   TRY_ALL(comm, share_take(comm, cube));
   memcpy(cube->bad, map->bad + cube->pixel0, (size_t)cube->pixels);
-  spectra_sum(comm, work, cube);
-  tally_sum(comm, &work->tally, cube);
   return STATUS_OK;
 }
 
 static enum status count_opened(MPI_Comm comm, const struct compton_frames_settings *settings,
                                 struct raw_frames *frames, struct compton_cube *cube) {
   struct events_map map;
-  struct events_work work;
+  struct counting c = {.comm = comm, .settings = settings, .frames = frames, .cube = cube};
+  int size;
+  MPI_Comm_size(comm, &size);
   TRY(compton_events_map_make(comm, settings, frames, &map));
-  enum status status = AGREE(comm, compton_events_work_make(&map, settings, &work));
+  enum status status = cube_take(comm, settings, &map, cube);
   cube->frames       = frames->frames;
-  if (status == STATUS_OK) status = frames_count(comm, settings, frames, &work);
-  if (status == STATUS_OK) status = cube_collect(comm, settings, &map, &work, cube);
-  compton_events_work_free(&work);
+  if (status == STATUS_OK) status = AGREE(comm, compton_events_work_make(&map, settings, &c.work));
+  if (status == STATUS_OK) status = AGREE(comm, blocks_make(settings, frames, size, &c.blocks));
+  if (status == STATUS_OK) status = frames_count(&c);
+  memory_free(c.blocks.buffer);
+  compton_events_work_free(&c.work);
   compton_events_map_free(&map);
   return status;
 }
@@ -162,6 +225,53 @@ enum status compton_cube_from_frames(MPI_Comm comm, const struct compton_frames_
   raw_frames_close(&frames);
   if (status != STATUS_OK) compton_cube_free(cube);
   return status;
+}
+
+/* ---- what it takes ------------------------------------------------------------------------------- */
+
+static int64_t share_most(MPI_Comm comm, int64_t pixels) {
+  int size;
+  MPI_Comm_size(comm, &size);
+  return (pixels + size - 1) / size;
+}
+
+static enum status frames_need(MPI_Comm comm, const struct compton_frames_settings *settings,
+                               const struct raw_frames *frames, struct compton_shape *shape) {
+  struct blocks blocks = {0};
+  int size;
+  MPI_Comm_size(comm, &size);
+  TRY(compton_events_check(settings, frames));
+  blocks_choose(settings, frames, size, &blocks);
+  shape->rows = frames->rows, shape->columns = frames->columns, shape->frames = frames->frames;
+  shape->bins       = llround((settings->last_kev - settings->first_kev) / settings->bin_kev);
+  shape->cube_bytes = share_most(comm, frames->words) * (4 * shape->bins + 1);
+  shape->work_bytes = compton_events_bytes(frames->rows, frames->columns, shape->bins) +
+                      (blocks.piece + 1) * frames->words * (frames->in_kev ? 4 : 2);
+  return STATUS_OK;
+}
+
+enum status compton_cube_frames_shape(MPI_Comm comm, const struct compton_frames_settings *settings,
+                                      struct compton_shape *shape) {
+  struct raw_frames frames;
+  memset(shape, 0, sizeof *shape);
+  TRY(raw_frames_open(comm, &settings->frames, &frames));
+  enum status status = AGREE(comm, frames_need(comm, settings, &frames, shape));
+  raw_frames_close(&frames);
+  return status;
+}
+
+enum status compton_cube_spectra_shape(MPI_Comm comm, const char *file,
+                                       struct compton_shape *shape) {
+  struct raw_spectra spectra;
+  TRY(raw_spectra_open(comm, file, &spectra));
+  int64_t pixels = share_most(comm, spectra.rows * spectra.columns);
+  *shape         = (struct compton_shape){.rows       = spectra.rows,
+                                          .columns    = spectra.columns,
+                                          .bins       = spectra.bins,
+                                          .cube_bytes = pixels * (4 * spectra.bins + 1),
+                                          .work_bytes = pixels * 8 * spectra.bins};
+  raw_spectra_close(&spectra);
+  return STATUS_OK;
 }
 
 /* ---- spectra ------------------------------------------------------------------------------------- */

@@ -37,6 +37,11 @@ struct compton_frames_settings {
   double first_kev, last_kev,
       bin_kev;   /* lower edge of the first, upper edge of the last bin; width */
   int64_t block; /* frames of a block; 0 = chosen; the result does not depend on it */
+  /* Where the count is kept between rounds, NULL: nowhere. A count of the same record that is there goes on; the file
+   * stays until the caller removes it. */
+  const char *keep;
+  uint64_t keep_record;
+  double round_s; /* seconds between two times that the count is kept; 0 = after every block */
 };
 /* Collective. Counts events: energy = gain (ADU - dark) + offset of hits above threshold, which form 8-connected
  * clusters in a frame. Counts are identical on any number of ranks, any block and any instruction set. Memory:
@@ -44,6 +49,17 @@ struct compton_frames_settings {
  * INPUT: files that do not fit together, maps of another size, negative gains, no good pixel. */
 enum status compton_cube_from_frames(MPI_Comm comm, const struct compton_frames_settings *settings,
                                      struct compton_cube *cube);
+/* What a region would be, from its files' headers, and what counting it takes on the busiest rank. */
+struct compton_shape {
+  int64_t rows, columns, bins, frames; /* frames: 0 of spectra */
+  int64_t cube_bytes;                  /* a rank's part of the cube */
+  int64_t work_bytes;                  /* beside it, while it is counted */
+};
+/* Collective. */
+enum status compton_cube_frames_shape(MPI_Comm comm, const struct compton_frames_settings *settings,
+                                      struct compton_shape *shape);
+enum status compton_cube_spectra_shape(MPI_Comm comm, const char *file,
+                                       struct compton_shape *shape);
 /* Collective. Sums files of spectra of one detector: HDF5 `pixel_spectra` [1, row, column, bin] with
  * `spectra_bins` (lower edges), or .hxt of version 3. The bins are the files' own. `bad` are pixels without any
  * count. INPUT: other bins or another detector than the first file, counts that are no whole numbers. */

@@ -105,8 +105,8 @@ static enum status noise_median(struct pixels *of) {
   return STATUS_OK;
 }
 
-static enum status settings_check(const struct compton_frames_settings *s,
-                                  const struct raw_frames *frames) {
+enum status compton_events_check(const struct compton_frames_settings *s,
+                                 const struct raw_frames *frames) {
   double bins = (s->last_kev - s->first_kev) / s->bin_kev;
   if (!(s->bin_kev > 0) || !(bins >= 1) || !(bins <= BINS_MOST) ||
       !(fabs(s->first_kev / s->bin_kev) < BINS_OFFSET_MOST) ||
@@ -245,7 +245,7 @@ enum status compton_events_map_make(MPI_Comm comm, const struct compton_frames_s
                                     const struct raw_frames *frames, struct events_map *map) {
   struct pixels of = {0};
   memset(map, 0, sizeof *map);
-  TRY_ALL(comm, settings_check(settings, frames));
+  TRY_ALL(comm, compton_events_check(settings, frames));
   enum status status = AGREE(comm, map_memory(frames, &of, map));
   if (status == STATUS_OK) status = pixels_read(comm, settings, frames, &of);
   if (status == STATUS_OK) status = AGREE(comm, map_fill(settings, frames, &of, map));
@@ -287,6 +287,13 @@ enum status compton_events_work_make(const struct events_map *map,
   TRY(memory_make_raw(n, sizeof *work->crowd, "hits of a frame", &work->crowd));
   TRY(memory_make((n + 63) / 64, sizeof *work->bits, "hits of a frame", &work->bits));
   return memory_make((n + 63) / 64, sizeof *work->before, "hits of a frame", &work->before);
+}
+
+int64_t compton_events_bytes(int64_t rows, int64_t columns, int64_t bins) {
+  int64_t pixels = rows * columns, cells = (rows + 2 * EVENTS_RIM) * (columns + 2 * EVENTS_RIM);
+  int64_t map  = (int64_t)(sizeof(struct events_word) + sizeof(uint16_t)) + 1;
+  int64_t work = (int64_t)(sizeof(struct events_hit) + sizeof(int32_t)) + 4 * bins;
+  return pixels * (map + work) + 4 * cells + pixels / 4;
 }
 
 void compton_events_work_free(struct events_work *work) {

@@ -61,6 +61,11 @@ struct events_map {
   double kev_scale;
   int64_t first, bad_pixels;
 };
+/* Local. Do the settings go together, and with these frames? */
+enum status compton_events_check(const struct compton_frames_settings *settings,
+                                 const struct raw_frames *frames);
+/* Local. What map and work take. */
+int64_t compton_events_bytes(int64_t rows, int64_t columns, int64_t bins);
 /* Collective: reads maps and dark runs. */
 enum status compton_events_map_make(MPI_Comm comm, const struct compton_frames_settings *settings,
                                     const struct raw_frames *frames, struct events_map *map);

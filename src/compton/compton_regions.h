@@ -1,0 +1,32 @@
+/* Inside compton: the acquisitions of a state, one per region. */
+#pragma once
+#include "compton.h"
+#include "compton_cube.h"
+
+enum { REGIONS_MOST = 16 };
+
+struct compton_region {
+  char name[64]; /* "" = none said */
+  double z_um, exposure_s, monitor,
+      live_s;              /* NAN = not said; live_s: the exposure's where it is not */
+  const char *const *file; /* borrowed from the list */
+  int files;
+  bool is_frames;
+};
+struct compton_regions {
+  struct compton_region region[REGIONS_MOST];
+  int n;
+  struct compton_names {
+    char *text;
+    const char **name;
+    int n;
+  } frames, spectra, dark; /* owned */
+};
+/* Local. USAGE: no files, counts that do not add up, words that are no numbers. */
+enum status compton_regions_make(const struct compton_params *params,
+                                 struct compton_regions *regions);
+void compton_regions_free(struct compton_regions *regions);
+/* Local. The settings of a region of frames; everything is borrowed from the two. */
+void compton_regions_settings(const struct compton_params *params,
+                              const struct compton_regions *regions, int r,
+                              struct compton_frames_settings *settings);
