@@ -1,5 +1,5 @@
 /* The stage: reads the small files on rank 0, every rank parses and fits the same bytes. */
-#include "echem.h"
+#include "echem_curves.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,8 @@ static void add(const struct stage_job *job, int i, const char *name, double val
   name_result(result, job, i);
 }
 
-static enum status fit_one(const struct stage_job *job, int i, const char *file) {
+static enum status fit_one(const struct stage_job *job, int i, const char *file,
+                           struct echem_curves *curves) {
   char *bytes;
   int64_t n;
   struct echem_table spectrum;
@@ -50,6 +51,7 @@ static enum status fit_one(const struct stage_job *job, int i, const char *file)
   enum status status = echem_impedance_parse(file, bytes, n, &spectrum);
   if (status == STATUS_OK) {
     status = echem_impedance_fit(file, &spectrum, &fit);
+    if (status == STATUS_OK) status = echem_curves_spectrum(curves, i, &spectrum, &fit);
     echem_table_free(&spectrum);
   }
   memory_free(bytes);
@@ -80,7 +82,8 @@ static enum status place_states(const struct stage_job *job, const char *file,
   return STATUS_OK;
 }
 
-static enum status read_cycle(const struct stage_job *job, const char *file, const char *times) {
+static enum status read_cycle(const struct stage_job *job, const char *file, const char *times,
+                              struct echem_curves *curves) {
   char *bytes;
   int64_t n;
   struct echem_table cycle;
@@ -92,6 +95,7 @@ static enum status read_cycle(const struct stage_job *job, const char *file, con
     stage_result_add(job->results, "charge_capacity", charge_mAh, "mAh");
     stage_result_add(job->results, "discharge_capacity", discharge_mAh, "mAh");
     status = place_states(job, file, &cycle, times);
+    if (status == STATUS_OK) status = echem_curves_cycle(curves, &cycle);
     echem_table_free(&cycle);
   }
   memory_free(bytes);
@@ -111,22 +115,38 @@ static enum status check(const void *params, const struct stage_common *common) 
 
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
   (void)job;
-  *need = (struct stage_need){.memory_bytes = 64 << 20, .disk_bytes = 1 << 20, .rounds = 1};
+  *need = (struct stage_need){.memory_bytes = 64 << 20, .disk_bytes = 16 << 20, .rounds = 1};
   return STATUS_OK;
 }
 
-static enum status run(const struct stage_job *job) {
+static enum status read_all(const struct stage_job *job, struct echem_curves *curves) {
   const struct echem_params *p = job->params;
   char file[STORE_NAME_BYTES];
   if (p->galvanostatic && item_of(p->galvanostatic, '\n', 0, file, sizeof file))
-    TRY(read_cycle(job, file, p->state_times));
+    TRY(read_cycle(job, file, p->state_times, curves));
   for (int i = 0; p->impedance && item_of(p->impedance, '\n', i, file, sizeof file); i++)
-    if (strcmp(file, "-") != 0) TRY(fit_one(job, i, file));
-  if (!job->output[0]) return STATUS_OK;
+    if (strcmp(file, "-") != 0) TRY(fit_one(job, i, file, curves));
+  return STATUS_OK;
+}
+
+static enum status write_output(const struct stage_job *job, const struct echem_curves *curves) {
   struct store_output *output;
-  TRY(stage_output_begin(job, 1 << 20, &output));
-  TRY(store_ready(job->comm, output));
-  return stage_output_commit(job, &output);
+  if (!job->output[0]) return STATUS_OK;
+  TRY(stage_output_begin(job, 16 << 20, &output));
+  enum status status = echem_curves_write(job->comm, output, curves);
+  if (status == STATUS_OK) status = store_ready(job->comm, output);
+  if (status == STATUS_OK) return stage_output_commit(job, &output);
+  store_abandon(job->comm, &output, false);
+  return status;
+}
+
+static enum status run(const struct stage_job *job) {
+  struct echem_curves curves;
+  memset(&curves, 0, sizeof curves);
+  enum status status = read_all(job, &curves);
+  if (status == STATUS_OK) status = write_output(job, &curves);
+  echem_curves_free(&curves);
+  return status;
 }
 
 const struct stage echem_stage = {

@@ -54,3 +54,6 @@ struct echem_impedance {
 };
 enum status echem_impedance_fit(const char *name, const struct echem_table *spectrum,
                                 struct echem_impedance *fit);
+/* Local. The fitted impedance at a frequency, Ohm. */
+void echem_impedance_model(const struct echem_impedance *fit, double frequency_Hz, double *real,
+                           double *imaginary);

@@ -162,3 +162,12 @@ enum status echem_impedance_fit(const char *name, const struct echem_table *spec
       fit->kramers_kronig < 0.01 || fit->kramers_kronig < 1.5 * fit->relative_noise;
   return STATUS_OK;
 }
+
+void echem_impedance_model(const struct echem_impedance *fit, double frequency_Hz, double *real,
+                           double *imaginary) {
+  double w         = 2 * PI * frequency_Hz;
+  double complex z = fit->R_s_Ohm + 1 / (1 / fit->R_ct_Ohm + fit->Q * cpow(I * w, fit->n)) +
+                     fit->W * (1 - I) / sqrt(w);
+  *real      = creal(z);
+  *imaginary = cimag(z);
+}

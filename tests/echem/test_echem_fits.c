@@ -1,6 +1,6 @@
 /* np: 1 */
 #include "check.h"
-#include "echem.h"
+#include "echem_curves.h"
 #include <complex.h>
 #include <math.h>
 #include <stdlib.h>
@@ -144,4 +144,25 @@ TEST(bad_files_are_told_with_their_line) {
     CHECK(strstr(status_text(), cases[i].words) != NULL, "case %zu says '%s'", i, status_text());
   }
   status_clear();
+}
+
+/* Spectra of growing room, and the curve of the fit through a clean spectrum is the spectrum. */
+TEST(the_kept_curves_are_the_data_and_the_fit) {
+  struct echem_curves curves;
+  memset(&curves, 0, sizeof curves);
+  for (int state = 0; state < 5; state++) {
+    struct echem_table t;
+    struct echem_impedance fit;
+    make_spectrum(&t, 30, 0, 1);
+    CHECK_OK(echem_impedance_fit("clean", &t, &fit));
+    CHECK_OK(echem_curves_spectrum(&curves, state, &t, &fit));
+    echem_table_free(&t);
+  }
+  CHECK(curves.rows == 5 * FREQUENCIES, "%lld rows", (long long)curves.rows);
+  for (int64_t i = 0; i < curves.rows; i++) {
+    CHECK_NEAR(curves.column[0][i], (double)(i / FREQUENCIES), 0);
+    CHECK_NEAR(curves.column[4][i], curves.column[2][i], 1e-3 * R_s);
+    CHECK_NEAR(curves.column[5][i], curves.column[3][i], 1e-3 * R_s);
+  }
+  echem_curves_free(&curves);
 }
