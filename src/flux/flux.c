@@ -1,6 +1,6 @@
 /* The stage: labels in; effective diffusivity with its interval, tortuosity factors, concentration
  * and flux out. */
-#include "flux_labels.h"
+#include "flux_task.h"
 #include <math.h>
 #include <string.h>
 
@@ -12,27 +12,13 @@ static const struct config_row rows[] = {
 };
 const struct config_set flux_param_set = CONFIG_SET("flux", struct flux_params, rows);
 
-struct task {
-  const struct stage_job *job;
-  const struct flux_params *params;
-  struct flux_labels labels;
-  struct grid_box box;
-  struct grid_field codes;
-  int64_t domain_vox;
-  double voxel_um[3];
-  bool converged;
-  char worst[160]; /* the direction that did not converge, in words */
-  struct flux_state state;
-  bool has_state;
-};
-
-static bool runs(const struct flux_params *p, int axis) {
+bool flux_runs(const struct flux_params *p, int axis) {
   return strcmp(p->direction, "all") == 0 || p->direction[0] == "zyx"[axis];
 }
 static bool keeps_fields(const struct flux_params *p, int axis) {
   if (strcmp(p->fields, "none") == 0) return false;
   if (strcmp(p->fields, "auto") == 0)
-    return strcmp(p->direction, "all") == 0 ? axis == 0 : runs(p, axis);
+    return strcmp(p->direction, "all") == 0 ? axis == 0 : flux_runs(p, axis);
   return p->fields[0] == "zyx"[axis];
 }
 static enum flux_solver solver_of(const struct flux_params *p) {
@@ -53,7 +39,7 @@ static enum status open_labels(const struct stage_job *job, struct store_input *
 }
 static enum status shape_check(const struct flux_params *p, const struct grid_box *box) {
   for (int a = 0; a < 3; a++)
-    if (runs(p, a) && box->n[a] < 2)
+    if (flux_runs(p, a) && box->n[a] < 2)
       return FAIL(STATUS_INPUT,
                   "flux.direction = %s, but the volume has %lld voxel along %c (2 or "
                   "more are needed)",
@@ -72,19 +58,21 @@ static enum status voxel_size(const struct flux_params *p, const struct store_in
   }
   return STATUS_OK;
 }
-static enum status task_begin(struct task *t, const struct store_info *info) {
-  TRY(flux_labels_parse(t->params, &t->labels));
-  TRY(flux_box_parse(t->params->box, info->n, &t->box));
-  TRY(shape_check(t->params, &t->box));
-  return voxel_size(t->params, info, t->voxel_um);
+static enum status task_begin(struct flux_task *t, const struct store_info *info, bool needs_map) {
+  MPI_Comm comm = t->job->comm;
+  TRY_ALL(comm, flux_labels_parse(t->params, &t->labels));
+  TRY_ALL(comm, flux_box_parse(t->params->box, info->n, &t->region.box));
+  TRY_ALL(comm, voxel_size(t->params, info, t->voxel_um));
+  TRY(flux_region_find(t->job, info, t->voxel_um, needs_map, &t->region));
+  return AGREE(comm, shape_check(t->params, &t->region.box));
 }
-static enum status task_read(struct task *t) {
+static enum status task_read(struct flux_task *t) {
   struct store_input *input = NULL;
   MPI_Comm comm             = t->job->comm;
   TRY(open_labels(t->job, &input));
-  enum status s = AGREE(comm, task_begin(t, store_info(input)));
+  enum status s = task_begin(t, store_info(input), true);
   if (s == STATUS_OK)
-    s = flux_labels_read(comm, input, t->params->mask, &t->box, &t->labels, &t->codes,
+    s = flux_labels_read(comm, input, t->params->mask, &t->region, &t->labels, &t->codes,
                          &t->domain_vox);
   store_close(&input);
   return s;
@@ -92,7 +80,7 @@ static enum status task_read(struct task *t) {
 
 /* ---- one direction ---- */
 
-static enum status field_like(MPI_Comm comm, const struct task *t, int face_axis,
+static enum status field_like(MPI_Comm comm, const struct flux_task *t, int face_axis,
                               struct grid_field *field) {
   struct grid_plan plan = {0};
   enum status s         = grid_plan_copy(&t->codes.plan, &plan);
@@ -106,7 +94,7 @@ static enum status field_like(MPI_Comm comm, const struct task *t, int face_axis
   grid_plan_free(&plan);
   return s;
 }
-static enum status state_make(struct task *t) {
+static enum status state_make(struct flux_task *t) {
   MPI_Comm comm = t->job->comm;
   TRY(field_like(comm, t, -1, &t->state.concentration));
   TRY(field_like(comm, t, -1, &t->state.magnitude));
@@ -116,20 +104,26 @@ static enum status state_make(struct task *t) {
   t->has_state = true;
   return STATUS_OK;
 }
-static struct stage_result *result(struct task *t, const char *name, int axis, double value) {
+struct stage_result *flux_result(struct flux_task *t, const char *name, int axis, double value,
+                                 const char *unit) {
   char full[64];
-  const bool all = strcmp(t->params->direction, "all") == 0;
-  snprintf(full, sizeof full, all ? "%s_%c" : "%s", name, "zyx"[axis]);
-  return stage_result_add(t->job->results, full, value, "");
+  const bool all = axis >= 0 && strcmp(t->params->direction, "all") == 0;
+  snprintf(full, sizeof full, all ? "%s_%c" : "%s", name, "zyx"[axis < 0 ? 0 : axis]);
+  return stage_result_add(t->job->results, full, value, unit);
+}
+double flux_conducting(const struct flux_task *t, const int64_t voxels[FLUX_CODES],
+                       int64_t domain_vox) {
+  double sum = 0;
+  for (int c = 1; c < FLUX_CODES; c++)
+    sum += t->labels.of_code[c] * (double)voxels[c] / (double)domain_vox;
+  return sum;
 }
 /* tau = sum(eps_p D_p) / D_eff over `voxels`, with the ends of D_eff's interval exchanged. */
-static void tortuosity(struct task *t, const char *name, int axis, const struct flux_answer *a,
+static void tortuosity(struct flux_task *t, const char *name, int axis, const struct flux_answer *a,
                        const int64_t voxels[FLUX_CODES]) {
-  double conducting = 0;
-  for (int c = 1; c < FLUX_CODES; c++)
-    conducting += t->labels.of_code[c] * (double)voxels[c] / (double)t->domain_vox;
+  const double conducting = flux_conducting(t, voxels, t->domain_vox);
   struct stage_result *r =
-      result(t, name, axis, a->percolates ? conducting / a->upper : (double)NAN);
+      flux_result(t, name, axis, a->percolates ? conducting / a->upper : (double)NAN, "");
   if (!a->percolates) {
     snprintf(r->state, sizeof r->state, "infinite");
     return;
@@ -137,59 +131,82 @@ static void tortuosity(struct task *t, const char *name, int axis, const struct 
   r->lower = a->lower > 0 ? conducting / a->upper : (double)NAN;
   r->upper = a->lower > 0 ? conducting / a->lower : (double)NAN;
 }
-static void results_add(struct task *t, int axis, const struct flux_answer *a) {
+static void results_add(struct flux_task *t, int axis, const struct flux_answer *a) {
   double all = 0, open = 0;
   for (int c = 1; c < FLUX_CODES; c++) {
     all += (double)a->voxels[c];
     open += (double)a->percolating[c];
   }
-  result(t, "volume_fraction", axis, all / (double)t->domain_vox);
-  result(t, "percolating_fraction", axis, open / (double)t->domain_vox);
-  struct stage_result *d = result(t, "effective_diffusivity", axis, a->upper);
+  flux_result(t, "volume_fraction", axis, all / (double)t->domain_vox, "");
+  flux_result(t, "percolating_fraction", axis, open / (double)t->domain_vox, "");
+  struct stage_result *d = flux_result(t, "effective_diffusivity", axis, a->upper, "");
   if (a->percolates) {
     d->upper = a->upper;
     d->lower = t->params->certify ? a->lower : (double)NAN;
   }
   tortuosity(t, "tortuosity_factor", axis, a, a->voxels);
   tortuosity(t, "tortuosity_factor_percolating", axis, a, a->percolating);
-  result(t, "iterations", axis, a->iterations);
+  flux_result(t, "iterations", axis, a->iterations, "");
 }
-static void tell(struct task *t, int axis, const struct flux_answer *a) {
+void flux_tell(struct flux_task *t, const char *where, const struct flux_answer *a) {
   if (!a->percolates) {
-    log_warning("flux along %c: no conducting path from face to face; D_eff 0, tortuosity infinite",
-                "zyx"[axis]);
+    log_warning("flux %s: no conducting path from face to face; D_eff 0, tortuosity infinite",
+                where);
     return;
   }
-  log_info(
-      "flux along %c: D_eff %.6g in [%.6g, %.6g], %d iterations, set-up %.2f s, solver %.2f s, "
-      "certificate %.2f s",
-      "zyx"[axis], a -> upper, a -> lower, a -> upper, a -> iterations, a -> setup_s, a -> solve_s,
-      a -> bound_s);
+  log_info("flux %s: D_eff %.6g in [%.6g, %.6g], %d iterations, set-up %.2f s, solver %.2f s, "
+           "certificate %.2f s",
+           where, a->upper, a->lower, a->upper, a->iterations, a->setup_s, a->solve_s, a->bound_s);
   if (a->converged) return;
   t->converged = false;
-  snprintf(t->worst, sizeof t->worst, "flux along %c: D_eff in [%.8g, %.8g] after %d iterations",
-           "zyx"[axis], a -> lower, a -> upper, a -> iterations);
+  snprintf(t->worst, sizeof t->worst, "flux %s: D_eff in [%.8g, %.8g] after %d iterations", where,
+           a->lower, a->upper, a->iterations);
 }
-static enum status solve_axis(struct task *t, int axis) {
+void flux_case_of(const struct flux_task *t, int axis, struct flux_case *problem) {
   const struct flux_params *p = t->params;
+  *problem                    = (struct flux_case){.axis           = axis,
+                                                   .periodic       = p->periodic,
+                                                   .volume_vox     = t->domain_vox,
+                                                   .tolerance      = p->tolerance,
+                                                   .iterations_max = (int)p->iterations_max,
+                                                   .solver         = solver_of(p),
+                                                   .certify        = p->certify,
+                                                   .petsc_options  = p->petsc_options};
+  memcpy(problem->spacing, t->voxel_um, sizeof problem->spacing);
+  memcpy(problem->diffusivity, t->labels.of_code, sizeof problem->diffusivity);
+}
+/* Of the map that is kept: how uneven the flux is, and how far it is from free of sources. */
+static enum status statistics_add(struct flux_task *t, int axis, const struct flux_answer *a) {
+  struct flux_statistics *s = &t->statistics;
+  const double area_vox     = (double)t->domain_vox / (double)t->region.box.n[axis];
+  char name[48];
+  t->statistics_axis = axis;
+  TRY(flux_statistics_find(t->job->comm, &t->state, axis, area_vox, s));
+  flux_result(t, "flux_divergence", axis, a->divergence, "");
+  flux_result(t, "flux_uneven", axis, s->uneven, "");
+  flux_result(t, "flux_mean", axis, s->whole.mean, "");
+  flux_result(t, "flux_variation", axis, s->whole.variation, "");
+  for (int i = 0; i < FLUX_PERCENTILES; i++) {
+    snprintf(name, sizeof name, "flux_p%g", flux_percentile[i]);
+    flux_result(t, name, axis, s->whole.percentile[i], "");
+  }
+  flux_result(t, "flux_hottest", axis, s->whole.hottest, "");
+  flux_result(t, "constrictivity", axis, s->whole.constrictivity, "");
+  flux_result(t, "path_tortuosity", axis, s->path, "");
+  return STATUS_OK;
+}
+static enum status solve_axis(struct flux_task *t, int axis) {
   struct flux_answer answer;
-  struct flux_case problem = {.axis           = axis,
-                              .periodic       = p->periodic,
-                              .volume_vox     = t->domain_vox,
-                              .tolerance      = p->tolerance,
-                              .iterations_max = (int)p->iterations_max,
-                              .solver         = solver_of(p),
-                              .certify        = p->certify,
-                              .petsc_options  = p->petsc_options};
-  memcpy(problem.spacing, t->voxel_um, sizeof problem.spacing);
-  memcpy(problem.diffusivity, t->labels.of_code, sizeof problem.diffusivity);
-  const bool fields = t->job->output[0] && keeps_fields(p, axis);
+  struct flux_case problem;
+  char where[16];
+  const bool fields = t->job->output[0] && keeps_fields(t->params, axis);
+  flux_case_of(t, axis, &problem);
   if (fields) TRY(state_make(t));
   TRY(flux_solve(t->job->comm, &problem, &t->codes, &answer, fields ? &t->state : NULL));
-  tell(t, axis, &answer);
+  snprintf(where, sizeof where, "along %c", "zyx"[axis]);
+  flux_tell(t, where, &answer);
   results_add(t, axis, &answer);
-  if (fields && answer.percolates) result(t, "flux_divergence", axis, answer.divergence);
-  return STATUS_OK;
+  return fields && answer.percolates ? statistics_add(t, axis, &answer) : STATUS_OK;
 }
 
 /* ---- output ---- */
@@ -197,12 +214,12 @@ static enum status solve_axis(struct task *t, int axis) {
 static int64_t disk_bytes(const struct flux_params *p, const struct grid_box *box) {
   const int64_t voxels = grid_box_voxels(box);
   bool any             = false;
-  for (int a = 0; a < 3; a++) any = any || (runs(p, a) && keeps_fields(p, a));
+  for (int a = 0; a < 3; a++) any = any || (flux_runs(p, a) && keeps_fields(p, a));
   int64_t faces = 3 * voxels;
   for (int a = 0; a < 3; a++) faces += voxels / box->n[a];
   return (1 << 20) + (any ? 4 * (2 * voxels + faces) : 0);
 }
-static enum status write_fields(struct task *t, struct store_output *output) {
+static enum status write_fields(struct flux_task *t, struct store_output *output) {
   MPI_Comm comm              = t->job->comm;
   static const char *names[] = {"concentration", "flux", "flux_z", "flux_y", "flux_x"};
   struct grid_field *field[] = {&t->state.concentration, &t->state.magnitude, &t->state.flux[0],
@@ -214,10 +231,10 @@ static enum status write_fields(struct task *t, struct store_output *output) {
   for (int i = 0; i < 5; i++) TRY(store_write_field(comm, output, names[i], field[i], 0));
   return STATUS_OK;
 }
-static enum status write_output(struct task *t) {
+static enum status write_output(struct flux_task *t) {
   struct store_output *output;
   if (!t->job->output[0]) return STATUS_OK;
-  TRY(stage_output_begin(t->job, disk_bytes(t->params, &t->box), &output));
+  TRY(stage_output_begin(t->job, disk_bytes(t->params, &t->region.box), &output));
   enum status s = store_note(
       t->job->comm, output, "convention",
       "c fixed on the outer faces, L = N voxels; tortuosity_factor = sum(eps D)/D_eff with eps of "
@@ -225,6 +242,9 @@ static enum status write_output(struct task *t) {
       "value of effective_diffusivity = energy (upper bound); flux over the mean gradient, so that "
       "its mean over a cross section is D_eff");
   if (s == STATUS_OK && t->has_state) s = write_fields(t, output);
+  if (s == STATUS_OK && t->statistics.slices > 0)
+    s = flux_statistics_write(t->job->comm, &t->statistics, t->voxel_um[t->statistics_axis],
+                              output);
   if (s == STATUS_OK) return stage_output_commit(t->job, &output);
   store_abandon(t->job->comm, &output, false);
   return s;
@@ -240,42 +260,49 @@ static enum status check(const void *params, const struct stage_common *common) 
   if (p->petsc_options[0] && strcmp(p->solver, "multigrid") == 0)
     return FAIL(STATUS_USAGE, "flux.petsc_options needs flux.solver krylov, gamg or boomeramg");
   TRY(stage_voxel_parse(p->voxel_um, voxel_um));
+  TRY(flux_region_check(p));
   return flux_labels_parse(p, &labels);
 }
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
   struct store_input *input = NULL;
   struct grid_plan plan     = {0};
-  struct task t             = {.job = job, .params = job->params};
+  struct flux_task t        = {.job = job, .params = job->params};
   TRY(open_labels(job, &input));
-  enum status s = AGREE(job->comm, task_begin(&t, store_info(input)));
-  if (s == STATUS_OK) s = AGREE(job->comm, flux_plan_make(job->comm, t.box.n, &plan));
+  enum status s = task_begin(&t, store_info(input), false);
+  if (s == STATUS_OK) s = AGREE(job->comm, flux_plan_make(job->comm, t.region.box.n, &plan));
   if (s == STATUS_OK) {
-    const bool fields  = disk_bytes(t.params, &t.box) > 1 << 20 && job->output[0];
+    const bool fields  = disk_bytes(t.params, &t.region.box) > 1 << 20 && job->output[0];
     const double bytes = flux_bytes_per_voxel(t.params->certify, solver_of(t.params), fields);
-    *need              = (struct stage_need){.memory_bytes =
-                                                 (int64_t)(bytes * (double)grid_plan_most(&plan)) + (1 << 20),
-                                             .disk_bytes = job->output[0] ? disk_bytes(t.params, &t.box) : 0,
-                                             .rounds     = 1};
+    *need              = (struct stage_need){
+                     .memory_bytes = (int64_t)(bytes * (double)grid_plan_most(&plan)) + (1 << 20),
+                     .disk_bytes   = job->output[0] ? disk_bytes(t.params, &t.region.box) : 0,
+                     .rounds       = 1};
   }
   grid_plan_free(&plan);
   store_close(&input);
   return s;
 }
-static void task_free(struct task *t) {
+static void task_free(struct flux_task *t) {
   grid_field_free(&t->codes);
   flux_state_free(&t->state);
+  flux_statistics_free(&t->statistics);
 }
-static enum status run_task(struct task *t) {
+static enum status run_task(struct flux_task *t) {
   TRY(task_read(t));
-  log_info("flux: %lld x %lld x %lld voxels", (long long)t->box.n[0], (long long)t->box.n[1],
-           (long long)t->box.n[2]);
+  log_info("flux: %lld x %lld x %lld voxels", (long long)t->region.box.n[0],
+           (long long)t->region.box.n[1], (long long)t->region.box.n[2]);
+  if (t->region.has_interface) {
+    flux_result(t, "region_from_um", -1, (double)t->region.box.start[0] * t->voxel_um[0], "um");
+    flux_result(t, "region_to_um", -1,
+                (double)(t->region.box.start[0] + t->region.box.n[0]) * t->voxel_um[0], "um");
+  }
   for (int axis = 0; axis < 3; axis++)
-    if (runs(t->params, axis)) TRY(solve_axis(t, axis));
+    if (flux_runs(t->params, axis)) TRY(solve_axis(t, axis));
   return write_output(t);
 }
 static enum status run(const struct stage_job *job) {
-  struct task t = {.job = job, .params = job->params, .converged = true};
-  enum status s = run_task(&t);
+  struct flux_task t = {.job = job, .params = job->params, .converged = true};
+  enum status s      = run_task(&t);
   task_free(&t);
   if (s == STATUS_OK && !t.converged)
     s = FAIL(STATUS_NOT_CONVERGED, "%s: wider than flux.tolerance = %g", t.worst,
@@ -286,7 +313,7 @@ const struct stage flux_stage = {
     .name   = "flux",
     .words  = "Li+ transport through labels: effective diffusivity with its interval, tortuosity",
     .params = &flux_param_set,
-    .reads  = "labels",
+    .reads  = "labels,height",
     .writes = "concentration,flux_z,flux_y,flux_x,flux",
     .check  = check,
     .plan   = plan,

@@ -48,7 +48,7 @@ INLINE ivec lanes_of(uint64_t bytes) {
   memcpy(&b, &bytes, sizeof b);
   return __builtin_convertvector(b, ivec) != 0;
 }
-INLINE vec masked(vec v, ivec on) { return (vec)((ivec)v & on); }
+#define masked(v, on) ((vec)((ivec)(v) & (on)))
 static const uint64_t half[SIDES] = {0x0000000001010101, 0x0101010100000000, 0x0000010100000101,
                                      0x0101000001010000, 0x0001000100010001, 0x0100010001000100};
 struct eight_voxels {

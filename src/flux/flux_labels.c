@@ -107,24 +107,34 @@ static int code_of(const struct flux_labels *labels, int64_t value) {
     if (labels->label[i] == value) return i;
   return -1;
 }
-/* Codes from labels and mask; seen[i] counts voxels of the i-th label. */
-static void encode(const struct grid_field *from, const struct grid_field *mask,
-                   const struct flux_labels *labels, struct grid_field *codes, int64_t *seen,
-                   int64_t *domain_vox) {
+/* Codes from labels, mask and disc; seen[i] counts voxels of the i-th label. */
+struct encoding {
+  const struct grid_field *from, *mask; /* mask may be NULL */
+  const struct flux_labels *labels;
+  const struct flux_region *region;
+  int64_t *seen, domain_vox;
   int16_t table[256];
-  uint8_t *to = codes->data;
-  for (int v = 0; v < 256; v++) table[v] = (int16_t)code_of(labels, v);
-  *domain_vox = 0;
-  for (int64_t p = 0; p < codes->voxels; p++) {
-    to[p] = 0;
-    if (mask && value_of(mask, p) == 0) continue;
-    ++*domain_vox;
-    const int64_t v = value_of(from, p);
-    const int i     = v >= 0 && v < 256 ? table[v] : code_of(labels, v);
-    if (i < 0) continue;
-    to[p] = labels->code[i];
-    seen[i]++;
-  }
+};
+static uint8_t encode_one(struct encoding *e, int64_t p) {
+  if (e->mask && value_of(e->mask, p) == 0) return 0;
+  e->domain_vox++;
+  const int64_t v = value_of(e->from, p);
+  const int i     = v >= 0 && v < 256 ? e->table[v] : code_of(e->labels, v);
+  if (i < 0) return 0;
+  e->seen[i]++;
+  return e->labels->code[i];
+}
+static void encode(struct encoding *e, struct grid_field *codes) {
+  const int64_t *n = codes->mine.n;
+  const int64_t y0 = codes->mine.start[1] + e->region->box.start[1],
+                x0 = codes->mine.start[2] + e->region->box.start[2];
+  uint8_t *to      = codes->data;
+  int64_t p        = 0;
+  for (int v = 0; v < 256; v++) e->table[v] = (int16_t)code_of(e->labels, v);
+  for (int64_t z = 0; z < n[0]; z++)
+    for (int64_t y = 0; y < n[1]; y++)
+      for (int64_t x = 0; x < n[2]; x++, p++)
+        to[p] = flux_disc_has(&e->region->disc, y + y0, x + x0) ? encode_one(e, p) : 0;
 }
 static enum status read_part(MPI_Comm comm, struct store_input *input, const struct grid_plan *plan,
                              const struct grid_box *box, struct grid_field *field) {
@@ -151,7 +161,7 @@ static enum status read_mask(MPI_Comm comm, const char *name, const int64_t n[3]
 }
 static enum status all_seen(const struct flux_labels *labels, const int64_t *seen,
                             const struct store_info *info, int64_t domain_vox) {
-  if (domain_vox == 0) return FAIL(STATUS_INPUT, "flux.mask leaves no voxel");
+  if (domain_vox == 0) return FAIL(STATUS_INPUT, "flux.mask and flux.disc leave no voxel");
   for (int i = 0; i < labels->n; i++)
     if (seen[i] == 0)
       return FAIL(STATUS_USAGE, "flux: no voxel of %s:%s is labelled %lld", info->file,
@@ -159,9 +169,10 @@ static enum status all_seen(const struct flux_labels *labels, const int64_t *see
   return STATUS_OK;
 }
 enum status flux_labels_read(MPI_Comm comm, struct store_input *input, const char *mask_name,
-                             const struct grid_box *box, const struct flux_labels *labels,
+                             const struct flux_region *region, const struct flux_labels *labels,
                              struct grid_field *codes, int64_t *domain_vox) {
   const struct store_info *info = store_info(input);
+  const struct grid_box *box    = &region->box;
   struct grid_plan plan         = {0};
   struct grid_field from = {0}, mask = {0};
   int64_t seen[FLUX_LABELS] = {0};
@@ -171,7 +182,9 @@ enum status flux_labels_read(MPI_Comm comm, struct store_input *input, const cha
   if (s == STATUS_OK && *mask_name) s = read_mask(comm, mask_name, info->n, &plan, box, &mask);
   if (s == STATUS_OK) s = grid_field_make(comm, &plan, GRID_U8, (int64_t[3]){0, 0, 0}, codes);
   if (s == STATUS_OK) {
-    encode(&from, mask.data ? &mask : NULL, labels, codes, seen, domain_vox);
+    struct encoding e = {&from, mask.data ? &mask : NULL, labels, region, seen, 0, {0}};
+    encode(&e, codes);
+    *domain_vox = e.domain_vox;
     MPI_Allreduce(MPI_IN_PLACE, seen, FLUX_LABELS, MPI_INT64_T, MPI_SUM, comm);
     MPI_Allreduce(MPI_IN_PLACE, domain_vox, 1, MPI_INT64_T, MPI_SUM, comm);
     s = AGREE(comm, all_seen(labels, seen, info, *domain_vox));

@@ -1,6 +1,6 @@
 /* Private to flux: what the parameters say about labels, and labels made into codes. */
 #pragma once
-#include "flux.h"
+#include "flux_region.h"
 
 enum { FLUX_LABELS = 256 };
 struct flux_labels {
@@ -14,9 +14,9 @@ struct flux_labels {
 enum status flux_labels_parse(const struct flux_params *params, struct flux_labels *labels);
 /* Local. "A:B,A:B,A:B" within n; "" is everything. USAGE. */
 enum status flux_box_parse(const char *text, const int64_t n[3], struct grid_box *box);
-/* Collective. The labels of `box` of a dataset as codes, on a plan of flux_plan_make; `mask` (a name
- * for store_open, or "") blocks; *domain_vox counts the voxels that fractions refer to. USAGE when a
- * label that conducts is nowhere. */
+/* Collective. The labels of a region of a dataset as codes, on a plan of flux_plan_make; `mask` (a name
+ * for store_open, or "") and what is not in the disc block; *domain_vox counts the voxels that fractions
+ * refer to. USAGE when a label that conducts is nowhere. */
 enum status flux_labels_read(MPI_Comm comm, struct store_input *input, const char *mask,
-                             const struct grid_box *box, const struct flux_labels *labels,
+                             const struct flux_region *region, const struct flux_labels *labels,
                              struct grid_field *codes, int64_t *domain_vox);

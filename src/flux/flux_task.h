@@ -1,0 +1,32 @@
+/* Private to flux: one call of the stage, shared by its parts. */
+#pragma once
+#include "flux_labels.h"
+#include "flux_statistics.h"
+
+struct flux_task {
+  const struct stage_job *job;
+  const struct flux_params *params;
+  struct flux_labels labels;
+  struct flux_region region;
+  struct grid_field codes;
+  int64_t domain_vox;
+  double voxel_um[3];
+  bool converged;
+  char worst[160]; /* the direction that did not converge, in words */
+  struct flux_state state;
+  bool has_state;
+  struct flux_statistics statistics; /* of the direction whose fields are kept */
+  int statistics_axis;
+};
+/* Is the flow along this axis asked for? */
+bool flux_runs(const struct flux_params *params, int axis);
+/* A result, with its axis as a suffix where all are done; axis -1: none. */
+struct stage_result *flux_result(struct flux_task *task, const char *name, int axis, double value,
+                                 const char *unit);
+/* The problem that the parameters ask for. */
+void flux_case_of(const struct flux_task *task, int axis, struct flux_case *problem);
+/* sum of fraction times diffusivity over voxels counted by code. */
+double flux_conducting(const struct flux_task *task, const int64_t voxels[FLUX_CODES],
+                       int64_t domain_vox);
+/* Tells what came out of one direction and remembers when it did not converge. */
+void flux_tell(struct flux_task *task, const char *where, const struct flux_answer *answer);
