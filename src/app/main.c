@@ -31,6 +31,7 @@ static enum status tell(MPI_Comm comm, const struct app_call *call, const char *
 static enum status begin_call(MPI_Comm comm, const struct app_call *call) {
   log_open(comm, call->common.quiet);
   stop_watch(NULL, call->common.max_time);
+  watch_begin(call->common.watchdog);
   return isa_agree(comm, call->common.isa);
 }
 
@@ -184,6 +185,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "xcsct: %s: %s\n", status == STATUS_STOPPED ? "stopped" : "error",
             status_text());
   store_shelf_clear();
+  watch_begin(0);
   MPI_Finalize();
   return status_exit_code(status);
 }

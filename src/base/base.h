@@ -65,7 +65,8 @@ _Noreturn void status_abort(enum status code, const char *format, ...)
 /* Which communicator status_abort ends and whose rank messages name; set once by the program. */
 void status_program_set(MPI_Comm comm);
 
-/* Test builds (XCSCT_FAULTS): fails when the environment says FAULT=site:rank. Else always OK. */
+/* Test builds (XCSCT_FAULTS): fails when the environment says FAULT=site:rank, stays for ever when it says
+ * FAULT=site:rank:hang. Else always OK. */
 enum status fault_here(const char *site);
 
 /* Narrows with a check: INTERNAL when it does not fit. */
@@ -82,6 +83,7 @@ enum status memory_make_raw(int64_t count, size_t size_bytes, const char *what, 
 void memory_free(void *pointer);
 int64_t memory_now_bytes(void);
 int64_t memory_peak_bytes(void);
+void memory_peak_reset(void); /* to what is in use now */
 /* Peak resident set of the process, bytes. */
 int64_t memory_rss_peak_bytes(void);
 
@@ -98,6 +100,12 @@ bool log_is_speaker(void);
 /* Monotonic seconds. */
 double time_now_s(void);
 
+/* Local. `see` (NULL: nobody) is called on the rank that speaks, also when quiet, at most every 5 s of
+ * progress; left_s is NAN while nothing is known. */
+void log_progress_seen_by(void (*see)(void *context, const char *what, int64_t done, int64_t total,
+                                      double left_s),
+                          void *context);
+
 /* ---- small files ---------------------------------------------------------------------------- */
 
 /* Collective. Rank 0 reads the file, every rank gets its bytes (a 0 byte follows the last); the caller
@@ -111,6 +119,14 @@ enum status file_bytes(MPI_Comm comm, const char *path, int64_t most_bytes, char
 void stop_watch(const char *stop_file, double max_s);
 /* Collective: STOPPED on all ranks when any rank was asked to stop. Called between rounds. */
 enum status stop_agree(MPI_Comm comm);
+
+/* ---- watchdog ---------------------------------------------------------------------------------- */
+
+/* Local. From now on a rank that for limit_s seconds neither came past an agreement nor told progress says
+ * where it stands, and soon after the job is ended with the code of INTERNAL. 0: no longer. */
+void watch_begin(double limit_s);
+/* Local. This rank is well, although it comes to no agreement (a long wait, a long calculation). */
+void watch_alive(void);
 
 /* ---- instruction sets ----------------------------------------------------------------------- */
 

@@ -1,5 +1,6 @@
 /* The log: rank 0 speaks, on stderr. Progress is a bar on a terminal, else a line per 10 s. */
 #include "base.h"
+#include <math.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
@@ -7,8 +8,10 @@
 
 static struct {
   bool speaker, quiet, terminal, bar_open;
-  double said_s, begun_s;
+  double said_s, begun_s, seen_s, begun_share;
   char what[64];
+  void (*see)(void *context, const char *what, int64_t done, int64_t total, double left_s);
+  void *context;
 } log_state = {.speaker = true};
 
 void log_open(MPI_Comm comm, bool quiet) {
@@ -62,20 +65,40 @@ static void draw_bar(const char *what, double share, double left_s) {
   fflush(stderr);
 }
 
+void log_progress_seen_by(void (*see)(void *context, const char *what, int64_t done, int64_t total,
+                                      double left_s),
+                          void *context) {
+  log_state.see     = see;
+  log_state.context = context;
+  log_state.seen_s  = 0;
+}
+
+static void tell(const char *what, int64_t done, int64_t total, double left_s) {
+  double now_s = time_now_s(), wait_s = log_state.terminal ? 0.2 : 10;
+  bool last = done >= total && log_state.bar_open;
+  if (log_state.quiet || (now_s - log_state.said_s < wait_s && !last)) return;
+  log_state.said_s = now_s;
+  if (log_state.terminal)
+    draw_bar(what, (double)done / (double)total, left_s);
+  else
+    log_info("%s: %lld of %lld, %.0f s left", what, (long long)done, (long long)total, left_s);
+}
+
 void log_progress(const char *what, int64_t done, int64_t total) {
-  if (!log_state.speaker || log_state.quiet || total <= 0) return;
+  enum { SEEN_S = 5 };
+  watch_alive();
+  if (!log_state.speaker || total <= 0) return;
   double now_s = time_now_s(), share = (double)done / (double)total;
   if (strncmp(what, log_state.what, sizeof log_state.what - 1) != 0 || done == 0) {
     snprintf(log_state.what, sizeof log_state.what, "%s", what);
     log_state.begun_s = log_state.said_s = now_s;
+    log_state.begun_share                = share; /* what was resumed took no time */
   }
-  double wait_s = log_state.terminal ? 0.2 : 10, spent_s = now_s - log_state.begun_s;
-  bool last = done >= total && log_state.bar_open;
-  if (now_s - log_state.said_s < wait_s && !last) return;
-  log_state.said_s = now_s;
-  double left_s    = share > 0 ? spent_s * (1 - share) / share : 0;
-  if (log_state.terminal)
-    draw_bar(what, share, left_s);
-  else
-    log_info("%s: %lld of %lld, %.0f s left", what, (long long)done, (long long)total, left_s);
+  double gone = share - log_state.begun_share, spent_s = now_s - log_state.begun_s,
+         left_s = gone > 0 ? spent_s * (1 - share) / gone : 0;
+  if (log_state.see && now_s - log_state.seen_s >= SEEN_S) {
+    log_state.seen_s = now_s;
+    log_state.see(log_state.context, what, done, total, gone > 0 ? left_s : (double)NAN);
+  }
+  tell(what, done, total, left_s);
 }

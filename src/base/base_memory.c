@@ -51,6 +51,7 @@ void memory_free(void *pointer) {
 
 int64_t memory_now_bytes(void) { return now_bytes; }
 int64_t memory_peak_bytes(void) { return peak_bytes; }
+void memory_peak_reset(void) { peak_bytes = now_bytes; }
 
 int64_t memory_rss_peak_bytes(void) {
   struct rusage usage;

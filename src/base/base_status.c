@@ -1,11 +1,12 @@
 /* Status, agreement across ranks, faults. One record per process: the first failure since
  * status_clear. An agreement is one MINLOC reduction of (ok, rank); only when somebody failed is the
  * first failing rank's record broadcast. */
-#include "base.h"
+#include "base_private.h"
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TEXT_BYTES = 16384, PLACE_BYTES = 160 };
 static struct {
@@ -22,7 +23,7 @@ static bool mpi_is_up(void) {
   return begun && !ended;
 }
 
-static int program_rank(void) {
+int base_program_rank(void) {
   int rank = 0;
   if (program != MPI_COMM_NULL && mpi_is_up()) MPI_Comm_rank(program, &rank);
   return rank;
@@ -54,7 +55,7 @@ static void make_printable(char *text) {
 enum status status_set(enum status code, const char *file, int line, const char *format, ...) {
   if (record.code != STATUS_OK || code == STATUS_OK) return code;
   const char *name = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
-  snprintf(record.place, sizeof record.place, "rank %d, %s:%d", program_rank(), name, line);
+  snprintf(record.place, sizeof record.place, "rank %d, %s:%d", base_program_rank(), name, line);
   va_list list;
   va_start(list, format);
   vsnprintf(record.text, sizeof record.text, format, list);
@@ -86,14 +87,13 @@ static void check_same_site(MPI_Comm comm, const char *site) {
   int64_t hash = (int64_t)site_hash(site), pair[2] = {hash, -hash};
   MPI_Allreduce(MPI_IN_PLACE, pair, 2, MPI_INT64_T, MPI_MAX, comm);
   if (pair[0] == -pair[1]) return;
-  fprintf(stderr, "xcsct: rank %d agrees at %s\n", program_rank(), site);
+  fprintf(stderr, "xcsct: rank %d agrees at %s\n", base_program_rank(), site);
   fflush(stderr);
   MPI_Barrier(comm);
   status_abort(STATUS_INTERNAL, "ranks agree at different places (here %s)", site);
 }
 
-enum status status_agree(MPI_Comm comm, enum status mine, const char *site) {
-  check_same_site(comm, site);
+static enum status agree(MPI_Comm comm, enum status mine, const char *site) {
   struct {
     int ok, rank;
   } here, first;
@@ -106,6 +106,14 @@ enum status status_agree(MPI_Comm comm, enum status mine, const char *site) {
   if (mine != STATUS_OK) record.code = mine;
   MPI_Bcast(&record, (int)sizeof record, MPI_BYTE, first.rank, comm);
   return record.code;
+}
+
+enum status status_agree(MPI_Comm comm, enum status mine, const char *site) {
+  watch_agree_begin(site);
+  check_same_site(comm, site);
+  enum status status = agree(comm, mine, site);
+  watch_agree_end();
+  return status;
 }
 
 static const struct {
@@ -126,12 +134,16 @@ void status_clear(void) { memset(&record, 0, sizeof record); }
 
 _Noreturn void status_abort(enum status code, const char *format, ...) {
   va_list list;
-  fprintf(stderr, "xcsct: error: rank %d: ", program_rank());
+  fprintf(stderr, "xcsct: error: rank %d: ", base_program_rank());
   va_start(list, format);
   vfprintf(stderr, format, list);
   va_end(list);
   fputc('\n', stderr);
   fflush(stderr);
+  base_program_abort(code);
+}
+
+_Noreturn void base_program_abort(enum status code) {
   if (program != MPI_COMM_NULL && mpi_is_up()) MPI_Abort(program, status_exit_code(code));
   exit(status_exit_code(code));
 }
@@ -139,15 +151,18 @@ _Noreturn void status_abort(enum status code, const char *format, ...) {
 enum status fault_here(const char *site) {
 #ifdef XCSCT_FAULTS
   const char *list = getenv("XCSCT_FAULT_LIST"), *wanted = getenv("FAULT");
-  if (list && program_rank() == 0) { /* the names of all sites passed, for the tests that count */
+  if (list &&
+      base_program_rank() == 0) { /* the names of all sites passed, for the tests that count */
     FILE *to = fopen(list, "a");
     if (to) fprintf(to, "%s\n", site), fclose(to);
   }
   if (!wanted) return STATUS_OK;
   size_t n = strlen(site);
   if (strncmp(wanted, site, n) != 0 || wanted[n] != ':') return STATUS_OK;
-  if (atoi(wanted + n + 1) == program_rank())
-    return FAIL(STATUS_INTERNAL, "fault asked for at %s", site);
+  char *more;
+  if (strtol(wanted + n + 1, &more, 10) != base_program_rank()) return STATUS_OK;
+  while (strcmp(more, ":hang") == 0) pause();
+  return FAIL(STATUS_INTERNAL, "fault asked for at %s", site);
 #else
   (void)site;
 #endif

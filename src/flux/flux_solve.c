@@ -79,6 +79,7 @@ static enum status iterate(struct run *run) {
     const double gain     = flux_levels_correct(l) * l->fine.unit;
     run->answer->estimate = gain / energy_rough(run);
     log_progress("flux", run->answer->iterations, p->iterations_max);
+    TRY(stop_agree(run->comm));
     slow            = gain > 0.3 * before ? slow + 1 : 0;
     const bool last = run->answer->iterations >= p->iterations_max || slow >= 2;
     const bool near = run->answer->estimate <= 0.5 * p->tolerance;
@@ -99,6 +100,7 @@ static enum status iterate_krylov(struct run *run) {
   enum status s              = flux_krylov_make(run->comm, p, &run->levels, &krylov);
   for (int tries = 0; s == STATUS_OK && tries < 6; tries++, error /= 4) {
     const int before = run->answer->iterations;
+    if ((s = stop_agree(run->comm)) != STATUS_OK) break;
     s = flux_krylov_run(run->comm, krylov, error, energy_rough(run), p->iterations_max - before,
                         &run->answer->iterations);
     if (s == STATUS_OK && p->certify) s = bound_now(run, true, true, NULL);

@@ -399,15 +399,24 @@ static enum status find_centre(const struct stage_job *job, struct work *w) {
 
 /* ---- all ------------------------------------------------------------------------------------------------------------ */
 
+/* rounds NULL: nothing is written. */
 static enum status all_rounds(const struct stage_job *job, struct work *w,
-                              struct store_output *output) {
-  int64_t bad = 0;
-  for (int64_t first = 0, done = 0; first < w->rows; first += done) {
-    TRY(stop_agree(job->comm));
+                              struct store_output *output, struct stage_rounds *rounds) {
+  int64_t bad = 0, first = rounds ? rounds->done : 0;
+  if (first > 0)
+    log_info("recon: goes on at slice %lld of %lld", (long long)first, (long long)w->rows);
+  for (int64_t done = 0; first < w->rows; first += done) {
+    enum status stopped = stop_agree(job->comm);
+    if (stopped != STATUS_OK) {
+      if (rounds) TRY(stage_rounds_note(rounds, first, &bad, 1, true));
+      return stopped;
+    }
     TRY(one_round(job, w, first, output, &bad, &done));
+    if (rounds) TRY(stage_rounds_note(rounds, first + done, &bad, 1, false));
     log_progress("recon", first + done, w->rows);
   }
   MPI_Allreduce(MPI_IN_PLACE, &bad, 1, MPI_INT64_T, MPI_SUM, job->comm);
+  if (rounds) bad += rounds->sum[0];
   if (bad)
     log_warning("%lld values without a logarithm were replaced by their neighbours",
                 (long long)bad);
@@ -417,14 +426,15 @@ static enum status all_rounds(const struct stage_job *job, struct work *w,
 }
 
 static enum status write_rounds(const struct stage_job *job, struct work *w,
-                                struct store_output *output) {
+                                struct store_output *output, struct stage_rounds *rounds) {
   const int64_t n[3]    = {w->rows, w->geometry.columns, w->geometry.columns};
   const double voxel[3] = {w->voxel_um, w->voxel_um, w->voxel_um};
   TRY(store_create(job->comm, output, "volume", n, voxel, w->voxel_um > 0 ? "1/mm" : "1/px",
                    false));
   TRY(store_default(job->comm, output, "volume"));
   TRY(store_ready(job->comm, output));
-  return all_rounds(job, w, output);
+  TRY(stage_rounds_begin(job, output, rounds));
+  return all_rounds(job, w, output, rounds);
 }
 
 static enum status run_with(const struct stage_job *job, struct work *w) {
@@ -437,13 +447,17 @@ static enum status run_with(const struct stage_job *job, struct work *w) {
   if (isfinite(w->spread_px)) centre->sigma = 0.5 * w->spread_px;
   if (w->field.overlap_px > 0)
     stage_result_add(job->results, "overlap_px", 2 * w->field.overlap_px, "px");
-  if (!job->output[0]) return all_rounds(job, w, NULL);
+  if (!job->output[0]) return all_rounds(job, w, NULL, NULL);
   struct store_output *output;
   TRY(stage_output_begin(job, 4 * w->rows * w->geometry.columns * w->geometry.columns + (1 << 20),
                          &output));
-  enum status status = write_rounds(job, w, output);
-  if (status == STATUS_OK) return stage_output_commit(job, &output);
-  store_abandon(job->comm, &output, false);
+  struct stage_rounds rounds = {.handle = -1};
+  enum status status         = write_rounds(job, w, output, &rounds);
+  if (status == STATUS_OK)
+    status = stage_output_commit(job, &output);
+  else
+    store_abandon(job->comm, &output, status == STATUS_STOPPED);
+  stage_rounds_end(&rounds, status == STATUS_STOPPED); /* a kill before here finds it again */
   return status;
 }
 

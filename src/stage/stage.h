@@ -91,6 +91,29 @@ enum status stage_output_begin(const struct stage_job *job, int64_t size_bytes,
 /* Collective. Writes provenance and results (/entry/process, /entry/results), then commits. */
 enum status stage_output_commit(const struct stage_job *job, struct store_output **output);
 
+/* ---- rounds: what a stage that was killed or stopped need not do again ---------------------------- */
+enum { STAGE_SUMS_MOST = 4, STAGE_ROUND_LEAST_S = 1 };
+struct stage_rounds {
+  int64_t done;                 /* of the stage's own counting (slices, rows): finished earlier */
+  int64_t sum[STAGE_SUMS_MOST]; /* over all ranks, of what was finished earlier */
+  MPI_Comm comm;                /* the rest is private */
+  struct store_output *output;
+  char path[STORE_NAME_BYTES + 16];
+  int handle;
+  double noted_s;
+};
+/* Collective, after store_ready. `done` is 0 unless the output goes on (store_resumed), by the same program
+ * and instruction set. Borrows output; stage_rounds_end also after a failure. */
+enum status stage_rounds_begin(const struct stage_job *job, struct store_output *output,
+                               struct stage_rounds *rounds);
+/* Collective, after each round: all that was written is synced, then `done` is noted with the `n` sums, of which
+ * `mine` holds this rank's part since stage_rounds_begin. Rounds that follow within a second are noted together,
+ * unless at_once. */
+enum status stage_rounds_note(struct stage_rounds *rounds, int64_t done, const int64_t *mine, int n,
+                              bool at_once);
+/* Local. The journal is removed unless its output is kept for a later call. */
+void stage_rounds_end(struct stage_rounds *rounds, bool keep);
+
 /* Memory a rank may use, bytes: --memory-gb over ranks, else the job's limit (SLURM, cgroup), else
  * 80 % of the node over the node's ranks. Collective. */
 enum status stage_memory_limit(const struct stage_job *job, int64_t *bytes);
