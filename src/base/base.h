@@ -100,8 +100,8 @@ bool log_is_speaker(void);
 /* Monotonic seconds. */
 double time_now_s(void);
 
-/* Local. `see` (NULL: nobody) is called on the rank that speaks, also when quiet, at most every 5 s of
- * progress; left_s is NAN while nothing is known. */
+/* Local. `see` (NULL: nobody) is called on the rank that speaks, also when quiet, at most every second
+ * of progress; left_s is NAN while nothing is known. */
 void log_progress_seen_by(void (*see)(void *context, const char *what, int64_t done, int64_t total,
                                       double left_s),
                           void *context);

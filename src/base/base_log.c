@@ -10,6 +10,7 @@ static struct {
   bool speaker, quiet, terminal, bar_open;
   double said_s, begun_s, seen_s, begun_share;
   char what[64];
+  int64_t done;
   void (*see)(void *context, const char *what, int64_t done, int64_t total, double left_s);
   void *context;
 } log_state = {.speaker = true};
@@ -85,18 +86,18 @@ static void tell(const char *what, int64_t done, int64_t total, double left_s) {
 }
 
 void log_progress(const char *what, int64_t done, int64_t total) {
-  enum { SEEN_S = 5 };
   watch_alive();
   if (!log_state.speaker || total <= 0) return;
   double now_s = time_now_s(), share = (double)done / (double)total;
-  if (strncmp(what, log_state.what, sizeof log_state.what - 1) != 0 || done == 0) {
+  if (strncmp(what, log_state.what, sizeof log_state.what - 1) != 0 || done <= log_state.done) {
     snprintf(log_state.what, sizeof log_state.what, "%s", what);
     log_state.begun_s = log_state.said_s = now_s;
     log_state.begun_share                = share; /* what was resumed took no time */
   }
+  log_state.done = done;
   double gone = share - log_state.begun_share, spent_s = now_s - log_state.begun_s,
          left_s = gone > 0 ? spent_s * (1 - share) / gone : 0;
-  if (log_state.see && now_s - log_state.seen_s >= SEEN_S) {
+  if (log_state.see && now_s - log_state.seen_s >= 1) {
     log_state.seen_s = now_s;
     log_state.see(log_state.context, what, done, total, gone > 0 ? left_s : (double)NAN);
   }

@@ -181,10 +181,26 @@ static void say_unit(const struct campaign *c, const struct unit *unit, int at) 
            unit->stage->name, word, unit->why[0] ? ": " : "", unit->why, unit->seconds);
 }
 
+/* What the unit in work says about itself, for status.json; a note that cannot be written ends nothing. */
+static void see_progress(void *context, const char *what, int64_t done, int64_t total,
+                         double left_s) {
+  struct campaign *c = context;
+  snprintf(c->progress.what, sizeof c->progress.what, "%s", what);
+  c->progress.done = done, c->progress.total = total, c->progress.left_s = left_s;
+  bool clean = !status_text()[0];
+  if (status_refresh(c) != STATUS_OK && clean) status_clear();
+}
+
 static enum status do_unit(struct campaign *c, int at, enum status *first, char *words,
                            size_t bytes) {
-  struct unit *unit  = &c->unit[at];
+  struct unit *unit = &c->unit[at];
+  bool work         = !c->dry_run && !c->plan;
+  c->now            = at;
+  memset(&c->progress, 0, sizeof c->progress);
+  if (work) TRY_ALL(c->comm, status_refresh(c));
+  if (work) log_progress_seen_by(see_progress, c);
   enum status status = unit_do(c, unit);
+  log_progress_seen_by(NULL, NULL);
   say_unit(c, unit, at);
   if (status == STATUS_STOPPED) return status;
   if (status != STATUS_OK && *first == STATUS_OK) {
@@ -192,10 +208,9 @@ static enum status do_unit(struct campaign *c, int at, enum status *first, char 
     snprintf(words, bytes, "%s/%s: %s", unit_state_name(c, unit), unit->stage->name, unit->why);
   }
   status_clear();
-  if (c->dry_run || c->plan) return STATUS_OK;
-  TRY(journal_add(c, "%s %s %s %.3f", unit_word(unit->now), unit_state_name(c, unit),
-                  unit->stage->name, unit->seconds));
-  return status_write(c, "running");
+  if (!work) return STATUS_OK;
+  return journal_add(c, "%s %s %s %.3f", unit_word(unit->now), unit_state_name(c, unit),
+                     unit->stage->name, unit->seconds);
 }
 
 /* OUT/stop ends the runs of single states too, which have a stop file of their own. */
@@ -227,11 +242,13 @@ enum status campaign_do(struct campaign *c) {
   char stop[STORE_NAME_BYTES];
   snprintf(stop, sizeof stop, "%.2000s/stop", c->notes);
   TRY_ALL(c->comm, make_units(c));
+  c->now = -1;
   if (c->dry_run || c->plan) return do_units(c);
   stop_watch(stop, c->common->max_time);
   TRY(journal_add(c, "begins: %d units, version %s", c->units, stage_version()));
   enum status status = do_units(c), written = summary_write(c);
   if (status == STATUS_STOPPED) use_up(stop);
+  summary_say_cost(c);
   if (written == STATUS_OK)
     written = status_write(c, status == STATUS_OK        ? "finished"
                               : status == STATUS_STOPPED ? "stopped"

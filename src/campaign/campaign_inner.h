@@ -37,6 +37,7 @@ struct unit {
   char why[512];
   double seconds;
   double read_bytes, written_bytes; /* of all ranks */
+  double memory_bytes;              /* counted, at its peak, of the busiest rank */
   struct stage_need need;           /* the forecast, of plan */
   struct stage_results results;
 };
@@ -59,7 +60,13 @@ struct campaign {
   const bool *stage_is_shared; /* by place in campaign_stages; NULL without base */
   struct unit *unit;
   int units;
-  int *lock; /* of each state, then of OUT; NULL outside enter..leave */
+  int now; /* the unit in work; -1: none */
+  struct {
+    char what[64];
+    int64_t done, total;
+    double left_s; /* NAN: not known */
+  } progress;      /* inside it; total 0: nothing said yet */
+  int *lock;       /* of each state, then of OUT; NULL outside enter..leave */
   char notes
       [STORE_NAME_BYTES]; /* where status, summary and stop file are: OUT, or a single state's */
 };
@@ -107,6 +114,10 @@ void campaign_leave(struct campaign *campaign);
 /* Collective; rank 0 writes. summary.csv, status.json; a line in journal/run.log (appended, fsynced). */
 enum status summary_write(const struct campaign *campaign);
 enum status status_write(const struct campaign *campaign, const char *phase);
+/* Local. status.json of a run going on, unless it was written less than a second ago. */
+enum status status_refresh(const struct campaign *campaign);
+/* Collective; rank 0 says. Time, bytes and memory of each stage's units, and of all. */
+void summary_say_cost(const struct campaign *campaign);
 enum status journal_add(const struct campaign *campaign, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void summary_print(const struct campaign *campaign, FILE *to);

@@ -1,5 +1,6 @@
 /* run: all stages for all states of a cycle; status: how far it is, from another shell. */
 #include "campaign_inner.h"
+#include <stdlib.h>
 #include <string.h>
 
 struct run_params {
@@ -65,12 +66,28 @@ static const char *word_of(const struct config_node *node, const char *key) {
   return text ? text : "";
 }
 
+static double number_at(const struct config_node *node, const char *key) {
+  return strtod(word_of(node, key), NULL);
+}
+
+/* "now full/recon: recon 120 of 2160, 0.5 per s, about 4080 s left". */
+static void print_now(const struct config_node *now) {
+  if (!now) return;
+  printf("now %s/%s", word_of(now, "state"), word_of(now, "stage"));
+  double left_s = number_at(now, "left_s"), todo = number_at(now, "total") - number_at(now, "done");
+  if (number_at(now, "total") > 0)
+    printf(": %s %s of %s", word_of(now, "what"), word_of(now, "done"), word_of(now, "total"));
+  if (left_s > 0) printf(", %.3g per s, about %.0f s left", todo / left_s, left_s);
+  printf("\n");
+}
+
 static void print_units(const struct config_node *root) {
   const struct config_node *units = config_get(root, "units");
   printf("%s, %s s, %s of %d units finished\n", word_of(root, "phase"), word_of(root, "seconds"),
          word_of(root, "finished"), config_count(units));
   if (word_of(root, "left_s")[0] && strcmp(word_of(root, "left_s"), "null") != 0)
     printf("about %s s left at the pace so far\n", word_of(root, "left_s"));
+  print_now(config_get(root, "now"));
   for (int i = 0; i < config_count(units); i++) {
     const struct config_node *unit = config_item(units, i);
     printf("%-20s %-10s %-8s %8s s  %s\n", word_of(unit, "state"), word_of(unit, "stage"),

@@ -85,21 +85,49 @@ static void print_string(const char *text, FILE *to) {
   fputc('"', to);
 }
 
-/* Seconds left at the pace of the units finished so far; kept ones cost nothing. */
+/* A unit that was worked on, not just looked at. */
+static bool was_work(const struct unit *unit) {
+  return unit->now == UNIT_DONE || unit->now == UNIT_BELOW;
+}
+
+/* Seconds that a unit of the stage took, of any stage when none of it is done (stage NULL); NAN: none. */
+static double mean_s(const struct campaign *c, const struct stage *stage) {
+  double sum_s = 0;
+  int n        = 0;
+  for (int u = 0; u < c->units; u++) {
+    if (!was_work(&c->unit[u]) || (stage && c->unit[u].stage != stage)) continue;
+    sum_s += c->unit[u].seconds;
+    n++;
+  }
+  return n ? sum_s / n : stage ? mean_s(c, NULL) : (double)NAN;
+}
+
+/* Seconds left: what waits takes what others of its stage took; what is in work says so itself. */
 static double left_s(const struct campaign *c, int *finished, double *spent_s) {
-  double busy_s = 0;
-  int busy = 0, waiting = 0;
+  double left = 0;
   *finished = 0, *spent_s = 0;
   for (int u = 0; u < c->units; u++) {
     const struct unit *unit = &c->unit[u];
     *spent_s += unit->seconds;
     *finished += unit->now != UNIT_WAITS;
-    waiting += unit->now == UNIT_WAITS;
-    if (unit->now != UNIT_DONE && unit->now != UNIT_BELOW) continue;
-    busy_s += unit->seconds;
-    busy++;
+    if (unit->now != UNIT_WAITS) continue;
+    bool told = u == c->now && c->progress.total > 0 && isfinite(c->progress.left_s);
+    left += told ? c->progress.left_s : mean_s(c, unit->stage);
   }
-  return busy ? busy_s / busy * waiting : (double)NAN;
+  return left;
+}
+
+static void print_now(const struct campaign *c, FILE *to) {
+  if (c->now < 0 || c->now >= c->units || c->unit[c->now].now != UNIT_WAITS) return;
+  const struct unit *unit = &c->unit[c->now];
+  fprintf(to, "\"now\":{\"state\":\"%s\",\"stage\":\"%s\",\"what\":", unit_state_name(c, unit),
+          unit->stage->name);
+  print_string(c->progress.what, to);
+  fprintf(to, ",\"done\":%lld,\"total\":%lld,\"left_s\":", (long long)c->progress.done,
+          (long long)c->progress.total);
+  fprintf(to, c->progress.total > 0 && isfinite(c->progress.left_s) ? "%.0f" : "null",
+          c->progress.left_s);
+  fprintf(to, "},");
 }
 
 static void print_status(const struct campaign *c, FILE *to) {
@@ -110,15 +138,16 @@ static void print_status(const struct campaign *c, FILE *to) {
           "{\"phase\":\"%s\",\"version\":\"%s\",\"ranks\":%d,\"time\":%lld,\"seconds\":%.3f,"
           "\"finished\":%d,\"left_s\":",
           status_phase, stage_version(), size, (long long)time(NULL), spent_s, finished);
-  fprintf(to, isfinite(rest_s) ? "%.0f" : "null", rest_s);
-  fprintf(to, ",\"memory_peak_rank0_bytes\":%lld,\"units\":[", (long long)memory_rss_peak_bytes());
+  fprintf(to, isfinite(rest_s) ? "%.0f," : "null,", rest_s);
+  print_now(c, to);
+  fprintf(to, "\"memory_peak_rank0_bytes\":%lld,\"units\":[", (long long)memory_rss_peak_bytes());
   for (int u = 0; u < c->units; u++) {
     const struct unit *unit = &c->unit[u];
     fprintf(to,
             "%s\n{\"state\":\"%s\",\"stage\":\"%s\",\"is\":\"%s\",\"seconds\":%.3f,"
-            "\"read_bytes\":%.0f,\"written_bytes\":%.0f,\"why\":",
+            "\"read_bytes\":%.0f,\"written_bytes\":%.0f,\"memory_bytes\":%.0f,\"why\":",
             u ? "," : "", unit_state_name(c, unit), unit->stage->name, unit_word(unit->now),
-            unit->seconds, unit->read_bytes, unit->written_bytes);
+            unit->seconds, unit->read_bytes, unit->written_bytes, unit->memory_bytes);
     print_string(unit->why, to);
     fputc('}', to);
   }
@@ -128,6 +157,40 @@ static void print_status(const struct campaign *c, FILE *to) {
 enum status status_write(const struct campaign *c, const char *phase) {
   status_phase = phase;
   return AGREE(c->comm, write_by(c, "status.json", print_status));
+}
+
+enum status status_refresh(const struct campaign *c) {
+  static double written_s;
+  if (time_now_s() - written_s < 1 && written_s > 0) return STATUS_OK;
+  written_s    = time_now_s();
+  status_phase = "running";
+  return write_by(c, "status.json", print_status);
+}
+
+static void say_stage(const struct campaign *c, const struct stage *stage) {
+  double sum[3] = {0, 0, 0}, memory = 0;
+  int n = 0;
+  for (int u = 0; u < c->units; u++) {
+    const struct unit *unit = &c->unit[u];
+    if ((stage && unit->stage != stage) || !was_work(unit)) continue;
+    sum[0] += unit->seconds, sum[1] += unit->read_bytes, sum[2] += unit->written_bytes;
+    memory = fmax(memory, unit->memory_bytes);
+    n++;
+  }
+  if (n)
+    log_info("%-10s %4d done %9.1f s %9.3f GB read %9.3f GB written %8.3f GB per rank",
+             stage ? stage->name : "all", n, sum[0], 1e-9 * sum[1], 1e-9 * sum[2], 1e-9 * memory);
+}
+
+void summary_say_cost(const struct campaign *c) {
+  int n, size;
+  const struct stage *const *stage = campaign_stages(&n);
+  double mine                      = (double)memory_rss_peak_bytes(), peak;
+  MPI_Allreduce(&mine, &peak, 1, MPI_DOUBLE, MPI_MAX, c->comm);
+  MPI_Comm_size(c->comm, &size);
+  for (int i = 0; i < n; i++) say_stage(c, stage[i]);
+  say_stage(c, NULL);
+  log_info("%d ranks, of which the largest took %.3f GB with all libraries", size, 1e-9 * peak);
 }
 
 static enum status append(const struct campaign *c, const char *line) {

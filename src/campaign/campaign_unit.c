@@ -168,12 +168,15 @@ enum status unit_do(const struct campaign *c, struct unit *unit) {
   struct work work;
   double before[2], after[2];
   memset(&work, 0, sizeof work);
-  double begun_s = time_now_s();
+  double begun_s = time_now_s(), memory;
+  memory_peak_reset();
   count_bytes(&before[0], &before[1]);
   enum status status = do_it(c, unit, &work);
   count_bytes(&after[0], &after[1]);
   for (int i = 0; i < 2; i++) after[i] -= before[i];
+  memory = (double)memory_peak_bytes();
   MPI_Allreduce(MPI_IN_PLACE, after, 2, MPI_DOUBLE, MPI_SUM, c->comm);
+  MPI_Allreduce(&memory, &unit->memory_bytes, 1, MPI_DOUBLE, MPI_MAX, c->comm);
   unit->seconds       = time_now_s() - begun_s;
   unit->read_bytes    = after[0];
   unit->written_bytes = after[1];

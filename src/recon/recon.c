@@ -405,6 +405,7 @@ static enum status all_rounds(const struct stage_job *job, struct work *w,
   int64_t bad = 0, first = rounds ? rounds->done : 0;
   if (first > 0)
     log_info("recon: goes on at slice %lld of %lld", (long long)first, (long long)w->rows);
+  log_progress("recon", first, w->rows);
   for (int64_t done = 0; first < w->rows; first += done) {
     enum status stopped = stop_agree(job->comm);
     if (stopped != STATUS_OK) {

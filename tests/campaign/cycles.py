@@ -17,6 +17,15 @@ def volume(path, n=12, seed=1):
         f["v"] = (noise + 2 * ((x + y + z) // 5 % 2)).astype("f4")
 
 
+def scan(path, columns=160, angles=120, rows=320, seed=3):
+    """A tomography scan of noise in Data Exchange's layout; its centre is (columns - 1) / 2."""
+    with h5py.File(path, "w") as f:
+        f["exchange/data"] = np.random.default_rng(seed).integers(900, 3000, (angles, rows, columns), "u2")
+        f["exchange/theta"] = np.arange(angles) * 180.0 / angles
+        f["exchange/data_white"] = np.full((2, rows, columns), 4000, "u2")
+        f["exchange/data_dark"] = np.full((2, rows, columns), 100, "u2")
+
+
 def call(*words, ranks=0, env=None, timeout=120):
     """Exit code, stdout, stderr of the program; ranks = 0: without mpirun."""
     head = [MPIEXEC, "-n", str(ranks)] if ranks else []

@@ -6,20 +6,13 @@ import h5py
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "campaign"))
-from cycles import MPIEXEC, XCSCT, Folder, call, datasets  # noqa: E402
-
-COLUMNS, ANGLES, ROWS = 160, 120, 320
+from cycles import MPIEXEC, XCSCT, Folder, call, datasets, scan  # noqa: E402
 
 
 class Resume(Folder):
     def setUp(self):
         super().setUp()
-        rng = np.random.default_rng(3)
-        with h5py.File(self.at("scan.h5"), "w") as f:
-            f["exchange/data"] = rng.integers(900, 3000, (ANGLES, ROWS, COLUMNS), "u2")
-            f["exchange/theta"] = np.arange(ANGLES) * 180.0 / ANGLES
-            f["exchange/data_white"] = np.full((2, ROWS, COLUMNS), 4000, "u2")
-            f["exchange/data_dark"] = np.full((2, ROWS, COLUMNS), 100, "u2")
+        scan(self.at("scan.h5"))
         self.memory = self.least_memory()
 
     def words(self, out):
