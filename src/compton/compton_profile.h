@@ -80,29 +80,33 @@ void compton_table_free(struct compton_table *table);
 
 /* ---- results ----------------------------------------------------------------------------------------- */
 
-/* This rank's pixels; all borrowed. NULL where a line says so. */
+/* This rank's pixels; all borrowed. line_kev: where the line of resting electrons is seen; NULL: where it should be. fwhm:
+ * resolution at the line; NULL: the settings'. flat: relative sensitivity; NULL: 1. line_sigma_kev NULL: 0. A pixel whose
+ * line, resolution or flat is NaN or not positive is left out. */
 struct compton_pixels {
   const struct compton_cube *cube;
   const double *angle; /* [cube->pixels], rad */
-  const double *
-      line_kev; /* where the line of resting electrons is seen; NULL: where it should be. NaN: the pixel is left out */
-  const double *line_sigma_kev; /* NULL: 0 */
-  const double *fwhm_kev;       /* resolution at the line; NULL: the settings'. NaN: left out */
-  const double *flat;           /* relative sensitivity; NULL: 1. NaN or 0: left out */
+  const double *line_kev, *line_sigma_kev;
+  const double *fwhm_kev;
+  const double *flat;
 };
 
 enum compton_state {
   COMPTON_DEFINED,
   COMPTON_NO_PIXEL,  /* all bad or left out */
   COMPTON_NO_COUNTS, /* a window holds none above background */
-  COMPTON_NO_WINDOW  /* a window lies outside the spectrum */
+  COMPTON_NO_WINDOW, /* a window lies outside the spectrum */
+  COMPTON_NO_FIT     /* the background could not be fitted */
 };
 const char *compton_state_words(enum compton_state state);
 
+/* A factor. NaN: undefined. sigma: of counting, background and lines, which differ from measurement to measurement;
+ * bias: of all else, which is much the same in all of them, root of the sum of squares. part: each source's share, of a
+ * sigma (negative: what windows and background share takes more away than the background adds), of a bias signed: by how
+ * much the value would be too high. */
 struct compton_factor {
-  double value, sigma; /* NaN: undefined. sigma: all sources, biases as if independent */
-  double part
-      [COMPTON_SOURCES]; /* each one's share; of a bias signed: by how much `value` is too high */
+  double value, sigma, bias;
+  double part[COMPTON_SOURCES];
 };
 /* Windows from low to high momenta: -high..-low, -low..0, 0..low, low..high. */
 enum { COMPTON_WINDOWS = 4 };

@@ -228,3 +228,63 @@ enum status xray_line_shape(const struct xray_profile *profile, double beam_kev,
   memory_free(weight);
   return STATUS_OK;
 }
+
+/* ---- what surrounds the line ------------------------------------------------------------------------- */
+
+enum status xray_scattered_twice(double beam_kev, double angle, double first_kev, double bin_kev,
+                                 int64_t n, double *share) {
+  enum { POLAR = 180, ROUND = 120 };
+  const double sigma = 2.5 / 2.354820045;
+  double *sharp, total = 0;
+  int64_t reach = (int64_t)ceil(6 * sigma / bin_kev);
+  TRY(memory_make(n + 2 * reach, sizeof *sharp, "photons scattered twice", &sharp));
+  for (int i = 0; i < POLAR; i++)
+    for (int k = 0; k < ROUND; k++) {
+      double one = (i + 0.5) / POLAR * PI, around = (k + 0.5) / ROUND * 2 * PI;
+      double two =
+          acos(fmax(-1, fmin(1, cos(one) * cos(angle) + sin(one) * sin(angle) * cos(around))));
+      double then = xray_line_kev(beam_kev, one), at = xray_line_kev(then, two);
+      double weight = sin(one) * xray_klein_nishina(beam_kev, one) * xray_klein_nishina(then, two);
+      double bin    = floor((at - first_kev) / bin_kev) + (double)reach;
+      total += weight;
+      if (bin >= 0 && bin < (double)(n + 2 * reach)) sharp[(int64_t)bin] += weight;
+    }
+  for (int64_t b = 0; b < n; b++) {
+    share[b] = 0;
+    for (int64_t d = -reach; d <= reach; d++) {
+      double z = (double)d * bin_kev / sigma;
+      share[b] += sharp[b + reach + d] * exp(-z * z / 2);
+    }
+    share[b] *= bin_kev / (sigma * sqrt(2 * PI)) / total;
+  }
+  memory_free(sharp);
+  return STATUS_OK;
+}
+
+enum status xray_sensor_efficiency(double energy_kev, double thickness_mm, double *efficiency) {
+  static const char sensor[] = "Cd0.9Zn0.1Te";
+  const double g_per_cm3     = 5.78;
+  xrl_error *error           = NULL;
+  double all = CS_Total_CP(sensor, energy_kev, &error), whole = 0;
+  if (!error) whole = CS_Photo_CP(sensor, energy_kev, &error);
+  if (error) {
+    FAIL(STATUS_INTERNAL, "no cross-section of %s at %g keV: %s", sensor, energy_kev,
+         error->message);
+    xrl_error_free(error);
+    return STATUS_INTERNAL;
+  }
+  *efficiency = (1 - exp(-all * g_per_cm3 * thickness_mm / 10)) * whole / all;
+  return STATUS_OK;
+}
+
+const char *xray_line_name(int line, double *energy_kev) {
+  static const int element[]                = {48, 52, 74, 82};
+  static const int xrl_line[]               = {KA1_LINE, KA2_LINE, KM3_LINE, KN3_LINE};
+  static const char *const name[XRAY_LINES] = {
+      "Cd K alpha 1", "Cd K alpha 2", "Cd K beta 1", "Cd K beta 2", "Te K alpha 1", "Te K alpha 2",
+      "Te K beta 1",  "Te K beta 2",  "W K alpha 1", "W K alpha 2", "W K beta 1",   "W K beta 2",
+      "Pb K alpha 1", "Pb K alpha 2", "Pb K beta 1", "Pb K beta 2"};
+  if (line < 0 || line >= XRAY_LINES) return NULL;
+  *energy_kev = LineEnergy(element[line / 4], xrl_line[line % 4], NULL);
+  return name[line];
+}

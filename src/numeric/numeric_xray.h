@@ -57,3 +57,15 @@ double xray_profile_emf(const struct xray_profile *profile, double low, double h
 enum status xray_line_shape(const struct xray_profile *profile, double beam_kev, double angle,
                             double fwhm_kev, double first_kev, double step_kev, int64_t n,
                             double *rate);
+
+/* Energies of photons that a beam's photon has after two scatterings by resting electrons, the second into `angle` from
+ * the beam, the first anywhere with equal chances of meeting the second electron: share[n] per bin from first_kev in
+ * steps of bin_kev, blurred by 2.5 keV (the electrons' motion); the sum over all energies is 1. */
+enum status xray_scattered_twice(double beam_kev, double angle, double first_kev, double bin_kev,
+                                 int64_t n, double *share);
+/* Part of the photons whose whole energy a sensor of Cd0.9Zn0.1Te takes up at once (photoelectric effect). */
+enum status xray_sensor_efficiency(double energy_kev, double thickness_mm, double *efficiency);
+/* Fluorescence of the elements of sensor, pinhole and shield, named: K alpha 1, 2 and K beta 1, 2 of Cd, Te, W and Pb.
+ * 0 .. XRAY_LINES - 1; NULL beyond. */
+enum { XRAY_LINES = 16 };
+const char *xray_line_name(int line, double *energy_kev);
