@@ -179,6 +179,7 @@ int main(int argc, char **argv) {
   MPI_Init(&argc, &argv);
   MPI_Comm comm = MPI_COMM_WORLD;
   status_program_set(comm);
+  stage_program_set(comm);
   log_open(comm, false);
   enum status status = dispatch(comm, argc, argv);
   if (status != STATUS_OK && log_is_speaker())

@@ -115,6 +115,12 @@ static bool is_chosen(const struct campaign *c, int state) {
   return !c->only_states[0] || in_list(c->only_states, c->cycle->state[state].name);
 }
 
+static int states_chosen(const struct campaign *c) {
+  int n = 0;
+  for (int i = 0; i < c->cycle->states; i++) n += is_chosen(c, i);
+  return n;
+}
+
 enum status campaign_enter(struct campaign *c, bool force) {
   char path[STORE_NAME_BYTES];
   c->lock = NULL;
@@ -191,8 +197,7 @@ static void see_progress(void *context, const char *what, int64_t done, int64_t 
   if (status_refresh(c) != STATUS_OK && clean) status_clear();
 }
 
-static enum status do_unit(struct campaign *c, int at, enum status *first, char *words,
-                           size_t bytes) {
+static enum status do_unit(struct campaign *c, int at) {
   struct unit *unit = &c->unit[at];
   bool work         = !c->dry_run && !c->plan;
   c->now            = at;
@@ -203,10 +208,7 @@ static enum status do_unit(struct campaign *c, int at, enum status *first, char 
   log_progress_seen_by(NULL, NULL);
   say_unit(c, unit, at);
   if (status == STATUS_STOPPED) return status;
-  if (status != STATUS_OK && *first == STATUS_OK) {
-    *first = status;
-    snprintf(words, bytes, "%s/%s: %s", unit_state_name(c, unit), unit->stage->name, unit->why);
-  }
+  unit->status = status;
   status_clear();
   if (!work) return STATUS_OK;
   return journal_add(c, "%s %s %s %.3f", unit_word(unit->now), unit_state_name(c, unit),
@@ -221,16 +223,40 @@ static enum status stop_of_all(const struct campaign *c) {
   return FAIL(STATUS_STOPPED, "%s asks to stop; remove it to go on", path);
 }
 
-static enum status do_units(struct campaign *c) {
-  enum status first = STATUS_OK;
-  char words[700]   = "";
+enum status unit_in_turn(struct campaign *c, int at) {
+  TRY(stop_agree(c->comm));
+  TRY_ALL(c->comm, stop_of_all(c));
+  return do_unit(c, at);
+}
+
+/* How many units from `at` on are of single states. */
+static int of_single_states(const struct campaign *c, int at) {
+  int n = 0;
+  while (at + n < c->units && c->unit[at + n].state >= 0) n++;
+  return n;
+}
+
+/* The first failure in the order of the units. */
+static enum status units_told(const struct campaign *c) {
   for (int i = 0; i < c->units; i++) {
-    TRY(stop_agree(c->comm));
-    TRY_ALL(c->comm, stop_of_all(c));
-    TRY(do_unit(c, i, &first, words, sizeof words));
+    const struct unit *unit = &c->unit[i];
+    if (unit->status != STATUS_OK)
+      return FAIL(unit->status, "%s/%s: %s", unit_state_name(c, unit), unit->stage->name,
+                  unit->why);
   }
-  if (first != STATUS_OK) return FAIL(first, "%s", words);
   return STATUS_OK;
+}
+
+static enum status do_units(struct campaign *c) {
+  for (int i = 0; i < c->units;) {
+    int single = of_single_states(c, i);
+    if (c->groups > 1 && single > 1) {
+      TRY(groups_do(c, i, single));
+      i += single;
+    } else
+      TRY(unit_in_turn(c, i++));
+  }
+  return units_told(c);
 }
 
 /* A stop file is used up by the run that obeyed it. */
@@ -242,9 +268,12 @@ enum status campaign_do(struct campaign *c) {
   char stop[STORE_NAME_BYTES];
   snprintf(stop, sizeof stop, "%.2000s/stop", c->notes);
   TRY_ALL(c->comm, make_units(c));
-  c->now = -1;
+  c->now    = -1;
+  c->groups = 1;
+  c->inner  = c->comm;
   if (c->dry_run || c->plan) return do_units(c);
   stop_watch(stop, c->common->max_time);
+  TRY(groups_make(c, c->side_by_side, states_chosen(c)));
   TRY(journal_add(c, "begins: %d units, version %s", c->units, stage_version()));
   enum status status = do_units(c), written = summary_write(c);
   if (status == STATUS_STOPPED) use_up(stop);

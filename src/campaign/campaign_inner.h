@@ -33,7 +33,8 @@ struct unit {
   const struct stage *stage;
   int state;
   enum unit_state now;
-  bool damaged; /* its file is there, but cannot be read */
+  enum status status; /* its own */
+  bool damaged;       /* its file is there, but cannot be read */
   char why[512];
   double seconds;
   double read_bytes, written_bytes; /* of all ranks */
@@ -60,7 +61,11 @@ struct campaign {
   const bool *stage_is_shared; /* by place in campaign_stages; NULL without base */
   struct unit *unit;
   int units;
-  int now; /* the unit in work; -1: none */
+  int64_t side_by_side; /* states worked on at the same time; 0: as many as have enough ranks */
+  int groups, group;    /* how many, and this rank's */
+  MPI_Comm inner;       /* of this rank's group */
+  bool aside;           /* in a group that does not write status.json */
+  int now;              /* the unit in work; -1: none */
   struct {
     char what[64];
     int64_t done, total;
@@ -102,6 +107,12 @@ enum status unit_do(const struct campaign *campaign, struct unit *unit);
  * read, then each of them; what fails is noted and the rest goes on. The first failure is returned. */
 enum status campaign_do(struct campaign *campaign);
 void campaign_free(struct campaign *campaign);
+/* Collective. One unit, told of and journalled. Its own failure is noted in it, and no failure here but STOPPED. */
+enum status unit_in_turn(struct campaign *campaign, int at);
+/* Collective. Splits the ranks: `wanted` groups (0: by what there is), at most `states`. */
+enum status groups_make(struct campaign *campaign, int64_t wanted, int states);
+/* Collective. Units first .. first + n - 1, each of one state, dealt to the groups. */
+enum status groups_do(struct campaign *campaign, int first, int n);
 /* Local. Nothing of the name `mark` in it, but something else than a journal, where batch jobs log. */
 bool folder_is_foreign(const char *folder, const char *mark);
 /* Local. A folder that can be written: made, or there already. */

@@ -35,17 +35,18 @@ static enum status run(MPI_Comm comm, const struct stage_common *common, const v
   if (!common->output[0])
     return AGREE(comm, FAIL(STATUS_USAGE, "--output DIR is missing: the folder for the results"));
   TRY(cycle_open(comm, operand, &cycle));
-  struct campaign c  = {.comm        = comm,
-                        .common      = common,
-                        .cycle       = &cycle,
-                        .folder      = common->output,
-                        .home        = common->output,
-                        .redo        = p->redo || common->force,
-                        .dry_run     = p->dry_run,
-                        .from        = p->from,
-                        .until       = p->until,
-                        .only_states = p->state,
-                        .only_stages = p->stages};
+  struct campaign c  = {.comm         = comm,
+                        .common       = common,
+                        .cycle        = &cycle,
+                        .folder       = common->output,
+                        .home         = common->output,
+                        .side_by_side = p->side_by_side,
+                        .redo         = p->redo || common->force,
+                        .dry_run      = p->dry_run,
+                        .from         = p->from,
+                        .until        = p->until,
+                        .only_states  = p->state,
+                        .only_stages  = p->stages};
   enum status status = AGREE(comm, cycle_check(&cycle, common));
   if (status == STATUS_OK) status = run_in_folder(&c, common->force);
   campaign_free(&c);

@@ -53,7 +53,7 @@ void summary_print(const struct campaign *c, FILE *to) {
 /* Calls `print` into memory and writes the text whole. */
 static enum status write_by(const struct campaign *c, const char *name,
                             void (*print)(const struct campaign *, FILE *)) {
-  if (!log_is_speaker()) return STATUS_OK;
+  if (!log_is_speaker() || c->aside) return STATUS_OK;
   char path[STORE_NAME_BYTES], *bytes = NULL;
   size_t n = 0;
   FILE *to = open_memstream(&bytes, &n);

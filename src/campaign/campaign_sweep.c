@@ -150,6 +150,7 @@ static struct campaign campaign_of(const struct call *call, const char *folder) 
                            .cycle           = call->cycle,
                            .folder          = folder,
                            .home            = call->folder,
+                           .side_by_side    = 1,
                            .from            = "",
                            .until           = call->params->until,
                            .only_states     = "",

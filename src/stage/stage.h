@@ -114,6 +114,8 @@ enum status stage_rounds_note(struct stage_rounds *rounds, int64_t done, const i
 /* Local. The journal is removed unless its output is kept for a later call. */
 void stage_rounds_end(struct stage_rounds *rounds, bool keep);
 
+/* Collective, once: the ranks that share the memory, of which a job may have only some. */
+void stage_program_set(MPI_Comm comm);
 /* Memory a rank may use, bytes: --memory-gb over ranks, else the job's limit (SLURM, cgroup), else
  * 80 % of the node over the node's ranks. Collective. */
 enum status stage_memory_limit(const struct stage_job *job, int64_t *bytes);

@@ -98,18 +98,32 @@ static double node_limit_bytes(void) {
   return limit;
 }
 
+/* Ranks of the program, and of it on this node; a job may have fewer. 0: not told. */
+static struct { int all, here; } program;
+
+static int ranks_here(MPI_Comm comm) {
+  int here;
+  MPI_Comm node;
+  MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+  MPI_Comm_size(node, &here);
+  MPI_Comm_free(&node);
+  return here;
+}
+
+void stage_program_set(MPI_Comm comm) {
+  MPI_Comm_size(comm, &program.all);
+  program.here = ranks_here(comm);
+}
+
 enum status stage_memory_limit(const struct stage_job *job, int64_t *bytes) {
-  int size, here;
-  MPI_Comm_size(job->comm, &size);
+  int size = program.all;
+  if (!size) MPI_Comm_size(job->comm, &size);
   if (job->common->memory_gb > 0) {
     *bytes = (int64_t)(job->common->memory_gb * 1e9 / size);
     return STATUS_OK;
   }
-  MPI_Comm node;
-  MPI_Comm_split_type(job->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
-  MPI_Comm_size(node, &here);
-  MPI_Comm_free(&node);
-  *bytes = (int64_t)(node_limit_bytes() / here);
+  int here = program.here ? program.here : ranks_here(job->comm);
+  *bytes   = (int64_t)(node_limit_bytes() / here);
   MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_INT64_T, MPI_MIN, job->comm);
   return STATUS_OK;
 }
