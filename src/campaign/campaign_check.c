@@ -52,15 +52,17 @@ static void look_at_file(void *context, const char *name, const struct config_no
 /* What a stage says about its parameters together, at its block or at the file's beginning. */
 static void check_unit(struct cycle *cycle, const struct stage_common *common,
                        const struct stage *stage, int state) {
-  const struct config_node *root = config_root(cycle->file), *block = config_get(root, stage->name);
-  const struct campaign c = {.common = common, .cycle = cycle, .folder = "", .home = ""};
-  struct unit unit        = {.stage = stage, .state = state};
+  const struct config_node *root = config_root(cycle->file), *block = config_get(root, stage->name),
+                           *own = state >= 0 ? cycle_state_block(cycle, state, stage) : NULL;
+  const struct campaign c       = {.common = common, .cycle = cycle, .folder = "", .home = ""};
+  struct unit unit              = {.stage = stage, .state = state};
   struct work work;
   memset(&work, 0, sizeof work);
   enum status status = work_params(&c, &unit, &work);
   if (status == STATUS_OK && work_is_wanted(&c, &unit, &work))
     status = stage->check(work.params, common);
-  if (status != STATUS_OK) config_error(cycle->file, block ? block : root, -1, "%s", status_text());
+  if (status != STATUS_OK)
+    config_error(cycle->file, own ? own : block ? block : root, -1, "%s", status_text());
   status_clear();
   work_free(&unit, &work);
 }
@@ -68,9 +70,12 @@ static void check_unit(struct cycle *cycle, const struct stage_common *common,
 enum status cycle_check(struct cycle *cycle, const struct stage_common *common) {
   int n;
   const struct stage *const *stage = campaign_stages(&n);
-  for (int i = 0; i < n; i++)
-    if (stage[i]->check && strcmp(stage[i]->name, "twin") != 0)
-      check_unit(cycle, common, stage[i], stage[i]->all_states ? -1 : 0);
+  for (int i = 0; i < n; i++) {
+    if (!stage[i]->check || strcmp(stage[i]->name, "twin") == 0) continue;
+    check_unit(cycle, common, stage[i], stage[i]->all_states ? -1 : 0);
+    for (int s = 1; s < cycle->states && !stage[i]->all_states; s++)
+      if (cycle_state_block(cycle, s, stage[i])) check_unit(cycle, common, stage[i], s);
+  }
   return config_errors_told(cycle->file);
 }
 

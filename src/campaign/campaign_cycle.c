@@ -134,14 +134,53 @@ static void check_region(struct config_file *file, const struct config_node *reg
   check_number(file, region, "z_um", -1e7, 1e7);
 }
 
+/* A stage of single states whose name is no other key of a state: a block there holds its parameters, while a
+ * word there would be a product of the same name. */
+static bool has_block(const struct stage *stage, const struct config_node *state) {
+  return !stage->all_states && !is_known(stage->name, state_keys, COUNT(state_keys)) &&
+         config_kind(config_get(state, stage->name)) == CONFIG_MAPPING;
+}
+
+const struct config_node *cycle_state_block(const struct cycle *cycle, int state,
+                                            const struct stage *stage) {
+  const struct config_node *node = cycle->state[state].node;
+  return has_block(stage, node) ? config_get(node, stage->name) : NULL;
+}
+
+/* Products that a state brings, and parameters of its own. */
+static void check_made(struct config_file *file, const struct config_node *node) {
+  int products, stages;
+  const struct store_product *product = store_product_list(&products);
+  const struct stage *const *stage    = campaign_stages(&stages);
+  for (int i = 0; i < products; i++) {
+    const struct stage *same = campaign_stage_find(product[i].name);
+    if (!same || !has_block(same, node)) check_names(file, node, product[i].name, false);
+  }
+  for (int i = 0; i < stages; i++) {
+    const struct config_node *own = config_get(node, stage[i]->name);
+    bool other                    = store_product_find(stage[i]->name) ||
+                 is_known(stage[i]->name, state_keys, COUNT(state_keys));
+    if (has_block(stage[i], node))
+      check_stage_block(file, node, stage[i]);
+    else if (own && !other)
+      config_error(file, own, -1,
+                   stage[i]->all_states
+                       ? "%s works on all states together: its block stands outside 'states'"
+                       : "'%s' would be a block of parameters for this state",
+                   stage[i]->name);
+  }
+}
+
 static void check_state(struct config_file *file, const struct config_node *node) {
   const char *known[KEYS_MOST];
-  int n = 0, products;
+  int n = 0, products, stages;
   for (; n < COUNT(state_keys); n++) known[n] = state_keys[n];
   const struct store_product *product = store_product_list(&products);
+  const struct stage *const *stage    = campaign_stages(&stages);
   for (int i = 0; i < products && n < KEYS_MOST; i++) known[n++] = product[i].name;
+  for (int i = 0; i < stages && n < KEYS_MOST; i++) known[n++] = stage[i]->name;
   check_keys(file, node, known, n);
-  for (int i = 0; i < products; i++) check_names(file, node, product[i].name, false);
+  check_made(file, node);
   check_names(file, node, "tomogram", false);
   check_names(file, node, "impedance", false);
   check_number(file, node, "percent", 0, 100);

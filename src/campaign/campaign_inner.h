@@ -23,6 +23,9 @@ enum status cycle_check(struct cycle *cycle, const struct stage_common *common);
 void cycle_close(struct cycle *cycle);
 /* Local. A file name of the cycle, relative to its folder. */
 void cycle_path(const struct cycle *cycle, const char *name, char *path, size_t bytes);
+/* Local. The parameters of a stage that a state's own block holds, above those of the file: NULL when none. */
+const struct config_node *cycle_state_block(const struct cycle *cycle, int state,
+                                            const struct stage *stage);
 /* Local. Calls `see` for every file that the cycle names, with the node that names it. */
 void cycle_files(const struct cycle *cycle, void *context,
                  void (*see)(void *context, const char *name, const struct config_node *node));
@@ -45,6 +48,7 @@ struct unit {
 /* A value of a stage's parameter that stands above the file's: what a row of a sweep sets. */
 struct campaign_value {
   const struct stage *stage;
+  int state; /* -1: of all */
   char name[64], text[CONFIG_TEXT_BYTES];
 };
 struct campaign {

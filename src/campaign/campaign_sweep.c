@@ -35,6 +35,7 @@ static void row_values(const struct call *call, int64_t row, struct campaign_val
   for (int i = 0; i < call->sweep->axes; i++) {
     const struct sweep_axis *axis = &call->sweep->axis[i];
     value[i].stage                = axis->stage;
+    value[i].state                = axis->state;
     snprintf(value[i].name, sizeof value[i].name, "%s", axis->name);
     snprintf(value[i].text, sizeof value[i].text, "%s", sweep_text(call->sweep, row, i));
   }
@@ -61,30 +62,48 @@ static enum status make_folders(const struct call *call) {
 
 /* ---- the manifest --------------------------------------------------------------------------------------- */
 
-/* Of the effective parameters of every stage in this row. */
+/* Chains the effective parameters of a stage in one state (-1: of the file) as a row has them. */
+static enum status chain_stage(const struct call *call, const struct campaign_value *value,
+                               const struct stage *stage, int state, uint64_t *hash) {
+  const struct config_set *set = stage->params;
+  struct config_file *file     = call->cycle->file;
+  void *params;
+  char *yaml = NULL;
+  TRY(memory_make((int64_t)set->params_bytes, 1, "parameters", &params));
+  enum status status = config_defaults(set, params);
+  config_assign_mapping(file, config_get(config_root(file), stage->name), set, params);
+  if (state >= 0)
+    config_assign_mapping(file, cycle_state_block(call->cycle, state, stage), set, params);
+  for (int k = 0; k < call->sweep->axes && status == STATUS_OK; k++)
+    if (value[k].stage == stage && (value[k].state < 0 || value[k].state == state))
+      status = config_assign(set, params, value[k].name, value[k].text, "sweep");
+  if (status == STATUS_OK) status = config_effective_yaml(set, params, &yaml);
+  if (status == STATUS_OK) *hash = store_hash(yaml, (int64_t)strlen(yaml), *hash);
+  memory_free(yaml);
+  config_free(set, params);
+  memory_free(params);
+  return status;
+}
+
+/* Does a state have values of its own for a stage? */
+static bool differs(const struct call *call, const struct stage *stage, int state) {
+  bool differs = cycle_state_block(call->cycle, state, stage) != NULL;
+  for (int k = 0; k < call->sweep->axes; k++)
+    differs |= call->sweep->axis[k].stage == stage && call->sweep->axis[k].state == state;
+  return differs;
+}
+
+/* Of the effective parameters of every stage, also in states that have their own. */
 static enum status row_hash(const struct call *call, int64_t row, uint64_t *hash) {
   struct campaign_value value[SWEEP_AXES_MOST];
-  const struct config_node *root = config_root(call->cycle->file);
   int n;
   const struct stage *const *stage = campaign_stages(&n);
   row_values(call, row, value);
   *hash = 0;
   for (int i = 0; i < n; i++) {
-    const struct config_set *set = stage[i]->params;
-    void *params;
-    char *yaml = NULL;
-    TRY(memory_make((int64_t)set->params_bytes, 1, "parameters", &params));
-    enum status status = config_defaults(set, params);
-    config_assign_mapping(call->cycle->file, config_get(root, stage[i]->name), set, params);
-    for (int k = 0; k < call->sweep->axes && status == STATUS_OK; k++)
-      if (value[k].stage == stage[i])
-        status = config_assign(set, params, value[k].name, value[k].text, "sweep");
-    if (status == STATUS_OK) status = config_effective_yaml(set, params, &yaml);
-    if (status == STATUS_OK) *hash = store_hash(yaml, (int64_t)strlen(yaml), *hash);
-    memory_free(yaml);
-    config_free(set, params);
-    memory_free(params);
-    TRY(status);
+    TRY(chain_stage(call, value, stage[i], -1, hash));
+    for (int s = 0; s < call->cycle->states && !stage[i]->all_states; s++)
+      if (differs(call, stage[i], s)) TRY(chain_stage(call, value, stage[i], s, hash));
   }
   return STATUS_OK;
 }
@@ -109,8 +128,7 @@ static void row_word(const struct call *call, int64_t row, const char *key, char
 
 static enum status print_manifest(const struct call *call, FILE *to) {
   fprintf(to, "row\thash\tpath\tstatus");
-  for (int i = 0; i < call->sweep->axes; i++)
-    fprintf(to, "\t%s.%s", call->sweep->axis[i].stage->name, call->sweep->axis[i].name);
+  for (int i = 0; i < call->sweep->axes; i++) fprintf(to, "\t%s", call->sweep->axis[i].key);
   fputc('\n', to);
   for (int64_t row = 0; row < call->sweep->rows; row++) {
     uint64_t hash;
@@ -235,8 +253,7 @@ static void add_lines(const struct call *call, int64_t row, FILE *from, FILE *to
 static enum status print_collected(const struct call *call, FILE *to) {
   TRY(check_versions(call));
   fprintf(to, "row");
-  for (int i = 0; i < call->sweep->axes; i++)
-    fprintf(to, ",%s.%s", call->sweep->axis[i].stage->name, call->sweep->axis[i].name);
+  for (int i = 0; i < call->sweep->axes; i++) fprintf(to, ",%s", call->sweep->axis[i].key);
   fprintf(to, ",state,stage,result,value,sigma,lower,upper,unit,remark\n");
   int64_t missing = 0;
   for (int64_t row = 0; row < call->sweep->rows; row++) {

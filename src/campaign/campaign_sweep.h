@@ -5,7 +5,9 @@
 enum { SWEEP_AXES_MOST = 16, SWEEP_VALUES_MOST = 256, SWEEP_ROWS_MOST = 100000 };
 struct sweep_axis {
   const struct stage *stage;
-  char name[64]; /* the parameter's */
+  int state;                                /* -1: of all states */
+  char name[64];                            /* the parameter's */
+  char key[CYCLE_NAME_BYTES + 64 + 64 + 2]; /* as the file has it */
   char (*text)[CONFIG_CHOICE_BYTES * 2];
   int n;
 };
@@ -21,6 +23,7 @@ struct sweep {
  *     how: crossed              # or zipped: the first values together, the second, ...
  *     segment.chain: [measure, paper]
  *     flux.tolerance: {from: 1e-5, to: 1e-3, n: 3, scale: log}
+ *     pristine/recon.centre: [640, 640.5]   # of this state alone
  * USAGE with all its mistakes and their places. */
 enum status sweep_read(const struct cycle *cycle, struct sweep *sweep);
 void sweep_free(struct sweep *sweep);

@@ -68,26 +68,55 @@ static void check_values(struct config_file *file, const struct config_node *nod
   memory_free(params);
 }
 
+/* What a key that names no parameter would be. */
+static void tell_key(const struct cycle *cycle, const struct config_node *block, int item,
+                     const struct sweep_axis *axis) {
+  const char *known[256], *nearest = NULL, *stage = axis->stage ? axis->stage->name : "";
+  int n = 0;
+  for (; axis->stage && n < axis->stage->params->rows && n < 256; n++)
+    known[n] = axis->stage->params->row[n].name;
+  if (n) nearest = config_nearest(axis->name, known, n);
+  config_error(cycle->file, block, item, "'%.80s' is no parameter%s%s%s%s%s",
+               config_key(block, item),
+               nearest ? "; did you mean " : " (STAGE.PARAMETER is wanted)", nearest ? stage : "",
+               nearest ? "." : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
+/* STAGE.PARAMETER, or STATE/STAGE.PARAMETER; false when there is no such thing, which is told. */
+static bool read_key(const struct cycle *cycle, const struct config_node *block, int item,
+                     struct sweep_axis *axis) {
+  const char *key = config_key(block, item), *slash = strchr(key, '/');
+  char stage[64];
+  axis->state = -1;
+  for (int i = 0; slash && i < cycle->states; i++)
+    if (strlen(cycle->state[i].name) == (size_t)(slash - key) &&
+        strncmp(cycle->state[i].name, key, (size_t)(slash - key)) == 0)
+      axis->state = i;
+  const char *rest = slash ? slash + 1 : key;
+  snprintf(axis->key, sizeof axis->key, "%s", key);
+  snprintf(stage, sizeof stage, "%.*s", (int)strcspn(rest, "."), rest);
+  snprintf(axis->name, sizeof axis->name, "%s", strchr(rest, '.') ? strchr(rest, '.') + 1 : "");
+  axis->stage = campaign_stage_find(stage);
+  if (slash && axis->state < 0) {
+    config_error(cycle->file, block, item, "'%.*s' is no state of this cycle", (int)(slash - key),
+                 key);
+    return false;
+  }
+  if (!axis->stage || !config_row_find(axis->stage->params, axis->name)) {
+    tell_key(cycle, block, item, axis);
+    return false;
+  }
+  if (slash && axis->stage->all_states)
+    config_error(cycle->file, block, item, "%s works on all states together", stage);
+  return !slash || !axis->stage->all_states;
+}
+
 static enum status read_axis(const struct cycle *cycle, const struct config_node *block, int item,
                              struct sweep *sweep) {
   const struct config_node *node = config_item(block, item);
   const char *key                = config_key(block, item);
   struct sweep_axis *axis        = &sweep->axis[sweep->axes];
-  char stage[64];
-  snprintf(stage, sizeof stage, "%.*s", (int)strcspn(key, "."), key);
-  snprintf(axis->name, sizeof axis->name, "%s", strchr(key, '.') ? strchr(key, '.') + 1 : "");
-  axis->stage = campaign_stage_find(stage);
-  if (!axis->stage || !config_row_find(axis->stage->params, axis->name)) {
-    const char *known[256], *nearest = NULL;
-    int n = 0;
-    for (; axis->stage && n < axis->stage->params->rows && n < 256; n++)
-      known[n] = axis->stage->params->row[n].name;
-    if (n) nearest = config_nearest(axis->name, known, n);
-    config_error(cycle->file, block, item, "'%.80s' is no parameter%s%s%s%s%s", key,
-                 nearest ? "; did you mean " : " (STAGE.PARAMETER is wanted)", nearest ? stage : "",
-                 nearest ? "." : "", nearest ? nearest : "", nearest ? "?" : "");
-    return STATUS_OK;
-  }
+  if (!read_key(cycle, block, item, axis)) return STATUS_OK;
   TRY(memory_make(SWEEP_VALUES_MOST, sizeof *axis->text, "values of a sweep", &axis->text));
   sweep->axes++;
   bool good = config_kind(node) == CONFIG_MAPPING ? read_range(node, axis) : read_list(node, axis);
@@ -105,9 +134,8 @@ static void count_rows(const struct cycle *cycle, const struct config_node *bloc
   sweep->rows = sweep->axes ? 1 : 0;
   for (int i = 0; i < sweep->axes; i++) {
     if (sweep->zipped && sweep->axis[i].n != sweep->axis[0].n)
-      config_error(cycle->file, block, -1, "zipped: %s.%s has %d values, %s.%s has %d",
-                   sweep->axis[0].stage->name, sweep->axis[0].name, sweep->axis[0].n,
-                   sweep->axis[i].stage->name, sweep->axis[i].name, sweep->axis[i].n);
+      config_error(cycle->file, block, -1, "zipped: %s has %d values, %s has %d",
+                   sweep->axis[0].key, sweep->axis[0].n, sweep->axis[i].key, sweep->axis[i].n);
     sweep->rows = sweep->zipped ? sweep->axis[i].n : sweep->rows * sweep->axis[i].n;
     if (sweep->rows > SWEEP_ROWS_MOST) {
       config_error(cycle->file, block, -1, "more than %d rows", SWEEP_ROWS_MOST);

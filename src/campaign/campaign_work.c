@@ -148,8 +148,12 @@ enum status work_params(const struct campaign *c, const struct unit *unit, struc
   else
     TRY(give_states(c, unit, work));
   config_assign_mapping(c->cycle->file, config_get(root, unit->stage->name), set, work->params);
+  if (unit->state >= 0)
+    config_assign_mapping(c->cycle->file, cycle_state_block(c->cycle, unit->state, unit->stage),
+                          set, work->params);
   for (int i = 0; i < c->values; i++)
-    if (c->value[i].stage == unit->stage)
+    if (c->value[i].stage == unit->stage &&
+        (c->value[i].state < 0 || c->value[i].state == unit->state))
       TRY(config_assign(set, work->params, c->value[i].name, c->value[i].text, "sweep"));
   return STATUS_OK;
 }
@@ -261,7 +265,7 @@ static bool is_given(const struct campaign *c, struct unit *unit) {
   for (; unit->state >= 0 && *at; at += strcspn(at, ","), at += *at == ',') {
     char product[64];
     snprintf(product, sizeof product, "%.*s", (int)strcspn(at, ","), at);
-    if (!state_has(c, unit->state, product)) continue;
+    if (!config_scalar(config_get(c->cycle->state[unit->state].node, product))) continue;
     snprintf(unit->why, sizeof unit->why, "the state brings its %s", product);
     return true;
   }
@@ -330,7 +334,8 @@ static enum status make_record(const struct campaign *c, const struct unit *unit
 /* A stage that cannot work on its defaults, and about which the cycle says nothing, is left out. */
 static bool is_unsaid(const struct campaign *c, struct unit *unit, const struct work *work) {
   const struct stage *stage = unit->stage;
-  bool said = config_count(config_get(config_root(c->cycle->file), stage->name)) > 0;
+  bool said = config_count(config_get(config_root(c->cycle->file), stage->name)) > 0 ||
+              (unit->state >= 0 && cycle_state_block(c->cycle, unit->state, stage));
   for (int i = 0; i < c->values; i++) said |= c->value[i].stage == stage;
   if (said || !stage->check || stage->check(work->params, c->common) == STATUS_OK) return false;
   snprintf(unit->why, sizeof unit->why, "the cycle says nothing about it: %.400s", status_text());

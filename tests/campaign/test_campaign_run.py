@@ -2,6 +2,8 @@
 timeout: 400"""
 import csv, fcntl, os, shutil, unittest
 
+import h5py
+
 from cycles import Folder, call, datasets, volume
 
 
@@ -46,6 +48,28 @@ class Run(Folder):
         self.assertEqual((self.units()["a/segment"], self.units()["b/segment"]), ("done", "kept"))
         self.ends(self.run_it("--redo"), 0)
         self.assertEqual(self.units()["a/segment"], "done")
+
+    def test_a_state_can_have_parameters_of_its_own(self):
+        text = self.read(self.cycle(more="segment: {classes: 2, min_voxels: 4}\n"))
+        own = text.replace("volume: raw/b.h5}", "volume: raw/b.h5, segment: {classes: 3}}")
+        self.write("cycle.yaml", own)
+        self.ends(self.run_it(), 0)
+        with open(self.at("out/summary.csv")) as f:
+            found = {(r["state"], r["result"]) for r in csv.DictReader(f)}
+        self.assertIn(("b", "phase_fraction_2"), found)
+        self.assertNotIn(("a", "phase_fraction_2"), found)
+        with h5py.File(self.at("out/b/segment.h5")) as f:
+            record = f["entry/process/effective_yaml/data"][()].decode()
+        self.assertIn("classes: 3", record)
+        self.assertIn("min_voxels: 4", record, "the rest comes from the file's block")
+        self.write("cycle.yaml", own.replace("segment: {classes: 3}", "segment: {classes: 4}"))
+        self.ends(self.run_it(), 0)
+        self.assertEqual((self.units()["a/segment"], self.units()["b/segment"]), ("kept", "done"))
+        for wrong, words in (("segment: {clases: 3}", "did you mean classes?"), ("segment: 3", "block of parameters"),
+                             ("segment: {classes: 99}", "lies outside"), ("track: {phase: 1}", "all states together"),
+                             ("segment: {median: 2}", "would be 0 or 3"), ("segmnt: {classes: 3}", "did you mean segment?")):
+            self.write("cycle.yaml", text.replace("volume: raw/b.h5}", "volume: raw/b.h5, " + wrong + "}"))
+            self.ends(call("check", self.at("cycle.yaml")), 2, "cycle.yaml:4:", words)
 
     def test_a_tree_that_was_moved_is_still_done(self):
         self.cycle()

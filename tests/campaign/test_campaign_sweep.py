@@ -46,6 +46,21 @@ class Sweep(Folder):
         self.ends(self.sweep("--collect"), 3, "version", "--mixed")
         self.ends(self.sweep("--collect", "--mixed"), 0)
 
+    def test_a_parameter_of_one_state_alone_can_be_swept(self):
+        self.cycle(("a", "b"), more="segment: {classes: 2}\nsweep: {b/segment.classes: [3, 4]}\n")
+        self.ends(self.sweep("--list"), 0)
+        rows = self.manifest()
+        self.assertEqual([r["b/segment.classes"] for r in rows], ["3", "4"])
+        self.assertNotEqual(rows[0]["hash"], rows[1]["hash"])
+        for row in (0, 1):
+            self.ends(self.sweep("--row", row), 0)
+        self.ends(self.sweep("--collect"), 0)
+        with open(self.at("out/sweep.csv")) as f:
+            found = {(r["row"], r["state"], r["result"]) for r in csv.DictReader(f)}
+        for row, state, classes in (("0", "a", 2), ("0", "b", 3), ("1", "a", 2), ("1", "b", 4)):
+            self.assertIn((row, state, f"phase_fraction_{classes - 1}"), found)
+            self.assertNotIn((row, state, f"phase_fraction_{classes}"), found)
+
     def test_mistakes_are_told_with_their_place(self):
         for block, words in (
                 ("{segment.chian: [paper]}", "did you mean segment.chain?"),
@@ -54,6 +69,8 @@ class Sweep(Folder):
                 ("{segment.classes: {from: 2, to: 3}}", "n: N"),
                 ("{how: zipped, segment.chain: [paper], segment.classes: [2, 3]}", "zipped"),
                 ("{how: sideways, segment.chain: [paper]}", "crossed or zipped"),
+                ("{c/segment.chain: [paper]}", "'c' is no state"),
+                ("{a/track.phase: [1]}", "track works on all states together"),
                 ("{}", "names no parameter")):
             self.cycle(("a",), more=f"sweep: {block}\n")
             self.ends(self.sweep("--list"), 2, "cycle.yaml:4:", words)
