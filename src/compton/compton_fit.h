@@ -9,7 +9,7 @@ enum compton_fit_term {
   COMPTON_FIT_CONSTANT,  /* counts per bin */
   COMPTON_FIT_STEP,      /* counts per bin far below the line */
   COMPTON_FIT_ESCAPE,    /* counts of the line */
-  COMPTON_FIT_WIDTH,     /* keV: resolution at the line, FWHM */
+  COMPTON_FIT_WIDTH,     /* keV of true energy: resolution at the line, FWHM */
   COMPTON_FIT_TERMS
 };
 #define COMPTON_FIT_THREE                                                                          \

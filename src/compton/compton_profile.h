@@ -81,7 +81,7 @@ void compton_table_free(struct compton_table *table);
 /* ---- results ----------------------------------------------------------------------------------------- */
 
 /* This rank's pixels; all borrowed. line_kev: where the line of resting electrons is seen; NULL: where it should be. fwhm:
- * resolution at the line; NULL: the settings'. flat: relative sensitivity; NULL: 1. line_sigma_kev NULL: 0. A pixel whose
+ * resolution at the line, of true energies; NULL: the settings'. flat: relative sensitivity; NULL: 1. line_sigma_kev NULL: 0. A pixel whose
  * line, resolution or flat is NaN or not positive is left out. */
 struct compton_pixels {
   const struct compton_cube *cube;

@@ -24,12 +24,19 @@ struct compton_table {
   int64_t points, padded;
   double *node[NODE_ANGLES][NODE_WIDTHS]; /* [shape][integral, density][padded] or NULL */
   double reference[COMPTON_WINDOWS][COMPTON_SHAPES]; /* content of the windows at reference */
-  double unit; /* Klein and Nishina's cross-section at the reference angle */
+  double unit;         /* Klein and Nishina's cross-section at the reference angle */
+  double *fall, *bell; /* [FALL_POINTS] Gauss's upper part, minus its density */
+  double *room;        /* of fits, made when first needed */
 };
+
+enum { FALL_POINTS = 161 };
+#define FALL_FIRST -10.0
+#define FALL_STEP  0.125
 
 struct table_at {
   const double *node[NODES_USED];
   double weight[NODES_USED];
+  double by_width[NODES_USED]; /* derivative of the weights by the resolution, per keV */
 };
 /* The nodes about an angle and a resolution, made where they are not there yet. INPUT: outside what nodes exist for. */
 enum status compton_table_at(struct compton_table *table, double angle, double fwhm_kev,
@@ -153,6 +160,8 @@ struct solution {
   double *model, *weight, *right;                /* [bins] room, borrowed */
 };
 void problem_solve(const struct problem *problem, struct solution *solution);
+/* Inverse of a symmetric matrix [n][n]; false: it is not positive. */
+bool problem_invert(int n, const double *matrix, double inverse[COMPTON_TERMS][COMPTON_TERMS]);
 /* Contents and their covariance; `normal`: moved to the reference. */
 void problem_windows(const struct problem *problem, const struct solution *solution, bool normal,
                      double content[COMPTON_WINDOWS],

@@ -15,7 +15,7 @@ enum { STEPS_MOST = 30 };
 #define FLOOR_SHARE 1e-3 /* the model is at least this part of the mean count */
 
 /* Cholesky's decomposition of a matrix scaled to a unit diagonal, then its inverse; false: not positive. */
-static bool invert(int n, const double *matrix, double inverse[COMPTON_TERMS][COMPTON_TERMS]) {
+bool problem_invert(int n, const double *matrix, double inverse[COMPTON_TERMS][COMPTON_TERMS]) {
   double l[COMPTON_TERMS][COMPTON_TERMS], scale[COMPTON_TERMS];
   for (int i = 0; i < n; i++) {
     if (!(matrix[i * n + i] > 0)) return false;
@@ -81,7 +81,7 @@ static double score(const struct problem *p, double least, struct solution *s) {
   }
   ISA_PICK(profile_normal)
   (p->column, n, s->weight, s->right, p->bins, matrix, vector);
-  if (!invert(n, matrix, s->inverse)) return -1;
+  if (!problem_invert(n, matrix, s->inverse)) return -1;
   for (int i = 0; i < n; i++) {
     double next = 0;
     for (int k = 0; k < n; k++) next += s->inverse[i][k] * vector[k];

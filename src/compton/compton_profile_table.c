@@ -66,7 +66,8 @@ enum status compton_table_at(struct compton_table *t, double angle, double fwhm_
                 angle * DEG_PER_RAD, fwhm_kev);
   long middle_a = lround(a), middle_w = lround(w);
   shares(a - (double)middle_a, by_a);
-  shares(w - (double)middle_w, by_w);
+  double off = w - (double)middle_w;
+  shares(off, by_w);
   for (int i = 0; i < NODES_ACROSS; i++)
     for (int k = 0; k < NODES_ACROSS; k++) {
       long na = middle_a + i - 1, nw = middle_w + k - 1;
@@ -75,6 +76,8 @@ enum status compton_table_at(struct compton_table *t, double angle, double fwhm_
         TRY(node_make(t, (double)na * ANGLE_STEP, WIDTH_KEV * pow(WIDTH_RATIO, (double)nw), node));
       at->node[i * NODES_ACROSS + k]   = *node;
       at->weight[i * NODES_ACROSS + k] = by_a[i] * by_w[k];
+      at->by_width[i * NODES_ACROSS + k] =
+          by_a[i] * (k == 1 ? -2 * off : off + 0.5 * (k - 1)) / (fwhm_kev * log(WIDTH_RATIO));
     }
   return STATUS_OK;
 }
@@ -202,10 +205,22 @@ static enum status reference_make(struct compton_table *t) {
   return status;
 }
 
+static enum status fall_make(struct compton_table *t) {
+  TRY(memory_make(2 * FALL_POINTS, sizeof *t->fall, "a normal distribution", &t->fall));
+  t->bell = t->fall + FALL_POINTS;
+  for (int i = 0; i < FALL_POINTS; i++) {
+    double z   = FALL_FIRST + i * FALL_STEP;
+    t->fall[i] = 0.5 * erfc(z / sqrt(2));
+    t->bell[i] = -exp(-z * z / 2) / sqrt(2 * PI);
+  }
+  return STATUS_OK;
+}
+
 static enum status parts_make(struct compton_table *t) {
   const struct compton_profile_settings *s = &t->set;
   TRY(memory_make(s->shapes, sizeof *t->profile, "Compton profiles", &t->profile));
   for (int k = 0; k < s->shapes; k++) TRY(xray_profile_of(s->material[k], s->x, &t->profile[k]));
+  TRY(fall_make(t));
   TRY(sensor_make(t));
   TRY(memory_make(t->end - t->begin, sizeof *t->twice, "photons scattered twice", &t->twice));
   TRY(xray_scattered_twice(s->beam_kev, s->reference_deg / DEG_PER_RAD,
@@ -239,6 +254,8 @@ void compton_table_free(struct compton_table *t) {
     for (int w = 0; w < NODE_WIDTHS; w++) memory_free(t->node[a][w]);
   memory_free(t->profile);
   memory_free(t->efficiency);
+  memory_free(t->fall);
+  memory_free(t->room);
   memory_free(t->twice);
   memory_free(t);
 }
