@@ -4,13 +4,17 @@
 #include "compton_cube.h"
 #include "compton_events.h"
 #include "compton_keep.h"
+#include "raw_hits.h"
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
   ROUND_BYTES  = 4 << 20, /* of an HDF5 block */
   PIECE_BYTES  = 1 << 20, /* of a headerless read: still in the cache when it is counted */
   ROUND_PIECES = 128,
+  NOTED_PIECES = 8, /* where hits are noted: each word may be one */
+  HIT_WORDS    = 1 << 18,
 };
 
 void compton_cube_free(struct compton_cube *cube) {
@@ -34,27 +38,44 @@ static enum status share_take(MPI_Comm comm, struct compton_cube *cube) {
 /* ---- counting frames ----------------------------------------------------------------------------- */
 
 struct blocks {
-  int64_t each, piece; /* frames of a block, and of one read of it */
-  char *buffer;        /* a piece, and before it the frame that precedes */
+  int64_t each, piece; /* frames of a block (words of hits), and of one read of it */
+  int64_t buffer_bytes, note_bytes, frame_bytes;
+  char *buffer; /* a piece, and before it the frame that precedes */
+  uint32_t *note;
+  uint16_t *frame;
 };
 
 static void blocks_choose(const struct compton_frames_settings *settings,
                           const struct raw_frames *frames, int size, struct blocks *blocks) {
   int64_t frame_bytes = frames->words * (frames->in_kev ? 4 : 2);
   int64_t piece       = (frames->headerless ? PIECE_BYTES : ROUND_BYTES) / frame_bytes;
+  int64_t pieces      = !frames->headerless ? 1 : settings->hits ? NOTED_PIECES : ROUND_PIECES;
   blocks->piece       = piece < 1 ? 1 : piece;
-  blocks->each        = blocks->piece * (frames->headerless ? ROUND_PIECES : 1);
+  blocks->each        = blocks->piece * pieces;
   int64_t share       = (frames->frames + size - 1) / size;
   if (blocks->each > share) blocks->each = share;
   if (settings->block > 0) blocks->each = settings->block;
   if (!frames->headerless || blocks->piece > blocks->each) blocks->piece = blocks->each;
+  blocks->buffer_bytes = (blocks->piece + 1) * frame_bytes;
+  blocks->note_bytes   = settings->hits ? 4 * blocks->each * (frames->words + 1) : 0;
+  if (!frames->is_hits) return;
+  blocks->each         = settings->block > 0 ? settings->block : HIT_WORDS;
+  blocks->buffer_bytes = 4 * (blocks->each + 2 * compton_hits_margin(frames->words));
+  blocks->frame_bytes  = frame_bytes;
 }
 
 static enum status blocks_make(const struct compton_frames_settings *settings,
                                const struct raw_frames *frames, int size, struct blocks *blocks) {
   blocks_choose(settings, frames, size, blocks);
-  return memory_make_raw((blocks->piece + 1) * frames->words * (frames->in_kev ? 4 : 2), 1,
-                         "a block of frames", &blocks->buffer);
+  TRY(memory_make(blocks->note_bytes, 1, "hits of a block", &blocks->note));
+  TRY(memory_make(blocks->frame_bytes, 1, "a frame", &blocks->frame));
+  return memory_make_raw(blocks->buffer_bytes, 1, "a block of frames", &blocks->buffer);
+}
+
+static void blocks_free(struct blocks *blocks) {
+  memory_free(blocks->buffer);
+  memory_free(blocks->note);
+  memory_free(blocks->frame);
 }
 
 /* Frames first .. first + n - 1, those of a headerless file piece by piece. */
@@ -70,11 +91,24 @@ static enum status block_here(struct raw_frames *frames, const struct blocks *bl
   return STATUS_OK;
 }
 
+/* Words first .. first + n - 1 of hits, and some to both sides. */
+static enum status hits_here(struct raw_frames *frames, const struct blocks *blocks, int64_t first,
+                             int64_t n, struct events_work *work) {
+  int64_t margin = compton_hits_margin(frames->words), from = first > margin ? first - margin : 0,
+          end = first + n + margin < frames->hit_words ? first + n + margin : frames->hit_words;
+  if (n == 0) return STATUS_OK;
+  TRY(raw_hits_read_here(frames, from, end - from, (uint32_t *)blocks->buffer));
+  compton_hits_add(work, (const uint32_t *)blocks->buffer, end - from, first - from,
+                   first - from + n, blocks->frame);
+  return STATUS_OK;
+}
+
 static enum status block_count(MPI_Comm comm, struct raw_frames *frames,
                                const struct blocks *blocks, int64_t first, int64_t n,
                                struct events_work *work) {
   if (n > 0 && first == 0) /* nothing precedes */
     memset(work->before, 0, (size_t)((work->words + 63) / 64) * sizeof *work->before);
+  if (frames->is_hits) return AGREE(comm, hits_here(frames, blocks, first, n, work));
   if (frames->headerless) return AGREE(comm, block_here(frames, blocks, first, n, work));
   bool before = n > 0 && work->veto && first > 0;
   TRY(raw_frames_read(comm, frames, first - before, n + before, blocks->buffer));
@@ -128,64 +162,121 @@ struct counting {
   struct raw_frames *frames;
   struct events_work work;
   struct blocks blocks;
+  struct raw_hits_file hits;
+  bool notes; /* hits are written */
   struct compton_cube *cube;
   double kept_at_s;
 };
 
 /* What all ranks have counted so far, into the cube, and on disk where the settings say so. */
-static enum status round_end(struct counting *c, int64_t frames, bool keep) {
-  struct compton_kept kept = {.frames = frames};
+static enum status round_end(struct counting *c, int64_t done) {
+  struct compton_kept kept = {.done = done, .hit_words = c->hits.words};
   spectra_sum(c->comm, &c->work, c->cube);
   tally_sum(c->comm, &c->work.tally, &kept);
   cube_describe(&kept, c->cube);
   c->kept_at_s = time_now_s();
-  if (!keep) return STATUS_OK;
+  if (!c->settings->keep) return STATUS_OK;
+  if (c->notes) TRY(raw_hits_sync(c->comm, &c->hits));
   return compton_keep_save(c->comm, c->settings->keep, c->settings->keep_record, c->cube, &kept);
 }
 
 static bool is_time(const struct counting *c) {
-  int now = c->settings->keep && time_now_s() - c->kept_at_s >= c->settings->round_s;
+  int now = time_now_s() - c->kept_at_s >= c->settings->round_s;
   MPI_Bcast(&now, 1, MPI_INT, 0, c->comm);
   return now;
 }
 
-/* What was kept stands in this rank's spectra as if it had counted it. */
-static enum status go_on(struct counting *c, int64_t *done) {
+/* In raster order. */
+static enum status hits_begin(struct counting *c, const struct events_map *map, int64_t words) {
+  uint16_t *limit;
+  if (!c->notes) return STATUS_OK;
+  enum status status = memory_make(map->words, sizeof *limit, "limits of hits", &limit);
+  TRY_ALL(c->comm, status);
+  for (int64_t w = 0; w < map->words; w++) limit[map->word[w].pixel] = map->limit[w];
+  status =
+      raw_hits_begin(c->comm, c->settings->hits, map->rows, map->columns, limit, words, &c->hits);
+  memory_free(limit);
+  c->work.note = c->blocks.note;
+  return status;
+}
+
+/* Units (frames, or words of hits) before part `part`. */
+static int64_t part_begin(const struct counting *c, int part) {
+  int64_t all = c->frames->is_hits ? c->frames->hit_words : c->frames->frames;
+  return c->settings->parts > 0 ? all * part / c->settings->parts : part > 0 ? all : 0;
+}
+
+/* Has an earlier call counted all, and given the hits their name? */
+static bool hits_are_whole(const struct counting *c, const struct compton_kept *kept) {
+  char partial[STORE_NAME_BYTES + 16];
+  snprintf(partial, sizeof partial, "%s.partial", c->settings->hits);
+  int whole = kept->done == c->frames->frames && access(partial, F_OK) != 0 &&
+              access(c->settings->hits, R_OK) == 0;
+  MPI_Bcast(&whole, 1, MPI_INT, 0, c->comm);
+  return whole;
+}
+
+/* What was kept stands in this rank's spectra as if it had counted it. Where its hits are gone, all begins anew. */
+static enum status go_on(struct counting *c, const struct events_map *map, int64_t *done) {
   struct compton_kept kept = {0};
   int rank;
-  *done = 0;
-  if (!c->settings->keep) return STATUS_OK;
-  TRY(compton_keep_load(c->comm, c->settings->keep, c->settings->keep_record, c->cube, &kept));
-  if (kept.frames == 0 || kept.frames > c->frames->frames) return STATUS_OK;
+  *done = part_begin(c, c->settings->part);
+  if (c->settings->keep)
+    TRY(compton_keep_load(c->comm, c->settings->keep, c->settings->keep_record, c->cube, &kept));
+  c->notes = c->settings->hits && !hits_are_whole(c, &kept);
+  TRY(hits_begin(c, map, kept.hit_words));
+  if (kept.done == 0 || (c->notes && c->hits.words != kept.hit_words)) return STATUS_OK;
   MPI_Comm_rank(c->comm, &rank);
   memcpy(c->work.histogram + c->cube->pixel0 * c->cube->bins, c->cube->count,
          (size_t)(c->cube->pixels * c->cube->bins) * sizeof *c->cube->count);
   if (rank == 0) c->work.tally = kept.tally;
-  *done = kept.frames;
-  log_info("compton: goes on after %lld of %lld frames", (long long)*done,
-           (long long)c->frames->frames);
+  *done = kept.done;
+  log_info("compton: the count goes on after %lld of %lld %s", (long long)*done,
+           (long long)(c->frames->is_hits ? c->frames->hit_words : c->frames->frames),
+           c->frames->is_hits ? "hits" : "frames");
   return STATUS_OK;
 }
 
-static enum status frames_count(struct counting *c) {
-  int64_t done, all = c->frames->frames;
-  int rank, size;
+/* One block on every rank, from `done` on. */
+static enum status blocks_count(struct counting *c, int64_t done, int64_t all) {
+  int rank;
   MPI_Comm_rank(c->comm, &rank);
+  int64_t first = done + rank * c->blocks.each, n = all - first;
+  n             = n < 0 ? 0 : n < c->blocks.each ? n : c->blocks.each;
+  c->work.noted = 0;
+  TRY(block_count(c->comm, c->frames, &c->blocks, n ? first : 0, n, &c->work));
+  if (!c->notes) return STATUS_OK;
+  compton_hits_note_end(&c->work);
+  return raw_hits_put(c->comm, &c->hits, c->blocks.note, c->work.noted);
+}
+
+/* Spectra of pairs, on all ranks. */
+static void pairs_sum(struct counting *c) {
+  struct compton_pair_spectra *pairs = c->settings->pairs;
+  if (pairs)
+    MPI_Allreduce(MPI_IN_PLACE, pairs->count, (int)(PAIR_SHARES * pairs->bins), MPI_UINT32_T,
+                  MPI_SUM, c->comm);
+}
+
+static enum status frames_count(struct counting *c, const struct events_map *map) {
+  int64_t done, all = part_begin(c, c->settings->part + 1);
+  int size;
   MPI_Comm_size(c->comm, &size);
-  TRY(go_on(c, &done));
+  TRY(go_on(c, map, &done));
   c->kept_at_s       = time_now_s();
   enum status status = STATUS_OK;
   while (done < all && status == STATUS_OK) {
-    int64_t first = done + rank * c->blocks.each, n = all - first;
-    n = n < 0 ? 0 : n < c->blocks.each ? n : c->blocks.each;
-    TRY(block_count(c->comm, c->frames, &c->blocks, n ? first : 0, n, &c->work));
+    TRY(blocks_count(c, done, all));
     done   = done + c->blocks.each * size < all ? done + c->blocks.each * size : all;
     status = stop_agree(c->comm);
     log_progress("frames", done, all);
     if (done < all && c->settings->keep && (status == STATUS_STOPPED || is_time(c)))
-      TRY(round_end(c, done, true));
+      TRY(round_end(c, done));
   }
-  return status == STATUS_OK ? round_end(c, all, c->settings->keep != NULL) : status;
+  TRY(status);
+  TRY(round_end(c, all));
+  pairs_sum(c);
+  return c->notes ? raw_hits_commit(c->comm, &c->hits, c->frames->frames) : STATUS_OK;
 }
 
 static enum status cube_take(MPI_Comm comm, const struct compton_frames_settings *settings,
@@ -201,16 +292,22 @@ static enum status cube_take(MPI_Comm comm, const struct compton_frames_settings
 static enum status count_opened(MPI_Comm comm, const struct compton_frames_settings *settings,
                                 struct raw_frames *frames, struct compton_cube *cube) {
   struct events_map map;
-  struct counting c = {.comm = comm, .settings = settings, .frames = frames, .cube = cube};
+  struct counting c = {
+      .comm = comm, .settings = settings, .frames = frames, .cube = cube, .hits = {.handle = -1}};
   int size;
   MPI_Comm_size(comm, &size);
   TRY(compton_events_map_make(comm, settings, frames, &map));
-  enum status status = cube_take(comm, settings, &map, cube);
-  cube->frames       = frames->frames;
+  enum status status = frames->is_hits ? compton_hits_check(comm, frames, &map) : STATUS_OK;
+  if (status == STATUS_OK) status = cube_take(comm, settings, &map, cube);
+  cube->frames = frames->frames; /* of hits, parts are of words: their frames in the mean */
+  if (settings->parts > 0)
+    cube->frames = frames->frames * (settings->part + 1) / settings->parts -
+                   frames->frames * settings->part / settings->parts;
   if (status == STATUS_OK) status = AGREE(comm, compton_events_work_make(&map, settings, &c.work));
   if (status == STATUS_OK) status = AGREE(comm, blocks_make(settings, frames, size, &c.blocks));
-  if (status == STATUS_OK) status = frames_count(&c);
-  memory_free(c.blocks.buffer);
+  if (status == STATUS_OK) status = frames_count(&c, &map);
+  raw_hits_close(&c.hits, settings->keep != NULL && status != STATUS_OK);
+  blocks_free(&c.blocks);
   compton_events_work_free(&c.work);
   compton_events_map_free(&map);
   return status;
@@ -246,7 +343,7 @@ static enum status frames_need(MPI_Comm comm, const struct compton_frames_settin
   shape->bins       = llround((settings->last_kev - settings->first_kev) / settings->bin_kev);
   shape->cube_bytes = share_most(comm, frames->words) * (4 * shape->bins + 1);
   shape->work_bytes = compton_events_bytes(frames->rows, frames->columns, shape->bins) +
-                      (blocks.piece + 1) * frames->words * (frames->in_kev ? 4 : 2);
+                      blocks.buffer_bytes + blocks.note_bytes + blocks.frame_bytes;
   return STATUS_OK;
 }
 

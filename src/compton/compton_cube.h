@@ -21,6 +21,14 @@ struct compton_cube {
 };
 void compton_cube_free(struct compton_cube *cube);
 
+/* Spectra of pairs by how their charge is shared: R = (Ea - Eb) / (Ea + Eb) in PAIR_SHARES steps from 0 to 1. */
+enum { PAIR_SHARES = 16 };
+struct compton_pair_spectra {
+  double first_kev, bin_kev;
+  int64_t bins;
+  uint32_t *count; /* [PAIR_SHARES][bins] */
+};
+
 struct compton_frames_settings {
   struct raw_frames_request frames; /* the files of the acquisition, in order */
   struct raw_frames_request dark;   /* dark runs; no files: nothing is subtracted, noise 0 */
@@ -28,12 +36,21 @@ struct compton_frames_settings {
   const char *gain;      /* keV per ADU; 0 or NaN: the pixel is dead; none: gain_kev for all */
   const char *offset;    /* keV; none: 0 */
   const char *threshold; /* ADU above dark; none: the two below. The highest one given counts. */
+  const double *gain_value, *offset_value; /* of every pixel, instead of maps; NULL: the maps' */
   double gain_kev;
   double threshold_kev;   /* hits have at least this energy; 0 = not used */
   double threshold_sigma; /* hits are more than this many dark noises above dark; 0 = not used */
   double noisy; /* pixels whose dark noise is over `noisy` times the median are bad; 0 = none are */
   int max_cluster; /* 1: only single hits count; 2: pairs too, summed into the larger pixel */
   bool veto;       /* drop clusters with a pixel hit in the frame before */
+  /* What pairs lost, at 59.54 keV: c0 + c2 R^2 + c4 R^4, in proportion to their energy, is added to them. */
+  double pair_loss_kev[3];
+  struct compton_pair_spectra
+      *pairs; /* to be filled, on all ranks alike; NULL: not wanted. Goes without `keep` */
+  /* Only part `part` of `parts` equal ones of the acquisition, 0 of 0: all of it. Energies are `growth` times too
+   * large; 0: they are right. */
+  int part, parts;
+  double growth;
   double first_kev, last_kev,
       bin_kev;   /* lower edge of the first, upper edge of the last bin; width */
   int64_t block; /* frames of a block; 0 = chosen; the result does not depend on it */
@@ -41,7 +58,8 @@ struct compton_frames_settings {
    * stays until the caller removes it. */
   const char *keep;
   uint64_t keep_record;
-  double round_s; /* seconds between two times that the count is kept; 0 = after every block */
+  const char *hits; /* file of hits to be written (raw_hits.h), NULL: none */
+  double round_s;   /* seconds between two times that the count is kept; 0 = after every block */
 };
 /* Collective. Counts events: energy = gain (ADU - dark) + offset of hits above threshold, which form 8-connected
  * clusters in a frame. Counts are identical on any number of ranks, any block and any instruction set. Memory:

@@ -50,8 +50,9 @@ static void dark_statistics(const struct raw_frames *frames, const uint64_t *sum
 }
 
 static enum status dark_check(const struct raw_frames *dark, int64_t rows, int64_t columns) {
-  if (dark->in_kev)
-    return FAIL(STATUS_INPUT, "%s holds energies; dark frames are uint16", dark->file[0].name);
+  if (dark->in_kev || dark->is_hits)
+    return FAIL(STATUS_INPUT, "%s holds %s; dark frames are uint16", dark->file[0].name,
+                dark->is_hits ? "hits" : "energies");
   if (dark->rows != rows || dark->columns != columns)
     return FAIL(STATUS_INPUT, "the dark run %s has %lld x %lld pixels, the frames %lld x %lld",
                 dark->file[0].name, (long long)dark->rows, (long long)dark->columns,
@@ -122,7 +123,10 @@ enum status compton_events_check(const struct compton_frames_settings *s,
                 frames->in_kev ? " in keV, as frames in keV need" : "");
   if (s->threshold_sigma > 0 && s->dark.files < 1)
     return FAIL(STATUS_USAGE, "a threshold in noises needs a dark run");
-  if (!frames->in_kev && !s->gain[0] && !(s->gain_kev > 0))
+  if (s->hits && (frames->in_kev || frames->is_hits))
+    return FAIL(STATUS_USAGE, "a file of hits is made of frames in ADU; %s holds %s",
+                frames->file[0].name, frames->is_hits ? "hits" : "energies");
+  if (!frames->in_kev && !s->gain_value && !s->gain[0] && !(s->gain_kev > 0))
     return FAIL(STATUS_USAGE, "no gain is given");
   if (frames->in_kev && (s->gain[0] || s->offset[0] || s->threshold[0] || s->dark.files > 0))
     return FAIL(
@@ -132,8 +136,13 @@ enum status compton_events_check(const struct compton_frames_settings *s,
   return STATUS_OK;
 }
 
-static enum status map_or(MPI_Comm comm, const char *name, const struct raw_frames *frames,
-                          double otherwise, double *value) {
+/* Values, else a file's, else one for all. */
+static enum status map_or(MPI_Comm comm, const char *name, const double *given,
+                          const struct raw_frames *frames, double otherwise, double *value) {
+  if (given) {
+    memcpy(value, given, (size_t)frames->words * sizeof *value);
+    return STATUS_OK;
+  }
   if (name[0]) return raw_map_read(comm, name, frames->rows, frames->columns, value);
   for (int64_t p = 0; p < frames->words; p++) value[p] = otherwise;
   return STATUS_OK;
@@ -162,9 +171,10 @@ static enum status values_check(const struct compton_frames_settings *s,
 static enum status pixels_read(MPI_Comm comm, const struct compton_frames_settings *s,
                                const struct raw_frames *frames, struct pixels *of) {
   int64_t dark_frames = 0;
-  TRY(map_or(comm, s->gain, frames, s->gain_kev > 0 ? s->gain_kev : 1, of->gain));
-  TRY(map_or(comm, s->offset, frames, 0, of->offset));
-  TRY(map_or(comm, s->threshold, frames, 0, of->threshold));
+  double gain         = s->gain_kev > 0 ? s->gain_kev : 1;
+  TRY(map_or(comm, s->gain, s->gain_value, frames, gain, of->gain));
+  TRY(map_or(comm, s->offset, s->offset_value, frames, 0, of->offset));
+  TRY(map_or(comm, s->threshold, NULL, frames, 0, of->threshold));
   if (s->dark.files > 0)
     TRY(compton_events_dark(comm, &s->dark, frames->rows, frames->columns, of->mean, of->noise,
                             &dark_frames));
@@ -208,9 +218,10 @@ static void word_set(const struct compton_frames_settings *s, const struct pixel
   map->bad_pixels += map->bad[p];
   if (map->limit_kev) map->limit_kev[w] = map->bad[p] ? INFINITY : (float)s->threshold_kev;
   if (map->bad[p]) return;
-  word->slope = llround(ldexp(of->gain[p] / s->bin_kev, EVENTS_FRACTION_BITS));
-  word->base  = llround(
-       ldexp((of->offset[p] - of->gain[p] * of->mean[p]) / s->bin_kev, EVENTS_FRACTION_BITS));
+  double gain = s->growth > 0 ? of->gain[p] / s->growth : of->gain[p];
+  word->slope = llround(ldexp(gain / s->bin_kev, EVENTS_FRACTION_BITS));
+  word->base =
+      llround(ldexp((of->offset[p] - gain * of->mean[p]) / s->bin_kev, EVENTS_FRACTION_BITS));
   map->limit[w] = limit_of(s, of, p, word);
 }
 
@@ -228,6 +239,16 @@ static enum status map_memory(const struct raw_frames *frames, struct pixels *of
   return STATUS_OK;
 }
 
+/* Energy restored over energy found, of pairs by their R. */
+static void pairs_fill(const struct compton_frames_settings *s, struct events_map *map) {
+  const double *c = s->pair_loss_kev, line_kev = 59.5409;
+  map->pairs_lost = c[0] != 0 || c[1] != 0 || c[2] != 0;
+  for (int i = 0; i < PAIR_STEPS; i++) {
+    double r = (i + 0.5) / PAIR_STEPS, lost = c[0] + r * r * (c[1] + r * r * c[2]);
+    map->pair_factor[i] = llround(ldexp(line_kev / (line_kev - lost), PAIR_FACTOR_BITS));
+  }
+}
+
 static enum status map_fill(const struct compton_frames_settings *s,
                             const struct raw_frames *frames, const struct pixels *of,
                             struct events_map *map) {
@@ -235,6 +256,7 @@ static enum status map_fill(const struct compton_frames_settings *s,
   map->bins      = llround((s->last_kev - s->first_kev) / s->bin_kev);
   map->first     = llround(ldexp(s->first_kev / s->bin_kev, EVENTS_FRACTION_BITS));
   map->kev_scale = ldexp(1 / s->bin_kev, EVENTS_FRACTION_BITS);
+  pairs_fill(s, map);
   for (int64_t w = 0; w < frames->words; w++) word_set(s, of, raw_frames_pixel(frames, w), w, map);
   if (map->bad_pixels < map->words) return STATUS_OK;
   return FAIL(STATUS_INPUT, "none of the %lld pixels is good: %s", (long long)map->words,
@@ -278,6 +300,14 @@ enum status compton_events_work_make(const struct events_map *map,
                                .bins        = map->bins,
                                .max_cluster = settings->max_cluster,
                                .veto        = settings->veto};
+  if (map->pairs_lost) work->pair_factor = map->pair_factor;
+  if (settings->pairs) {
+    const struct compton_pair_spectra *pairs = settings->pairs;
+    work->pairs                              = pairs->count;
+    work->pair_first = llround(ldexp(pairs->first_kev / settings->bin_kev, EVENTS_FRACTION_BITS));
+    work->pair_width = llround(ldexp(pairs->bin_kev / settings->bin_kev, EVENTS_FRACTION_BITS));
+    work->pair_bins  = pairs->bins;
+  }
   TRY(fault_here("compton.events"));
   TRY(memory_make(n * map->bins, sizeof *work->histogram, "spectra of all pixels",
                   &work->histogram));
@@ -314,7 +344,10 @@ void compton_events_add(struct events_work *work, const void *frames, int64_t n,
       ISA_PICK(events_find_kev)(frame, work->limit_kev, work->words, work->bits);
     else
       ISA_PICK(events_find)(frame, work->limit, work->words, work->bits);
-    if (i > 0 || !before) ISA_PICK(events_count)(work, frame);
+    if (i > 0 || !before) {
+      if (work->note) compton_hits_note(work, frame);
+      ISA_PICK(events_count)(work, frame);
+    }
     uint64_t *swap = work->before;
     work->before = work->bits, work->bits = swap;
   }

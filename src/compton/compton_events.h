@@ -4,7 +4,7 @@
 #include "compton_cube.h"
 
 /* Energies are whole numbers of 2^-36 of a bin. */
-enum { EVENTS_FRACTION_BITS = 36, EVENTS_RIM = 1 };
+enum { EVENTS_FRACTION_BITS = 36, EVENTS_RIM = 1, PAIR_STEPS = 64, PAIR_FACTOR_BITS = 30 };
 
 /* One word of a frame. */
 struct events_word {
@@ -32,11 +32,17 @@ struct events_work {
   int64_t bins;
   int max_cluster;
   bool veto;
-  uint32_t *histogram; /* [pixel][bin] */
-  int32_t *label;      /* 1 + hit of each cell; all 0 between frames */
+  const int64_t *pair_factor; /* [PAIR_STEPS] by R, in 2^-30; NULL: pairs keep their sum */
+  uint32_t *histogram;        /* [pixel][bin] */
+  uint32_t *pairs;            /* [PAIR_SHARES][pair_bins], NULL: not wanted */
+  int64_t pair_first, pair_width, pair_bins;
+  int32_t *label; /* 1 + hit of each cell; all 0 between frames */
   struct events_hit *hit;
   int32_t *crowd;          /* hits with a neighbour */
   uint64_t *bits, *before; /* a bit per word: hit in this frame, in the one before */
+  uint32_t *
+      note; /* hits of the frames counted, as raw_hits.h has them; borrowed, NULL: none are noted */
+  int64_t noted, empties; /* words in it; frames without hits since the last */
   struct events_tally tally;
 };
 
@@ -60,6 +66,8 @@ struct events_map {
   uint8_t *bad;     /* [words], in raster order */
   double kev_scale;
   int64_t first, bad_pixels;
+  bool pairs_lost;
+  int64_t pair_factor[PAIR_STEPS];
 };
 /* Local. Do the settings go together, and with these frames? */
 enum status compton_events_check(const struct compton_frames_settings *settings,
@@ -84,3 +92,16 @@ void compton_events_add(struct events_work *work, const void *frames, int64_t n,
 enum status compton_events_dark(MPI_Comm comm, const struct raw_frames_request *request,
                                 int64_t rows, int64_t columns, double *mean, double *noise,
                                 int64_t *frames);
+
+/* Local. A frame's hits, those in work->bits, into work->note; at the end of a block the frames without hits. Room:
+ * a word per pixel and one more for each frame. */
+void compton_hits_note(struct events_work *work, const uint16_t *frame);
+void compton_hits_note_end(struct events_work *work);
+/* Local. Counts the frames that begin among word[begin .. end - 1] of word[n]; `frame` is room for one. On both sides
+ * of begin .. end stand compton_hits_margin words, or all there are. */
+int64_t compton_hits_margin(int64_t pixels);
+void compton_hits_add(struct events_work *work, const uint32_t *word, int64_t n, int64_t begin,
+                      int64_t end, uint16_t *frame);
+/* Collective. INPUT: hits that today's limits ask for were not kept. */
+enum status compton_hits_check(MPI_Comm comm, const struct raw_frames *frames,
+                               const struct events_map *map);

@@ -110,11 +110,28 @@ static void join_neighbours(struct events_work *work, int32_t k) {
   }
 }
 
+/* Step of R = (larger - smaller) / (larger + smaller) out of n. */
+static inline int64_t share_step(int64_t larger, int64_t smaller, int64_t n) {
+  __int128 step = (__int128)n * (larger - smaller) / (larger + smaller);
+  return step < n ? (int64_t)step : n - 1;
+}
+
+static void pair_note(struct events_work *work, int64_t larger, int64_t smaller) {
+  int64_t bin = (larger + smaller - work->pair_first) / work->pair_width;
+  if (larger + smaller >= work->pair_first && bin < work->pair_bins)
+    work->pairs[share_step(larger, smaller, PAIR_SHARES) * work->pair_bins + bin]++;
+}
+
 static void pair_count(struct events_work *work, const struct events_hit *a) {
   const struct events_hit *b = &work->hit[a->other], *larger = a;
   if (b->energy > a->energy || (b->energy == a->energy && b->pixel < a->pixel)) larger = b;
+  int64_t most = larger->energy, least = a->energy + b->energy - most, sum = most + least;
   work->tally.pairs++;
-  event_count(work, larger->pixel, a->energy + b->energy);
+  if (work->pairs && least > 0) pair_note(work, most, least);
+  if (work->pair_factor && least > 0)
+    sum = (int64_t)((__int128)sum * work->pair_factor[share_step(most, least, PAIR_STEPS)] >>
+                    PAIR_FACTOR_BITS);
+  event_count(work, larger->pixel, sum);
 }
 
 /* Clusters of the `n` hits that have neighbours. */

@@ -35,6 +35,8 @@ void compton_regions_free(struct compton_regions *regions) {
   names_free(&regions->frames);
   names_free(&regions->spectra);
   names_free(&regions->dark);
+  names_free(&regions->disc_files);
+  names_free(&regions->source_files);
   memset(regions, 0, sizeof *regions);
 }
 
@@ -153,23 +155,50 @@ static enum status regions_fill(const struct compton_params *p, struct compton_r
   return STATUS_OK;
 }
 
+static struct compton_region calibration(const char *name, const struct compton_names *files) {
+  struct compton_region region = {.z_um       = NAN,
+                                  .exposure_s = NAN,
+                                  .monitor    = NAN,
+                                  .live_s     = NAN,
+                                  .file       = files->name,
+                                  .files      = files->n,
+                                  .is_frames  = true};
+  snprintf(region.name, sizeof region.name, "%s", name);
+  return region;
+}
+
 enum status compton_regions_make(const struct compton_params *params,
                                  struct compton_regions *regions) {
   memset(regions, 0, sizeof *regions);
   enum status status = names_make(params->frames, &regions->frames);
   if (status == STATUS_OK) status = names_make(params->spectra, &regions->spectra);
   if (status == STATUS_OK) status = names_make(params->dark, &regions->dark);
+  if (status == STATUS_OK) status = names_make(params->source, &regions->source_files);
   if (status == STATUS_OK && regions->frames.n + regions->spectra.n == 0)
     status = FAIL(STATUS_USAGE,
                   "compton has to be told what to read: --frames FILE ... or --spectra FILE");
   if (status == STATUS_OK) status = regions_fill(params, regions);
+  regions->disc   = calibration("disc", &regions->disc_files);
+  regions->source = calibration("source", &regions->source_files);
   if (status != STATUS_OK) compton_regions_free(regions);
   return status;
 }
 
+enum status compton_regions_loss(const char *text, double loss_kev[3]) {
+  const double most_kev = 59.54;
+  char end;
+  memset(loss_kev, 0, 3 * sizeof *loss_kev);
+  if (strcmp(text, "none") == 0 || strcmp(text, "source") == 0) return STATUS_OK;
+  if (sscanf(text, "%lf,%lf,%lf%c", &loss_kev[0], &loss_kev[1], &loss_kev[2], &end) == 3 &&
+      fabs(loss_kev[0]) < most_kev && fabs(loss_kev[1]) < most_kev && fabs(loss_kev[2]) < most_kev)
+    return STATUS_OK;
+  return FAIL(STATUS_USAGE, "compton.pair_loss = %s; it would be none, source or C0,C2,C4 in keV",
+              text);
+}
+
 void compton_regions_settings(const struct compton_params *p, const struct compton_regions *regions,
-                              int r, struct compton_frames_settings *settings) {
-  const struct compton_region *region    = &regions->region[r];
+                              const struct compton_region *region,
+                              struct compton_frames_settings *settings) {
   const struct raw_frames_request frames = {.file        = region->file,
                                             .files       = region->files,
                                             .interleaved = strcmp(p->order, "interleaved") == 0,
@@ -192,4 +221,7 @@ void compton_regions_settings(const struct compton_params *p, const struct compt
                                                .last_kev        = p->last_kev,
                                                .bin_kev         = p->bin_kev,
                                                .round_s         = p->round_s};
+  if (strcmp(p->pair_loss, "source") != 0 &&
+      compton_regions_loss(p->pair_loss, settings->pair_loss_kev) != STATUS_OK)
+    status_clear(); /* the stage's check has said so */
 }

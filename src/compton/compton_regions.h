@@ -14,19 +14,23 @@ struct compton_region {
   bool is_frames;
 };
 struct compton_regions {
-  struct compton_region region[REGIONS_MOST];
+  struct compton_region region[REGIONS_MOST], disc,
+      source; /* disc, source: no files, where there is none */
   int n;
   struct compton_names {
     char *text;
     const char **name;
     int n;
-  } frames, spectra, dark; /* owned */
+  } frames, spectra, dark, disc_files, source_files; /* owned */
 };
 /* Local. USAGE: no files, counts that do not add up, words that are no numbers. */
 enum status compton_regions_make(const struct compton_params *params,
                                  struct compton_regions *regions);
 void compton_regions_free(struct compton_regions *regions);
-/* Local. The settings of a region of frames; everything is borrowed from the two. */
+/* Local. The settings of a region of frames, or of the disc; everything is borrowed from the three. */
 void compton_regions_settings(const struct compton_params *params,
-                              const struct compton_regions *regions, int r,
+                              const struct compton_regions *regions,
+                              const struct compton_region *region,
                               struct compton_frames_settings *settings);
+/* Local. "none", "source" or "C0,C2,C4" in keV: the numbers of the latter, else 0. USAGE. */
+enum status compton_regions_loss(const char *text, double loss_kev[3]);

@@ -2,3 +2,4 @@
 #pragma once
 #include "raw_tomo.h"
 #include "raw_frames.h"
+#include "raw_hits.h"

@@ -1,6 +1,6 @@
 /* Frames of a pixel detector, block by block. Headerless files are read by each rank for itself, HDF5 through store.
  * Nothing is kept but the list of files, so memory does not grow with the number of frames. */
-#include "raw_frames.h"
+#include "raw_hits_private.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -17,12 +17,14 @@ static enum status refuse_spectra(const char *name, const char *head) {
   return STATUS_OK;
 }
 
-/* What rank 0 finds: is it HDF5 (or FILE:DATASET, which only HDF5 has), and how long. */
-static enum status look(const char *name, bool *is_hdf5, int64_t *bytes) {
+enum kind { KIND_HEADERLESS, KIND_HDF5, KIND_HITS };
+
+/* What rank 0 finds: HDF5 (also FILE:DATASET, which only HDF5 has), hits or neither, and how long. */
+static enum status look(const char *name, int *kind, int64_t *bytes) {
   char head[8] = "";
   struct stat info;
-  *bytes   = 0;
-  *is_hdf5 = true;
+  *bytes = 0;
+  *kind  = KIND_HDF5;
   if (stat(name, &info) != 0) return STATUS_OK; /* FILE:DATASET, or store says what is wrong */
   FILE *file = fopen(name, "rb");
   if (!file || !S_ISREG(info.st_mode)) {
@@ -31,8 +33,10 @@ static enum status look(const char *name, bool *is_hdf5, int64_t *bytes) {
   }
   size_t got = fread(head, 1, sizeof head, file);
   fclose(file);
-  *is_hdf5 = got == sizeof head && memcmp(head, "\211HDF\r\n\032\n", 8) == 0;
-  *bytes   = (int64_t)info.st_size;
+  *kind = KIND_HEADERLESS;
+  if (got == sizeof head && memcmp(head, "\211HDF\r\n\032\n", 8) == 0) *kind = KIND_HDF5;
+  if (got == sizeof head && memcmp(head, "XCSCTHIT", 8) == 0) *kind = KIND_HITS;
+  *bytes = (int64_t)info.st_size;
   return refuse_spectra(name, head);
 }
 
@@ -78,40 +82,68 @@ static enum status hdf5_check(const struct raw_frames *frames, const struct stor
   return STATUS_OK;
 }
 
-static enum status kind_check(const struct raw_frames *frames, int i, bool headerless,
-                              bool in_kev) {
-  if (i > 0 && (headerless != frames->headerless || in_kev != frames->in_kev))
+static enum status kind_check(const struct raw_frames *frames, int i, int kind, bool in_kev) {
+  bool headerless = kind == KIND_HEADERLESS, hits = kind == KIND_HITS;
+  if (i > 0 &&
+      (headerless != frames->headerless || hits != frames->is_hits || in_kev != frames->in_kev))
     return FAIL(STATUS_INPUT, "%s holds frames of another kind than %s", frames->file[i].name,
                 frames->file[0].name);
   return STATUS_OK;
 }
 
+static enum status add_hdf5(MPI_Comm comm, int i, bool whole, struct raw_frames *frames,
+                            bool *in_kev) {
+  struct raw_frames_file *file = &frames->file[i];
+  TRY(hdf5_open(comm, file->name, whole, &file->input));
+  const struct store_info *info = store_info(file->input);
+  if (i == 0) frames->words = 0;
+  TRY_ALL(comm, hdf5_check(frames, info));
+  *in_kev      = info->type == GRID_F32;
+  frames->rows = info->n[1], frames->columns = info->n[2];
+  frames->words = frames->rows * frames->columns;
+  file->frames  = info->n[0];
+  return STATUS_OK;
+}
+
+static enum status add_hits(MPI_Comm comm, int i, int64_t bytes, struct raw_frames *frames) {
+  struct raw_frames_file *file = &frames->file[i];
+  int64_t n[4]                 = {0};
+  TRY_ALL(comm, log_is_speaker() ? raw_hits_look(file->name, bytes, file, n) : STATUS_OK);
+  n[2] = file->frames, n[3] = file->words;
+  MPI_Bcast(n, 4, MPI_INT64_T, 0, comm);
+  if (i > 0 && (n[0] != frames->rows || n[1] != frames->columns))
+    return AGREE(comm, FAIL(STATUS_INPUT,
+                            "%s has %lld x %lld pixels, %s %lld x %lld: frames of another detector",
+                            file->name, (long long)n[0], (long long)n[1], frames->file[0].name,
+                            (long long)frames->rows, (long long)frames->columns));
+  frames->rows = n[0], frames->columns = n[1], frames->words = n[0] * n[1];
+  file->frames = n[2], file->words = n[3];
+  file->first_word = frames->hit_words;
+  frames->hit_words += file->words;
+  return STATUS_OK;
+}
+
 static enum status add_file(MPI_Comm comm, int i, struct raw_frames *frames) {
   struct raw_frames_file *file = &frames->file[i];
-  bool is_hdf5 = false, in_kev = false;
-  int64_t bytes = 0;
-  int rank, kind;
+  bool in_kev                  = false;
+  int64_t bytes                = 0;
+  int rank, kind = KIND_HEADERLESS;
   MPI_Comm_rank(comm, &rank);
-  enum status status = rank == 0 ? look(file->name, &is_hdf5, &bytes) : STATUS_OK;
+  enum status status = rank == 0 ? look(file->name, &kind, &bytes) : STATUS_OK;
   TRY_ALL(comm, status);
-  kind = is_hdf5;
   MPI_Bcast(&kind, 1, MPI_INT, 0, comm);
   MPI_Bcast(&bytes, 1, MPI_INT64_T, 0, comm);
-  if (kind) {
-    TRY(hdf5_open(comm, file->name, bytes > 0, &file->input));
-    const struct store_info *info = store_info(file->input);
-    if (i == 0) frames->words = 0;
-    TRY_ALL(comm, hdf5_check(frames, info));
-    in_kev       = info->type == GRID_F32;
-    frames->rows = info->n[1], frames->columns = info->n[2];
-    frames->words = frames->rows * frames->columns;
-    file->frames  = info->n[0];
+  if (kind == KIND_HDF5) {
+    TRY(add_hdf5(comm, i, bytes > 0, frames, &in_kev));
+  } else if (kind == KIND_HITS) {
+    TRY(add_hits(comm, i, bytes, frames));
   } else {
     TRY_ALL(comm, headerless_check(frames, file->name, bytes));
     file->frames = bytes / (2 * frames->words);
   }
-  TRY_ALL(comm, kind_check(frames, i, !kind, in_kev));
-  frames->headerless = !kind;
+  TRY_ALL(comm, kind_check(frames, i, kind, in_kev));
+  frames->headerless = kind == KIND_HEADERLESS;
+  frames->is_hits    = kind == KIND_HITS;
   frames->in_kev     = in_kev;
   file->first        = frames->frames;
   frames->frames += file->frames;
@@ -222,6 +254,8 @@ enum status raw_frames_read(MPI_Comm comm, struct raw_frames *frames, int64_t fi
                             void *to) {
   int64_t low, high;
   TRY_ALL(comm, fault_here("raw.frames"));
+  if (frames->is_hits)
+    return AGREE(comm, FAIL(STATUS_INPUT, "%s holds hits, not frames", frames->file[0].name));
   if (frames->headerless) return AGREE(comm, raw_frames_read_here(frames, first, n, to));
   enum grid_type type = frames->in_kev ? GRID_F32 : GRID_U16;
   span_of_all(comm, first, n, &low, &high);

@@ -5,7 +5,7 @@
 
 /* Detector frames of one acquisition, from one or several files in order: headerless uint16 little-endian, or HDF5
  * as odin-data writes it (`raw_frames` uint16 in ADU, else `processed_frames` float32 in keV; another dataset of 3
- * axes as FILE:DATASET). Frames of HDF5 files are images in raster order. */
+ * axes as FILE:DATASET). Frames of HDF5 files are images in raster order. Or files of hits (raw_hits.h). */
 struct raw_frames_request {
   const char *const *file; /* borrowed */
   int files;
@@ -16,12 +16,15 @@ struct raw_frames_request {
 struct raw_frames_file {
   const char *name; /* borrowed */
   int64_t first, frames;
-  struct store_input *input; /* NULL: headerless */
+  int64_t first_word, words; /* of hits; see raw_hits.h */
+  struct store_input *input; /* NULL: headerless, or hits */
 };
 struct raw_frames {
   int64_t rows, columns, words; /* words of a frame = rows x columns */
   int64_t frames;               /* of all files */
   bool headerless;              /* then raw_frames_read_here serves too */
+  bool is_hits;                 /* files of hits, which are read by raw_hits_read_here alone */
+  int64_t hit_words;            /* of all files */
   bool interleaved;
   bool in_kev; /* float32 keV instead of uint16 ADU */
   struct raw_frames_file *file;
@@ -57,6 +60,8 @@ struct raw_spectra {
   struct store_input *input; /* NULL: .hxt */
   int64_t data_bytes;        /* .hxt: where the spectra begin */
 };
+/* Collective. Is it a file of spectra, rather than frames or something else? */
+enum status raw_spectra_is(MPI_Comm comm, const char *name, bool *is);
 /* Collective. INPUT: bins of unequal width, a file too short. */
 enum status raw_spectra_open(MPI_Comm comm, const char *name, struct raw_spectra *spectra);
 void raw_spectra_close(struct raw_spectra *spectra);

@@ -99,14 +99,16 @@ static enum status hxt_read(const struct raw_spectra *spectra, int64_t pixel0, i
   return status;
 }
 
-static bool is_hxt(const char *name) {
+static bool begins_with(const char *name, const char mark[8]) {
   char head[8] = "";
   FILE *file   = fopen(name, "rb");
   if (!file) return false;
   size_t got = fread(head, 1, sizeof head, file);
   fclose(file);
-  return got == sizeof head && memcmp(head, "HEXITECH", 8) == 0;
+  return got == sizeof head && memcmp(head, mark, 8) == 0;
 }
+
+static bool is_hxt(const char *name) { return begins_with(name, "HEXITECH"); }
 
 /* ---- HDF5 ---------------------------------------------------------------------------------------- */
 
@@ -162,6 +164,14 @@ static enum status odin_read(MPI_Comm comm, struct raw_spectra *spectra, int64_t
 }
 
 /* ---- both ---------------------------------------------------------------------------------------- */
+
+enum status raw_spectra_is(MPI_Comm comm, const char *name, bool *is) {
+  int kind[2] = {0};
+  if (log_is_speaker()) kind[0] = is_hxt(name), kind[1] = begins_with(name, "\211HDF\r\n\032\n");
+  MPI_Bcast(kind, 2, MPI_INT, 0, comm);
+  *is = kind[0];
+  return kind[1] ? store_has(comm, name, "pixel_spectra", is) : STATUS_OK;
+}
 
 enum status raw_spectra_open(MPI_Comm comm, const char *name, struct raw_spectra *spectra) {
   int rank, hxt = 0;

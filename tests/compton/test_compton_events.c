@@ -298,6 +298,46 @@ TEST(the_count_has_singles_pairs_larger_clusters_and_vetoes) {
   sensor_free(&s);
 }
 
+/* The settings of d, with the hits that counting them left as frames. */
+static struct compton_frames_settings hits_make(MPI_Comm comm, const struct disk *d, char *path,
+                                                const char **file) {
+  struct compton_frames_settings from = d->set, to = d->set;
+  struct compton_cube cube;
+  file[0]   = in_scratch("kept.hits", path);
+  from.hits = path;
+  CHECK_OK(compton_cube_from_frames(comm, &from, &cube));
+  compton_cube_free(&cube);
+  to.frames    = (struct raw_frames_request){file, 1, false, 0, 0};
+  to.dark.rows = ROWS, to.dark.columns = COLUMNS;
+  to.max_cluster = 2;
+  return to;
+}
+
+TEST(hits_that_were_kept_give_the_counts_of_their_frames) {
+  static const int64_t block[] = {0, 1, 3, 50};
+  static const double share[]  = {0.12, 0.002};
+  for (int form = 0; form < FORMS; form++)
+    for (int k = 0; k < 2; k++) {
+      struct sensor s = sensor_make(share[k]);
+      struct disk d;
+      char path[300];
+      const char *file[1];
+      disk_make(&s, (enum form)form, &d);
+      struct compton_frames_settings set = hits_make(comm, &d, path, file);
+      for (size_t i = 0; i < sizeof block / sizeof *block; i++)
+        for (int veto = 0; veto < 2; veto++) {
+          char what[80];
+          snprintf(what, sizeof what, "form %d share %g block %d veto %d", form, share[k],
+                   (int)block[i], veto);
+          set.block = block[i], set.veto = veto;
+          count_and_compare(comm, &s, &set, what);
+        }
+      set.threshold_kev = 9, set.max_cluster = 1;
+      count_and_compare(comm, &s, &set, "a higher threshold");
+      sensor_free(&s);
+    }
+}
+
 TEST(every_instruction_set_counts_alike) {
   struct sensor s = sensor_make(0.05);
   struct disk d;
@@ -557,15 +597,78 @@ TEST(bad_maps_are_refused_with_words) {
   sensor_free(&s);
 }
 
+TEST(bad_hits_are_refused_with_words) {
+  struct sensor s = sensor_make(0.1);
+  struct disk d;
+  char path[300], bytes[60 + 2 * PIXELS];
+  const char *file[1];
+  disk_make(&s, SORTED, &d);
+  struct compton_frames_settings set = hits_make(comm, &d, path, file);
+  set.threshold_kev                  = 3;
+  refused(comm, &set, STATUS_INPUT, "hits above");
+  set.threshold_kev = 4, set.hits = "again.hits";
+  refused(comm, &set, STATUS_USAGE, "is made of frames");
+  set.hits = NULL, set.dark = set.frames;
+  refused(comm, &set, STATUS_INPUT, "dark frames are uint16");
+  set.dark                   = d.set.dark;
+  const char *const mixed[2] = {path, d.path[0]};
+  set.frames.file = mixed, set.frames.files = 2, set.frames.rows = ROWS,
+  set.frames.columns = COLUMNS;
+  refused(comm, &set, STATUS_INPUT, "another kind");
+  set.frames.files = 1;
+  memset(bytes, 0, sizeof bytes);
+  memcpy(bytes, "XCSCTHIT\2", 9);
+  bytes_write(path, bytes, sizeof bytes);
+  refused(comm, &set, STATUS_INPUT, "version 2");
+  bytes[8] = 1, bytes[12] = ROWS, bytes[16] = COLUMNS, bytes[24] = 5, bytes[32] = 100;
+  bytes_write(path, bytes, sizeof bytes);
+  refused(comm, &set, STATUS_INPUT, "100 hits of 5 frames want");
+  sensor_free(&s);
+}
+
+/* The frames of the first block are taken away in between: they need not be there a second time. */
+TEST(a_count_that_was_stopped_goes_on_from_what_was_kept) {
+  struct sensor s = sensor_make(0.1);
+  struct disk d;
+  struct compton_cube cube;
+  char keep[300], hits[300], stop[300];
+  int size;
+  MPI_Comm_size(comm, &size);
+  disk_make(&s, SORTED, &d);
+  uint16_t *first_frames = calloc(20 * PIXELS, sizeof *first_frames);
+  memcpy(first_frames, s.frame, 20 * PIXELS * sizeof *first_frames);
+  memset(first_frames, 0, (size_t)(3 * size * PIXELS) * sizeof *first_frames);
+  d.set.block = 3;
+  d.set.keep = in_scratch("cube.kept", keep), d.set.keep_record = 77;
+  d.set.hits = in_scratch("kept.hits", hits);
+  bytes_write(in_scratch("stop", stop), "", 0);
+  stop_watch(stop, 0);
+  CHECK(compton_cube_from_frames(comm, &d.set, &cube) == STATUS_STOPPED, "%s", status_text());
+  status_clear();
+  stop_watch(NULL, 0);
+  frames_write(d.path[0], first_frames, 20, false);
+  count_and_compare(comm, &s, &d.set, "goes on");
+  frames_write(d.path[0], s.frame, 20, false);
+  d.set.keep_record = 78;
+  count_and_compare(comm, &s, &d.set, "other work begins anew");
+  d.set.frames.file = (const char *[]){hits}, d.set.frames.files = 1, d.set.hits = NULL;
+  d.set.keep = NULL;
+  count_and_compare(comm, &s, &d.set, "hits");
+  free(first_frames);
+  sensor_free(&s);
+}
+
 TEST(a_failing_rank_is_told_to_all) {
 #ifdef XCSCT_FAULTS
-  static const char *const site[] = {"compton.events", "raw.frames"};
+  static const char *const site[] = {"compton.events", "raw.frames", "compton.keep", "raw.hits"};
   struct sensor s                 = sensor_make(0.1);
   struct disk d;
   int size;
   MPI_Comm_size(comm, &size);
+  char keep[300], hits[300];
   disk_make(&s, HDF5, &d);
-  for (int i = 0; i < 2; i++) {
+  d.set.keep = in_scratch("fault.kept", keep), d.set.hits = in_scratch("fault.hits", hits);
+  for (int i = 0; i < 4; i++) {
     char fault[64];
     snprintf(fault, sizeof fault, "%s:%d", site[i], size - 1);
     setenv("FAULT", fault, 1);

@@ -1,0 +1,193 @@
+/* The products of a state: cube, profile, emf and density, each with the region in front, and small tables. */
+#include "compton_work.h"
+#include <math.h>
+#include <string.h>
+
+/* Cells in raster order, of which a rank has some, are no box of rows and columns: row by row, as often on every rank. */
+struct cells {
+  int64_t columns, first, n;
+};
+
+static enum status write_cells(struct compton_work *w, struct store_output *output,
+                               const char *product, bool errors, int r, const struct cells *cells,
+                               const void *from, int64_t each) {
+  MPI_Comm comm = w->job->comm;
+  int64_t row0 = cells->first / cells->columns, end = cells->first + cells->n;
+  int64_t rows = cells->n ? (end - 1) / cells->columns - row0 + 1 : 0, most = rows;
+  MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPI_INT64_T, MPI_MAX, comm);
+  for (int64_t i = 0; i < most; i++) {
+    int64_t row = (row0 + i) * cells->columns, low = cells->first > row ? cells->first - row : 0,
+            high     = end - row < cells->columns ? end - row : cells->columns;
+    bool none        = i >= rows;
+    int64_t start[4] = {r, row0 + i, low, 0}, n[4] = {1, 1, high - low, each};
+    if (none) memset(start, 0, sizeof start), memset(n, 0, sizeof n);
+    int64_t at = none ? 0 : (row + low - cells->first) * each;
+    TRY(store_write_box(comm, output, product, errors, start, n, (const float *)from + at));
+  }
+  return STATUS_OK;
+}
+
+/* ---- axes ---------------------------------------------------------------------------------------- */
+
+static enum status axis_write(struct compton_work *w, struct store_output *output,
+                              const char *product, const char *axis, double first, double step,
+                              int64_t n, const char *unit) {
+  double *middle;
+  TRY_ALL(w->job->comm, memory_make(n, sizeof *middle, "an axis", &middle));
+  for (int64_t i = 0; i < n; i++) middle[i] = first + ((double)i + 0.5) * step;
+  enum status status = store_axis(w->job->comm, output, product, axis, middle, n, unit);
+  memory_free(middle);
+  return status;
+}
+
+static enum status create(struct compton_work *w, struct store_output *output) {
+  MPI_Comm comm                            = w->job->comm;
+  const struct compton_cube *c             = &w->cube[0];
+  const struct compton_maps *m             = &w->maps[0];
+  const struct compton_profile_settings *s = &w->known.settings;
+  const int64_t cube[4]                    = {w->regions.n, c->rows, c->columns, c->bins},
+                map[4]                     = {w->regions.n, m->rows, m->columns, s->bins_au};
+  TRY(store_create(comm, output, "cube", cube, NULL, NULL, false));
+  TRY(store_create(comm, output, "profile", map, NULL, NULL, true));
+  TRY(store_create(comm, output, "emf", map, NULL, NULL, true));
+  TRY(store_create(comm, output, "density", map, NULL,
+                   compton_maps_unit(w->params, &w->known, &w->regions.region[0]), true));
+  TRY(axis_write(w, output, "cube", "energy", c->first_kev, c->bin_kev, c->bins, "keV"));
+  TRY(axis_write(w, output, "profile", "momentum", s->first_au, s->step_au, s->bins_au, "a.u."));
+  return store_default(comm, output, "emf");
+}
+
+static enum status write_region(struct compton_work *w, struct store_output *output, int r) {
+  const struct compton_cube *c = &w->cube[r];
+  const struct compton_maps *m = &w->maps[r];
+  const struct cells pixels    = {c->columns, c->pixel0, c->pixels},
+                     cells     = {m->columns, m->first, m->n};
+  const int64_t bins_au        = w->known.settings.bins_au;
+  TRY(write_cells(w, output, "cube", false, r, &pixels, c->count, c->bins));
+  TRY(write_cells(w, output, "profile", false, r, &cells, m->profile, bins_au));
+  TRY(write_cells(w, output, "profile", true, r, &cells, m->profile_sigma, bins_au));
+  TRY(write_cells(w, output, "emf", false, r, &cells, m->emf, 1));
+  TRY(write_cells(w, output, "emf", true, r, &cells, m->emf_sigma, 1));
+  TRY(write_cells(w, output, "density", false, r, &cells, m->density, 1));
+  return write_cells(w, output, "density", true, r, &cells, m->density_sigma, 1);
+}
+
+/* ---- tables -------------------------------------------------------------------------------------- */
+
+/* Shares of the error of each region's factor, and what the fit took. */
+static enum status write_budget(struct compton_work *w, struct store_output *output) {
+  enum { FIXED = 8, COLUMNS = FIXED + COMPTON_SOURCES };
+  const char *name[COLUMNS] = {"region",
+                               "z_um",
+                               "emf",
+                               "emf_error",
+                               "emf_bias",
+                               "emf_detector",
+                               "emf_detector_error",
+                               "emf_detector_bias"},
+             *unit[COLUMNS] = {"", "um", "", "", "", "", "", ""};
+  double value[COLUMNS][REGIONS_MOST];
+  const double *column[COLUMNS];
+  char words[COMPTON_SOURCES][64];
+  for (int k = 0; k < COMPTON_SOURCES; k++) {
+    snprintf(words[k], sizeof words[k], "%s", compton_source_name((enum compton_source)k));
+    for (char *c = words[k]; *c; c++) *c = *c == ' ' ? '_' : *c;
+    name[FIXED + k] = words[k], unit[FIXED + k] = "";
+  }
+  for (int k = 0; k < COLUMNS; k++) column[k] = value[k];
+  for (int r = 0; r < w->regions.n; r++) {
+    const struct compton_emf *e = &w->maps[r].whole;
+    const double row[FIXED]     = {r + 1,
+                                   w->regions.region[r].z_um,
+                                   e->emf_normal.value,
+                                   e->emf_normal.sigma,
+                                   e->emf_normal.bias,
+                                   e->emf.value,
+                                   e->emf.sigma,
+                                   e->emf.bias};
+    for (int k = 0; k < FIXED; k++) value[k][r] = row[k];
+    for (int k = 0; k < COMPTON_SOURCES; k++) value[FIXED + k][r] = e->emf_normal.part[k];
+  }
+  return store_table(w->job->comm, output, "error_budget", name, unit, COLUMNS, column,
+                     w->regions.n);
+}
+
+/* Profile and error of each region's whole field. */
+static enum status write_profiles(struct compton_work *w, struct store_output *output) {
+  enum { COLUMNS = 4 };
+  static const char *const name[COLUMNS] = {"region", "p", "J", "J_error"}, *const unit[COLUMNS] = {
+                                                                                "", "a.u.",
+                                                                                "electrons/a.u.",
+                                                                                "electrons/a.u."};
+  const struct compton_profile_settings *s = &w->known.settings;
+  int64_t rows                             = w->regions.n * s->bins_au;
+  double *column[COLUMNS];
+  TRY_ALL(w->job->comm, memory_make(COLUMNS * rows, sizeof(double), "a table", &column[0]));
+  for (int k = 1; k < COLUMNS; k++) column[k] = column[k - 1] + rows;
+  for (int64_t i = 0; i < rows; i++) {
+    int64_t r = i / s->bins_au, b = i % s->bins_au;
+    column[0][i] = (double)r + 1;
+    column[1][i] = s->first_au + ((double)b + 0.5) * s->step_au;
+    column[2][i] = (double)w->maps[r].whole_profile[b];
+    column[3][i] = (double)w->maps[r].whole_profile_sigma[b];
+  }
+  enum status status = store_table(w->job->comm, output, "region_profiles", name, unit, COLUMNS,
+                                   (const double *const *)column, rows);
+  memory_free(column[0]);
+  return status;
+}
+
+/* Each region's spectrum, all good pixels summed. */
+static enum status write_spectra(struct compton_work *w, struct store_output *output) {
+  enum { COLUMNS = 3 };
+  static const char *const name[COLUMNS] = {"region", "energy", "counts"}, *const unit[COLUMNS] = {
+                                                                               "", "keV", "counts"};
+  const struct compton_cube *c = &w->cube[0];
+  int64_t rows                 = w->regions.n * c->bins;
+  double *column[COLUMNS];
+  TRY_ALL(w->job->comm, memory_make(COLUMNS * rows, sizeof(double), "a table", &column[0]));
+  for (int k = 1; k < COLUMNS; k++) column[k] = column[k - 1] + rows;
+  for (int64_t i = 0; i < rows; i++) {
+    const struct compton_cube *of = &w->cube[i / c->bins];
+    column[0][i]                  = (double)(i / c->bins + 1);
+    column[1][i]                  = c->first_kev + ((double)(i % c->bins) + 0.5) * c->bin_kev;
+    for (int64_t p = 0; p < of->pixels; p++)
+      column[2][i] += (double)of->count[p * c->bins + i % c->bins];
+  }
+  MPI_Allreduce(MPI_IN_PLACE, column[2], (int)rows, MPI_DOUBLE, MPI_SUM,
+                w->job->comm); /* whole numbers */
+  enum status status = store_table(w->job->comm, output, "summed_spectra", name, unit, COLUMNS,
+                                   (const double *const *)column, rows);
+  memory_free(column[0]);
+  return status;
+}
+
+/* ---- all ----------------------------------------------------------------------------------------- */
+
+static enum status write_all(struct compton_work *w, struct store_output *output) {
+  TRY(create(w, output));
+  TRY(store_ready(w->job->comm, output));
+  for (int r = 0; r < w->regions.n; r++) TRY(write_region(w, output, r));
+  TRY(write_budget(w, output));
+  TRY(write_profiles(w, output));
+  return write_spectra(w, output);
+}
+
+int64_t compton_write_bytes(const struct compton_params *p, int64_t rows, int64_t columns,
+                            int64_t bins, int regions) {
+  int64_t k = p->bin_pixels, cells = (rows + k - 1) / k * ((columns + k - 1) / k);
+  int64_t bins_au = 2 * llround(p->profile_au / p->profile_step_au);
+  return regions * (4 * rows * columns * bins + 8 * cells * (bins_au + 2)) + (8 << 20);
+}
+
+enum status compton_write(struct compton_work *w) {
+  struct store_output *output;
+  const struct compton_cube *c = &w->cube[0];
+  if (!w->job->output[0]) return STATUS_OK;
+  TRY(stage_output_begin(
+      w->job, compton_write_bytes(w->params, c->rows, c->columns, c->bins, w->regions.n), &output));
+  enum status status = write_all(w, output);
+  if (status == STATUS_OK) return stage_output_commit(w->job, &output);
+  store_abandon(w->job->comm, &output, false);
+  return status;
+}
