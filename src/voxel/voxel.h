@@ -5,3 +5,4 @@
 #include "voxel_components.h"
 #include "voxel_threshold.h"
 #include "voxel_transform.h"
+#include "voxel_isosurface.h"

@@ -11,27 +11,28 @@ extern const struct stage surface_stage;
 struct made {
   struct surface_params params;
   struct grid_plan plan;
-  struct grid_field labels, volume, height;
-  struct surface_report report;
+  struct grid_field labels, volume;
+  struct surface_result result;
 };
 
 static void made_free(struct made *m) {
   grid_field_free(&m->labels);
   grid_field_free(&m->volume);
-  grid_field_free(&m->height);
+  surface_result_free(&m->result);
   grid_plan_free(&m->plan);
 }
 
 /* A phase of grey 2 filled up to height(x, y) voxels over z = 0, grey 1 above; partial volumes exact, noise added. */
 static void make(MPI_Comm comm, const int64_t n[3], double (*height)(int64_t y, int64_t x),
                  double noise, double voxel_um, bool up, struct made *m) {
+  const int64_t one[3] = {1, 1, 1};
   memset(m, 0, sizeof *m);
   status_clear();
   CHECK_OK(config_defaults(surface_stage.params, &m->params));
   if (!up) CHECK_OK(config_assign(surface_stage.params, &m->params, "side", "z-", ""));
   CHECK_OK(grid_plan_slabs(comm, n, 1, &m->plan));
   CHECK_OK(grid_field_make(comm, &m->plan, GRID_U8, NULL, &m->labels));
-  CHECK_OK(grid_field_make(comm, &m->plan, GRID_F32, NULL, &m->volume));
+  CHECK_OK(grid_field_make(comm, &m->plan, GRID_F32, one, &m->volume));
   for (int a = 0; a < 3; a++) m->labels.voxel_um[a] = m->volume.voxel_um[a] = voxel_um;
   for (int64_t i = 0; i < m->labels.voxels; i++) {
     int64_t z = i / m->labels.row[0],
@@ -39,8 +40,9 @@ static void make(MPI_Comm comm, const int64_t n[3], double (*height)(int64_t y, 
     int64_t x = i % m->labels.row[1], k = up ? z : n[0] - 1 - z;
     double part = fmin(fmax(height(y, x) - (double)k, 0), 1);
     double grey = 1 + part + noise * random_normal(3, 1, (uint64_t)((z * n[1] + y) * n[2] + x));
-    ((float *)m->volume.data)[i]   = (float)grey;
-    ((uint8_t *)m->labels.data)[i] = grey > 1.5;
+    ((float *)m->volume.data)[grid_field_origin(&m->volume) + z * m->volume.row[0] +
+                              (y - m->labels.mine.start[1]) * m->volume.row[1] + x] = (float)grey;
+    ((uint8_t *)m->labels.data)[i]                                                  = grey > 1.5;
   }
 }
 
@@ -54,14 +56,14 @@ TEST(a_tilted_plane_is_flat_and_its_heights_are_right) {
   for (int up = 0; up < 2; up++) {
     struct made m;
     make(comm, n, tilted, 0, 2, up, &m);
-    CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.height, &m.report));
-    CHECK(m.report.points == 40 * 64, "%lld points", (long long)m.report.points);
-    CHECK(m.report.Rq_um < 0.1 * 2, "Rq = %g um",
-          m.report.Rq_um); /* linear interpolation across partial voxels */
-    for (int64_t i = 0; i < m.height.voxels; i++) {
-      int64_t y = m.height.mine.start[1] + i / 64, x = i % 64;
+    CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.result));
+    CHECK(m.result.report.points == 40 * 64, "%lld points", (long long)m.result.report.points);
+    CHECK(m.result.report.Rq_um < 0.1 * 2, "Rq = %g um",
+          m.result.report.Rq_um); /* linear interpolation across partial voxels */
+    for (int64_t i = 0; i < m.result.height.voxels; i++) {
+      int64_t y = m.result.height.mine.start[1] + i / 64, x = i % 64;
       double want = 2 * (up ? tilted(y, x) : 24 - tilted(y, x)),
-             got  = (double)((float *)m.height.data)[i];
+             got  = (double)((float *)m.result.height.data)[i];
       if (!CHECK(fabs(got - want) < 0.4, "(%lld, %lld): %g, not %g um", (long long)y, (long long)x,
                  got, want))
         break;
@@ -74,9 +76,9 @@ TEST(a_sine_has_its_known_roughness) {
   const int64_t n[3] = {30, 96, 128};
   struct made m;
   make(comm, n, sine, 0, 3.24, true, &m);
-  CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.height, &m.report));
-  CHECK_NEAR(m.report.Ra_um, 3.24 * 3 * 2 / PI, 0.02 * 3.24 * 3 * 2 / PI);
-  CHECK_NEAR(m.report.Rq_um, 3.24 * 3 / sqrt(2), 0.02 * 3.24 * 3 / sqrt(2));
+  CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.result));
+  CHECK_NEAR(m.result.report.Ra_um, 3.24 * 3 * 2 / PI, 0.02 * 3.24 * 3 * 2 / PI);
+  CHECK_NEAR(m.result.report.Rq_um, 3.24 * 3 / sqrt(2), 0.02 * 3.24 * 3 / sqrt(2));
   made_free(&m);
 }
 
@@ -84,9 +86,10 @@ TEST(noise_is_taken_out_and_told) {
   const int64_t n[3] = {30, 96, 128};
   struct made m;
   make(comm, n, sine, 0.125, 3.24, true, &m);
-  CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.height, &m.report));
-  CHECK_NEAR(m.report.Rq_um, 3.24 * 3 / sqrt(2), 0.02 * 3.24 * 3 / sqrt(2));
-  CHECK(m.report.noise_um > 0.3 && m.report.noise_um < 0.6, "noise %g um", m.report.noise_um);
+  CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.result));
+  CHECK_NEAR(m.result.report.Rq_um, 3.24 * 3 / sqrt(2), 0.02 * 3.24 * 3 / sqrt(2));
+  CHECK(m.result.report.noise_um > 0.3 && m.result.report.noise_um < 0.6, "noise %g um",
+        m.result.report.noise_um);
   made_free(&m);
 }
 
@@ -94,13 +97,13 @@ TEST(without_grey_values_heights_are_whole_voxels) {
   const int64_t n[3] = {24, 40, 64};
   struct made m;
   make(comm, n, tilted, 0, 1, true, &m);
-  CHECK_OK(surface_measure(comm, &m.params, &m.labels, NULL, &m.height, &m.report));
-  for (int64_t i = 0; i < m.height.voxels; i++) {
-    double got = (double)((float *)m.height.data)[i];
+  CHECK_OK(surface_measure(comm, &m.params, &m.labels, NULL, &m.result));
+  for (int64_t i = 0; i < m.result.height.voxels; i++) {
+    double got = (double)((float *)m.result.height.data)[i];
     if (!CHECK(got == floor(got), "%g", got)) break;
   }
-  CHECK(m.report.Rq_um > 0.2 && m.report.Rq_um < 0.4,
-        "Rq of a plane in whole voxels: %g, about 1/sqrt(12)", m.report.Rq_um);
+  CHECK(m.result.report.Rq_um > 0.2 && m.result.report.Rq_um < 0.4,
+        "Rq of a plane in whole voxels: %g, about 1/sqrt(12)", m.result.report.Rq_um);
   made_free(&m);
 }
 
@@ -135,10 +138,11 @@ TEST(gaussian_surfaces_are_measured_within_two_per_cent) {
     struct made m;
     scale = wanted_um / voxel_um / make_field(lengths[k], 40 + (uint64_t)k);
     make(comm, n, rough, 0.25, voxel_um, true, &m); /* contrast-to-noise 4 */
-    CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.height, &m.report));
-    CHECK(fabs(m.report.Ra_um / wanted_um - 1) < 0.02, "L = %g: Ra = %.4f um noise %.3f", lengths[k],
-          m.report.Ra_um, m.report.noise_um);
-    CHECK(m.report.Ra_sigma > 0 && m.report.Ra_sigma < 1.5, "its error: %g", m.report.Ra_sigma);
+    CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.result));
+    CHECK(fabs(m.result.report.Ra_um / wanted_um - 1) < 0.02, "L = %g: Ra = %.4f um noise %.3f",
+          lengths[k], m.result.report.Ra_um, m.result.report.noise_um);
+    CHECK(m.result.report.Ra_sigma > 0 && m.result.report.Ra_sigma < 1.5, "its error: %g",
+          m.result.report.Ra_sigma);
     made_free(&m);
   }
 }
@@ -153,12 +157,12 @@ TEST(a_sheet_of_the_same_grey_beyond_the_slab_is_no_surface) {
   }
   CHECK_OK(config_assign(surface_stage.params, &m.params, "slab", "0:20", ""));
   CHECK_OK(config_assign(surface_stage.params, &m.params, "margin_vox", "1", ""));
-  CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.height, &m.report));
-  CHECK(m.report.points == 38 * 62, "%lld points", (long long)m.report.points);
-  CHECK(m.report.Rq_um < 0.1, "Rq = %g um", m.report.Rq_um);
-  grid_field_free(&m.height);
+  CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.result));
+  CHECK(m.result.report.points == 38 * 62, "%lld points", (long long)m.result.report.points);
+  CHECK(m.result.report.Rq_um < 0.1, "Rq = %g um", m.result.report.Rq_um);
+  surface_result_free(&m.result);
   snprintf(m.params.slab, sizeof m.params.slab, "20:99");
-  CHECK(surface_measure(comm, &m.params, &m.labels, NULL, &m.height, &m.report) == STATUS_USAGE,
+  CHECK(surface_measure(comm, &m.params, &m.labels, NULL, &m.result) == STATUS_USAGE,
         "a slab beyond the volume");
   status_clear();
   made_free(&m);
@@ -169,13 +173,13 @@ TEST(what_cannot_be_measured_is_said) {
   struct made m;
   make(comm, n, tilted, 0, 1, true, &m);
   m.params.phase = 7;
-  CHECK(surface_measure(comm, &m.params, &m.labels, NULL, &m.height, &m.report) == STATUS_INPUT,
+  CHECK(surface_measure(comm, &m.params, &m.labels, NULL, &m.result) == STATUS_INPUT,
         "no such phase");
   CHECK(strstr(status_text(), "phase 7") != NULL, "%s", status_text());
   status_clear();
   m.params.phase = 1;
   snprintf(m.params.disc, sizeof m.params.disc, "3,3");
-  CHECK(surface_measure(comm, &m.params, &m.labels, NULL, &m.height, &m.report) == STATUS_USAGE,
+  CHECK(surface_measure(comm, &m.params, &m.labels, NULL, &m.result) == STATUS_USAGE,
         "half a disc");
   status_clear();
   made_free(&m);
