@@ -1,6 +1,6 @@
 /* The stage: labels in; effective diffusivity with its interval, tortuosity factors, concentration
  * and flux out. */
-#include "flux_task.h"
+#include "flux_study.h"
 #include <math.h>
 #include <string.h>
 
@@ -70,6 +70,8 @@ static enum status task_read(struct flux_task *t) {
   struct store_input *input = NULL;
   MPI_Comm comm             = t->job->comm;
   TRY(open_labels(t->job, &input));
+  memcpy(t->labels_n, store_info(input)->n, sizeof t->labels_n);
+  snprintf(t->labels_file, sizeof t->labels_file, "%s", store_info(input)->file);
   enum status s = task_begin(t, store_info(input), true);
   if (s == STATUS_OK)
     s = flux_labels_read(comm, input, t->params->mask, &t->region, &t->labels, &t->codes,
@@ -245,6 +247,7 @@ static enum status write_output(struct flux_task *t) {
   if (s == STATUS_OK && t->statistics.slices > 0)
     s = flux_statistics_write(t->job->comm, &t->statistics, t->voxel_um[t->statistics_axis],
                               output);
+  if (s == STATUS_OK) s = flux_study_write(t, output);
   if (s == STATUS_OK) return stage_output_commit(t->job, &output);
   store_abandon(t->job->comm, &output, false);
   return s;
@@ -261,6 +264,7 @@ static enum status check(const void *params, const struct stage_common *common) 
     return FAIL(STATUS_USAGE, "flux.petsc_options needs flux.solver krylov, gamg or boomeramg");
   TRY(stage_voxel_parse(p->voxel_um, voxel_um));
   TRY(flux_region_check(p));
+  TRY(flux_study_check(p));
   return flux_labels_parse(p, &labels);
 }
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
@@ -286,6 +290,7 @@ static void task_free(struct flux_task *t) {
   grid_field_free(&t->codes);
   flux_state_free(&t->state);
   flux_statistics_free(&t->statistics);
+  flux_study_free(t);
 }
 static enum status run_task(struct flux_task *t) {
   TRY(task_read(t));
@@ -298,6 +303,7 @@ static enum status run_task(struct flux_task *t) {
   }
   for (int axis = 0; axis < 3; axis++)
     if (flux_runs(t->params, axis)) TRY(solve_axis(t, axis));
+  TRY(flux_study_run(t));
   return write_output(t);
 }
 static enum status run(const struct stage_job *job) {
@@ -313,7 +319,7 @@ const struct stage flux_stage = {
     .name   = "flux",
     .words  = "Li+ transport through labels: effective diffusivity with its interval, tortuosity",
     .params = &flux_param_set,
-    .reads  = "labels,height",
+    .reads  = "labels,height,volume",
     .writes = "concentration,flux_z,flux_y,flux_x,flux",
     .check  = check,
     .plan   = plan,

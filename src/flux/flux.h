@@ -16,14 +16,24 @@ extern const struct stage flux_stage;
 enum { FLUX_CODES = 16, FLUX_CODE_FACE = 15 };
 enum flux_solver { FLUX_MULTIGRID, FLUX_KRYLOV, FLUX_GAMG, FLUX_BOOMERAMG };
 
+/* THROUGH: c fixed on the two outer faces across the axis. CELL: a periodic cell under a mean gradient,
+ * D_eff = gradient . tensor . gradient. ELECTRODE: c fixed on the low face alone, what enters there leaves through
+ * every face between a conducting and a blocked voxel alike (a blocking electrode at low frequency); D_eff is that of
+ * the straight pores with the same 1/3 of their resistance. */
+enum flux_kind { FLUX_THROUGH, FLUX_CELL, FLUX_ELECTRODE };
+
 /* One problem: direction, boundaries and the accuracy asked for. */
 struct flux_case {
+  enum flux_kind kind;
+  double gradient[3];             /* CELL: along z, y, x */
   int axis;                       /* of the flow: 0 z, 1 y, 2 x */
   bool periodic;                  /* the four sides; else no flux through them */
   double spacing[3];              /* of voxels along z, y, x, any unit */
   double diffusivity[FLUX_CODES]; /* by code; [0] = 0 */
   int64_t volume_vox;             /* of the domain (box or mask) that fractions refer to */
   double tolerance;               /* of (upper - lower) / (upper + lower) */
+  bool high;                      /* ELECTRODE: c is fixed on the high face instead */
+  double negligible;              /* CELL: an upper bound of D_eff below this is narrow enough */
   int iterations_max;
   enum flux_solver solver;
   bool certify;              /* false: no lower bound, stop on the estimated error */

@@ -5,6 +5,12 @@
  *   Schwarz, (sum q du)^2 <= C E_true with C = sum q^2/w, and sum q du = P - sum u_i d_i where P = sum
  *   over outer faces of potential times inflow and d_i is what rounding leaves unbalanced; |u| <= 1/2,
  *   so E_true >= (P - sum |d_i| / 2)^2 / C whatever the rounding of q was.
+ * A periodic cell: P = sum over the border of flux times jump. |u| is not bounded by the faces there, but u is what was
+ * found, v, and an error e of energy E(v) - E_true; along any path to where e is zero (each body has such a place, as
+ * its d_i sum to zero) |e|^2 <= E(e) times the path's resistance, at most voxels over the weakest conductance. A first
+ * lower bound with E(e) <= E(v) makes E(e) small enough for a second and third.
+ * An electrode with sources s: J = sum s u is bounded from below by (s.v)^2 / E(v), and from above by sqrt(J C) >=
+ * sum q du = J - sum u_i d_i with |u| bounded in the same way; told are S^2 / J, S the sum of s.
  * Sums run over rows in double and over rows exactly; `margin` covers the rest. */
 #include "flux_inner.h"
 #include <math.h>
@@ -24,6 +30,8 @@ struct work {
   struct exact_sum total[4];
   uint8_t *slow; /* per box of a row: not for the kernel */
   pattern_inverse *inverse;
+  double most;   /* of |potential| */
+  double voxels; /* that conduct */
 };
 /* One box: its conducting voxels, their faces (2 axis + (1: upper)). */
 struct cell {
@@ -94,7 +102,7 @@ static bool face_read(const struct flux_fine *f, struct cell *c, int s, double *
   }
   if (!f->code[q] || (beyond && side->rank == MPI_PROC_NULL)) return false;
   c->weight[s]  = v->uniform ? 1 : flux_fine_conductance(f, c->code, f->code[q], a);
-  c->outside[s] = potential_at(f, q);
+  c->outside[s] = potential_at(f, q) + (beyond ? side->jump : 0);
   *count        = flux_boxes_count(f, c->code, f->code[q], a);
   int64_t at[3] = {c->at[0], c->at[1], c->at[2]};
   at[a]         = !beyond ? next : s % 2 ? 0 : v->n[a] - 1;
@@ -149,6 +157,7 @@ static void balance(struct box *box, int part) {
 static void box_loads(const struct work *w, struct box *box, bool route) {
   for (int i = 0; i < box->n; i++) {
     struct cell *c = &box->cell[i];
+    if (w->fine->source) c->load += flux_fine_source(w->fine, c->at);
     for (int s = 0; s < SIDES; s++) {
       double count;
       int32_t to;
@@ -163,10 +172,13 @@ static void box_loads(const struct work *w, struct box *box, bool route) {
     }
   }
 }
+static bool at_border(const struct flux_fine *f, const struct cell *c, int s) {
+  return f->side[s].jump != 0 && c->at[s / 2] == (s % 2 ? f->view.n[s / 2] - 1 : 0);
+}
 static void box_sums(struct work *w, struct box *box, bool route) {
   for (int i = 0; i < box->n; i++) {
     struct cell *c = &box->cell[i];
-    double net     = 0;
+    double net     = w->fine->source ? -flux_fine_source(w->fine, c->at) : 0;
     for (int s = 0; s < SIDES; s++) {
       if (!(c->weight[s] > 0)) continue;
       const double fall = c->x - c->outside[s];
@@ -181,6 +193,7 @@ static void box_sums(struct work *w, struct box *box, bool route) {
       net += c->flux[s];
       w->row.cost += half * c->flux[s] * c->flux[s] / c->weight[s];
       if (outer) w->row.inflow -= c->flux[s] * c->outside[s];
+      if (at_border(w->fine, c, s)) w->row.inflow -= half * c->flux[s] * w->fine->side[s].jump;
     }
     w->row.unbalanced += fabs(net);
     w->row.worst = fmax(w->row.worst, fabs(net));
@@ -288,7 +301,7 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
     row.potential = f->side[s].potential;
     row.face_of   = w->face_of[s % 2];
   }
-  memset(w->slow, all_slow || !v->uniform, (size_t)f->boxes[2]);
+  memset(w->slow, all_slow || !v->uniform || f->source, (size_t)f->boxes[2]);
   if (w->slow[0]) return row;
   for (int64_t i = 0; i <= last; i++) {
     bool slow =
@@ -388,6 +401,56 @@ static void work_free(struct work *w) {
   memory_free(w->inverse);
   memory_free(w);
 }
+/* ---- from sums to bounds ---- */
+
+static bool is_cell(const struct work *w) {
+  return w->levels->jump[0] != 0 || w->levels->jump[1] != 0 || w->levels->jump[2] != 0;
+}
+static void sizes_find(MPI_Comm comm, struct work *w) {
+  const struct flux_fine *f = w->fine;
+  if (!is_cell(w) && !f->source) return;
+  EACH_VOXEL(&f->view, p) {
+    w->most = fmax(w->most, fabs(potential_at(f, p)));
+    w->voxels++;
+  }
+  MPI_Allreduce(MPI_IN_PLACE, &w->most, 1, MPI_DOUBLE, MPI_MAX, comm);
+  MPI_Allreduce(MPI_IN_PLACE, &w->voxels, 1, MPI_DOUBLE, MPI_SUM, comm);
+}
+/* Largest potential of an error of that energy. */
+static double reach(const struct work *w, double energy) {
+  return sqrt(energy > 0 ? energy * (w->voxels + 1) / w->fine->weakest : 0);
+}
+/* total: energy, cost, inflow, what is unbalanced. */
+static double lower_of(const struct work *w, const double total[4]) {
+  double lower = 0;
+  if (!(total[1] > 0)) return 0;
+  for (int again = 0; again < (is_cell(w) ? 4 : 1); again++) {
+    const double most   = is_cell(w) ? w->most + reach(w, total[0] - lower) : 0.5;
+    const double inflow = total[2] - most * total[3];
+    if (inflow > 0) lower = fmax(lower, inflow * inflow / total[1]);
+  }
+  return lower;
+}
+static void electrode_bound(MPI_Comm comm, const struct work *w, const double total[4], bool lower,
+                            struct flux_bound *bound) {
+  const struct flux_fine *f = w->fine;
+  double sum[2]             = {0, 0};
+  EACH_VOXEL(&f->view, p) {
+    const double source = flux_fine_source(f, (int64_t[3]){k_, j_, f->view.n[2] - (end_ - p)});
+    sum[0] += source;
+    sum[1] += source * potential_at(f, p);
+  }
+  MPI_Allreduce(MPI_IN_PLACE, sum, 2, MPI_DOUBLE, MPI_SUM, comm);
+  const double least = sum[1] * sum[1] / total[0];
+  double root        = sqrt(total[1]) + reach(w, 1) * total[3];
+  for (int again = 0; again < 3; again++) {
+    const double gap  = root * root - 2 * sum[1] + total[0];
+    const double rest = (w->most + reach(w, gap)) * total[3];
+    root              = fmin(root, (sqrt(total[1]) + sqrt(total[1] + 4 * rest)) / 2);
+  }
+  bound->upper = least > 0 ? sum[0] * sum[0] / least * (1 + margin) : HUGE_VAL;
+  bound->lower = lower ? sum[0] * sum[0] / (root * root) * (1 - margin) : 0;
+}
 enum status flux_bound_find(MPI_Comm comm, struct flux_levels *levels, bool lower, bool fresh,
                             struct flux_bound *bound, struct flux_state *state,
                             const double flux_unit[3]) {
@@ -396,8 +459,9 @@ enum status flux_bound_find(MPI_Comm comm, struct flux_levels *levels, bool lowe
   enum status s = AGREE(comm, work_make(w, levels));
   w->state      = lower ? state : NULL;
   for (int a = 0; a < 3; a++) w->flux_unit[a] = flux_unit[a];
-  flux_fine_swap_floats(&levels->fine, levels->fine.x);
-  if (levels->fine.low) flux_fine_swap_floats(&levels->fine, levels->fine.low);
+  /* jumps are added in double, so that a face at the border is seen alike from both ends */
+  flux_fine_swap_floats(&levels->fine, levels->fine.x, false);
+  if (levels->fine.low) flux_fine_swap_floats(&levels->fine, levels->fine.low, false);
   if (lower && s == STATUS_OK) s = flux_route_make(comm, levels);
   if (lower && s == STATUS_OK) {
     loads_find(w);
@@ -409,13 +473,19 @@ enum status flux_bound_find(MPI_Comm comm, struct flux_levels *levels, bool lowe
     s = exact_allreduce(comm, w->total, 4);
   }
   if (s == STATUS_OK) {
-    const double inflow = exact_value(&w->total[2]) - 0.5 * exact_value(&w->total[3]);
-    const double cost   = exact_value(&w->total[1]);
-    bound->upper        = exact_value(&w->total[0]) * (1 + margin);
-    bound->lower      = lower && inflow > 0 && cost > 0 ? inflow * inflow / cost * (1 - margin) : 0;
+    double total[4];
+    for (int i = 0; i < 4; i++) total[i] = exact_value(&w->total[i]);
+    sizes_find(comm, w);
+    if (levels->fine.source)
+      electrode_bound(comm, w, total, lower, bound);
+    else {
+      bound->upper = total[0] * (1 + margin);
+      bound->lower = lower ? lower_of(w, total) * (1 - margin) : 0;
+    }
     bound->divergence = w->row.worst;
     MPI_Allreduce(MPI_IN_PLACE, &bound->divergence, 1, MPI_DOUBLE, MPI_MAX, comm);
   }
+  if (is_cell(w)) flux_fine_swap_floats(&levels->fine, levels->fine.x, true);
   work_free(w);
   return s;
 }

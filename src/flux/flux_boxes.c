@@ -430,10 +430,9 @@ done:
   memory_free(start);
   return s;
 }
-/* Blocks every voxel whose body does not touch both faces. Gives how many were. */
-static int64_t block_rest(struct scan *scan) {
+/* Blocks every voxel whose body does not touch the faces wanted, bits as in touch[]. */
+static void block_rest(struct scan *scan, uint8_t wanted) {
   struct flux_fine *f = scan->fine;
-  int64_t blocked     = 0;
   for (int64_t n = 0; n < scan->nodes; n++)
     scan->touch[n] |= scan->touch[root_of(scan->parent, (int32_t)n)];
   for (int64_t k = 0; k < f->boxes[0]; k++)
@@ -441,17 +440,14 @@ static int64_t block_rest(struct scan *scan) {
       for (int64_t i = 0; i < f->boxes[2]; i++) {
         const int64_t b    = box_at(f, k, j, i);
         const int32_t node = f->box_node[b];
-        if (node == -1 || (node >= 0 && scan->touch[node] == 3)) continue;
+        if (node == -1 || (node >= 0 && (scan->touch[node] & wanted) == wanted)) continue;
         for (int t = 0; t < BOX; t++) {
           if (!(scan->pattern[b] >> t & 1)) continue;
           uint8_t *code     = &f->code[voxel_of_box(f, k, j, i, t)];
           const int32_t own = node >= 0 ? node : f->multi[-2 - node].node[*code >> COMPONENT_SHIFT];
-          if (scan->touch[own] == 3) continue;
-          *code = 0;
-          blocked++;
+          if ((scan->touch[own] & wanted) != wanted) *code = 0;
         }
       }
-  return blocked;
 }
 static enum status scan_all(struct scan *scan, int64_t count[FLUX_CODES]) {
   uint8_t *zeros = NULL;
@@ -475,8 +471,9 @@ static void kinds_of(struct scan *scan, int64_t count[FLUX_CODES]) {
   for (int c = 0; c < FLUX_CODES; c++)
     count[c] = c && scan->one_kind && f->first_kind == c ? -1 : 0;
 }
-enum status flux_boxes_percolate(MPI_Comm comm, struct flux_fine *fine,
-                                 struct flux_answer *answer) {
+enum status flux_boxes_percolate(MPI_Comm comm, const struct flux_case *problem,
+                                 struct flux_fine *fine, struct flux_answer *answer) {
+  const enum flux_kind kind = problem->kind;
   struct scan scan;
   enum status s = AGREE(comm, scan_make(&scan, fine));
   if (s != STATUS_OK) goto done;
@@ -487,7 +484,7 @@ enum status flux_boxes_percolate(MPI_Comm comm, struct flux_fine *fine,
   touch_faces(&scan);
   s = join_ranks(comm, &scan);
   if (s != STATUS_OK) goto done;
-  block_rest(&scan);
+  if (kind != FLUX_CELL) block_rest(&scan, kind == FLUX_THROUGH ? 3 : problem->high ? 2 : 1);
   MPI_Allreduce(MPI_IN_PLACE, answer->voxels, FLUX_CODES, MPI_INT64_T, MPI_SUM, comm);
 done:
   scan_free(&scan);

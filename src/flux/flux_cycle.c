@@ -14,6 +14,45 @@ static const double second_step = 0.25; /* wanted when the first left more of th
 
 /* ---- making ---- */
 
+/* Marks the last row of each body that touches no face: its potential is free, and is set to zero there. */
+static enum status ground_find(const struct flux_graph *g, uint8_t **ground) {
+  int32_t *body = NULL;
+  TRY(memory_make(g->n, 1, "coarsest level", ground));
+  TRY(memory_make(g->n, sizeof *body, "coarsest level", &body));
+  for (int i = 0; i < g->n; i++) body[i] = i;
+  for (bool again = true; again;) {
+    again = false;
+    for (int i = 0; i < g->n; i++)
+      for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES) {
+        if (!(g->weight[e] > 0) || body[g->col[e]] <= body[i]) continue;
+        body[g->col[e]] = body[i];
+        again           = true;
+      }
+  }
+  for (int i = 0; i < g->n; i++) (*ground)[i] = 1;
+  for (int i = 0; i < g->n; i++)
+    for (int k = i + 1; k < g->n && (*ground)[i]; k++)
+      if (body[k] == body[i]) (*ground)[i] = 0;
+  for (int f = 0; f < g->faces; f++)
+    for (int i = 0; i < g->n; i++)
+      if (body[i] == body[g->face_node[f]]) (*ground)[i] = 0;
+  memory_free(body);
+  return STATUS_OK;
+}
+static void dense_factor(double *f, int n, const uint8_t *ground, bool *definite) {
+  static const double endless = 1e100;
+  for (int j = 0; j < n && *definite; j++) {
+    double *row_j = f + (int64_t)j * n;
+    for (int k = 0; k < j; k++) row_j[j] -= row_j[k] * row_j[k];
+    *definite = row_j[j] > 0 || ground[j];
+    row_j[j]  = ground[j] ? endless : sqrt(row_j[j]);
+    for (int i = j + 1; i < n; i++) {
+      double *row_i = f + (int64_t)i * n;
+      for (int k = 0; k < j; k++) row_i[j] -= row_i[k] * row_j[k];
+      row_i[j] /= row_j[j];
+    }
+  }
+}
 static enum status dense_make(struct flux_levels *levels) {
   const struct flux_graph *g = &levels->graph[levels->graphs - 1];
   const int n                = g->n;
@@ -27,18 +66,13 @@ static enum status dense_make(struct flux_levels *levels) {
     for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
       f[(int64_t)i * n + g->col[e]] -= (double)g->weight[e];
   }
-  for (int j = 0; j < n; j++) {
-    double *row_j = f + (int64_t)j * n;
-    for (int k = 0; k < j; k++) row_j[j] -= row_j[k] * row_j[k];
-    if (!(row_j[j] > 0)) return FAIL(STATUS_INTERNAL, "flux: the coarsest matrix is not definite");
-    row_j[j] = sqrt(row_j[j]);
-    for (int i = j + 1; i < n; i++) {
-      double *row_i = f + (int64_t)i * n;
-      for (int k = 0; k < j; k++) row_i[j] -= row_i[k] * row_j[k];
-      row_i[j] /= row_j[j];
-    }
-  }
-  return STATUS_OK;
+  bool definite   = true;
+  uint8_t *ground = NULL;
+  enum status s   = ground_find(g, &ground);
+  if (s == STATUS_OK) dense_factor(f, n, ground, &definite);
+  memory_free(ground);
+  if (!definite) return FAIL(STATUS_INTERNAL, "flux: the coarsest matrix is not definite");
+  return s;
 }
 void flux_levels_coarsest(const struct flux_levels *levels, double *y) {
   const struct flux_graph *g = &levels->graph[levels->graphs - 1];
@@ -110,8 +144,11 @@ enum status flux_levels_make(MPI_Comm comm, const struct flux_case *problem,
                              struct flux_answer *answer) {
   memset(levels, 0, sizeof *levels);
   levels->over = 2;
+  for (int a = 0; a < 3 && problem->kind == FLUX_CELL; a++)
+    levels->jump[a] = problem->gradient[a] * problem->spacing[a] * (double)codes->plan.n[a] /
+                      flux_fine_drop(problem, codes->plan.n);
   TRY(flux_fine_make(comm, problem, codes, &levels->fine));
-  TRY(flux_boxes_percolate(comm, &levels->fine, answer));
+  TRY(flux_boxes_percolate(comm, problem, &levels->fine, answer));
   TRY(flux_boxes_graph(comm, &levels->fine, answer, &levels->graph[0]));
   levels->graphs     = 1;
   answer->percolates = sum_of(answer->percolating) > 0;

@@ -57,6 +57,13 @@ enum status flux_plan_make(MPI_Comm comm, const int64_t n[3], struct grid_plan *
 
 /* ---- sides ---- */
 
+double flux_fine_drop(const struct flux_case *p, const int64_t n[3]) {
+  double drop = 0;
+  if (p->kind != FLUX_CELL) return p->spacing[p->axis] * (double)n[p->axis];
+  for (int a = 0; a < 3; a++)
+    drop = fmax(drop, fabs(p->gradient[a]) * p->spacing[a] * (double)n[a]);
+  return drop;
+}
 static void sides_set(struct flux_fine *fine, const struct flux_case *problem) {
   const struct flux_view *v  = &fine->view;
   const struct grid_plan *pl = &fine->plan;
@@ -65,6 +72,7 @@ static void sides_set(struct flux_fine *fine, const struct flux_case *problem) {
   const int coordinate[3]    = {fine->rank / (pl->parts[1] * pl->parts[2]),
                                 fine->rank / pl->parts[2] % pl->parts[1], fine->rank % pl->parts[2]};
   const int rank_step[3]     = {pl->parts[1] * pl->parts[2], pl->parts[2], 1};
+  const double drop          = flux_fine_drop(problem, pl->n);
   for (int s = 0; s < SIDES; s++) {
     const int a = s / 2, u = a == 0 ? 1 : 0, w = a == 2 ? 1 : 2;
     struct flux_side *side = &fine->side[s];
@@ -79,13 +87,17 @@ static void sides_set(struct flux_fine *fine, const struct flux_case *problem) {
     }
     const bool outer = s % 2 ? coordinate[a] == pl->parts[a] - 1 : coordinate[a] == 0;
     const int next   = s % 2 ? 1 : -1;
+    const int around = fine->rank - next * (pl->parts[a] - 1) * rank_step[a];
     if (!outer)
       side->rank = fine->rank + next * rank_step[a];
-    else if (a == problem->axis) {
-      side->dirichlet = true;
-      side->potential = s % 2 ? -0.5 : 0.5;
+    else if (problem->kind == FLUX_CELL) {
+      side->rank = around;
+      side->jump = -next * problem->gradient[a] * problem->spacing[a] * (double)pl->n[a] / drop;
+    } else if (a == problem->axis) {
+      side->dirichlet = problem->kind == FLUX_THROUGH || s % 2 == problem->high;
+      side->potential = problem->kind == FLUX_THROUGH ? -0.5 * next : 0;
     } else if (problem->periodic)
-      side->rank = fine->rank - next * (pl->parts[a] - 1) * rank_step[a];
+      side->rank = around;
   }
 }
 
@@ -132,7 +144,7 @@ void flux_fine_swap_codes(struct flux_fine *fine) {
         fine->code[side->outside + u * side->step_u + w * side->step_v] = from[u * side->nv + w];
   }
 }
-void flux_fine_swap_floats(struct flux_fine *fine, float *x) {
+void flux_fine_swap_floats(struct flux_fine *fine, float *x, bool jumps) {
   void *send[SIDES], *receive[SIDES];
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &fine->side[s];
@@ -149,13 +161,17 @@ void flux_fine_swap_floats(struct flux_fine *fine, float *x) {
     const struct flux_side *side = &fine->side[s];
     if (side->rank == MPI_PROC_NULL) continue;
     const float *from = receive[s];
+    const float jump  = jumps ? (float)(fine->jumps * side->jump) : 0;
     for (int64_t u = 0; u < side->nu; u++)
-      for (int64_t w = 0; w < side->nv; w++)
-        x[side->outside + u * side->step_u + w * side->step_v] = from[u * side->nv + w];
+      for (int64_t w = 0; w < side->nv; w++) {
+        const int64_t out = side->outside + u * side->step_u + w * side->step_v;
+        x[out]            = fine->code[out] ? from[u * side->nv + w] + jump : 0;
+      }
   }
 }
 
 void flux_fine_faces(struct flux_fine *fine, double scale) {
+  fine->jumps = scale;
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &fine->side[s];
     const double value           = scale * side->potential * (fine->view.uniform ? 2 : 1);
@@ -198,6 +214,10 @@ static void law_set(struct flux_fine *fine, const struct flux_case *problem, uns
     resistance[c]  = c == FLUX_CODE_FACE ? 0 : c && d > 0 ? most / d : 1e30;
     v->inverse[c]  = v->uniform ? (c ? 1 / (float)c : 0) : (float)resistance[c];
   }
+  double worst = 0;
+  for (int c = 1; c < FLUX_CODE_FACE; c++)
+    if (used >> c & 1) worst = fmax(worst, resistance[c]);
+  fine->weakest = fmin(fmin(fine->factor[0], fine->factor[1]), fine->factor[2]) / fmax(worst, 1);
   for (int a = 0; a < FLUX_CODES; a++)
     for (int b = 0; b < FLUX_CODES; b++) {
       const double sum        = resistance[a] + resistance[b];
@@ -253,6 +273,44 @@ static unsigned codes_copy(struct flux_fine *fine, const struct grid_field *code
   for (int c = 1; c < 256; c++) used |= seen[c] ? 1u << (c < 31 ? c : 31) : 0;
   return used;
 }
+/* A voxel without an open face carries nothing, and would be an equation without a solution. */
+static void lonely_block(struct flux_fine *fine) {
+  const struct flux_view *v = &fine->view;
+  const int64_t step[3]     = {v->plane, v->row, 1};
+  EACH_CELL(v, p) {
+    int open = 0;
+    for (int a = 0; a < 3; a++)
+      open += (fine->code[p - step[a]] != 0) + (fine->code[p + step[a]] != 0);
+    if (!open) fine->code[p] = 0;
+  }
+}
+double flux_fine_source(const struct flux_fine *fine, const int64_t at[3]) {
+  const struct flux_view *v = &fine->view;
+  const int64_t step[3]     = {v->plane, v->row, 1};
+  const int64_t p           = v->origin + at[0] * v->plane + at[1] * v->row + at[2];
+  double sum                = 0;
+  for (int s = 0; s < SIDES && fine->code[p]; s++) {
+    const int a        = s / 2;
+    const bool at_edge = at[a] == (s % 2 ? v->n[a] - 1 : 0);
+    if (at_edge && fine->side[s].rank == MPI_PROC_NULL) continue;
+    if (!fine->code[p + (s % 2 ? step[a] : -step[a])]) sum += fine->wall[a];
+  }
+  return sum;
+}
+/* In float, for the cycles. */
+static enum status source_make(struct flux_fine *fine, const struct flux_case *problem) {
+  const struct flux_view *v = &fine->view;
+  double most               = 0;
+  TRY(fault_here("flux.source"));
+  TRY(memory_make(fine->cells, sizeof *fine->source, "source", &fine->source));
+  for (int a = 0; a < 3; a++) most = fmax(most, fine->volume / problem->spacing[a]);
+  for (int a = 0; a < 3; a++) fine->wall[a] = fine->volume / problem->spacing[a] / most;
+  EACH_CELL(v, p) {
+    const int64_t at[3] = {k_, j_, v->n[2] - (end_ - p)};
+    fine->source[p]     = (float)flux_fine_source(fine, at);
+  }
+  return STATUS_OK;
+}
 static enum status fine_fill(struct flux_fine *fine, const struct flux_case *problem,
                              const struct grid_field *codes, unsigned *used) {
   TRY(fault_here("flux.fine"));
@@ -279,7 +337,10 @@ enum status flux_fine_make(MPI_Comm comm, const struct flux_case *problem,
   MPI_Allreduce(MPI_IN_PLACE, &used, 1, MPI_UNSIGNED, MPI_BOR, comm);
   law_set(fine, problem, used);
   flux_fine_swap_codes(fine);
-  return STATUS_OK;
+  fine->jumps = 1;
+  if (problem->kind == FLUX_CELL) lonely_block(fine);
+  if (problem->kind == FLUX_CELL) flux_fine_swap_codes(fine);
+  return problem->kind == FLUX_ELECTRODE ? AGREE(comm, source_make(fine, problem)) : STATUS_OK;
 }
 void flux_fine_free(struct flux_fine *fine) {
   grid_plan_free(&fine->plan);
@@ -287,6 +348,7 @@ void flux_fine_free(struct flux_fine *fine) {
   memory_free(fine->x);
   memory_free(fine->low);
   memory_free(fine->rhs);
+  memory_free(fine->source);
   memory_free(fine->box);
   memory_free(fine->box_node);
   memory_free(fine->multi);

@@ -22,6 +22,7 @@ struct flux_side {
   int rank;                       /* whose voxels the halo shows; MPI_PROC_NULL: nobody's */
   double potential;               /* of the Dirichlet face there */
   bool dirichlet;
+  double jump; /* of the potential over the periodic border there, what the halo shows more */
 };
 
 /* What kernels need to know. Offsets of voxel (k,j,i): origin + k plane + j row + i. */
@@ -52,6 +53,7 @@ struct flux_fine {
   struct flux_side side[SIDES];
   uint8_t *code;
   float *x, *low, *rhs, *box;
+  float *source;     /* of an electrode: what enters each voxel; else NULL */
   int32_t *box_node; /* >= 0 node; -1 none; <= -2: several, entry -2 - value of `multi` */
   struct flux_multi *multi;
   int64_t multis;
@@ -60,8 +62,11 @@ struct flux_fine {
   double factor[3];                           /* area over distance per axis */
   double scale;                               /* conductance that the levels call 1 */
   double unit;                                /* of graph weights in that */
-  double volume;                              /* of a voxel */
-  float *face_buffer[SIDES][2];               /* send, receive */
+  double weakest;                             /* conductance of a face */
+  double wall[3];               /* area of a wall across each axis, over the largest */
+  double jumps;                 /* 1, or 0 for an equation without jumps */
+  double volume;                /* of a voxel */
+  float *face_buffer[SIDES][2]; /* send, receive */
   int64_t messages, message_bytes;
 };
 /* A box of several components. */
@@ -70,6 +75,14 @@ struct flux_multi {
   int k, j, i, components;
   int32_t node[BOX];
 };
+
+/* All voxels of this rank in raster order, and those that conduct. */
+#define EACH_CELL(v, p)                                                                            \
+  for (int64_t k_ = 0; k_ < (v)->n[0]; k_++)                                                       \
+    for (int64_t j_ = 0; j_ < (v)->n[1]; j_++)                                                     \
+      for (int64_t p = (v)->origin + k_ * (v)->plane + j_ * (v)->row, end_ = p + (v)->n[2];        \
+           p < end_; p++)
+#define EACH_VOXEL(v, p) EACH_CELL(v, p) if ((v)->code[p])
 
 /* ---- graphs -------------------------------------------------------------------------------- */
 
@@ -125,6 +138,7 @@ struct flux_levels {
   double *coarsest[2]; /* vectors of its size */
   double over;         /* over-correction of piecewise constant aggregates */
   double gain;
+  double jump[3]; /* of a cell, per axis */
 };
 
 /* flux_fine.c */
@@ -135,13 +149,20 @@ void flux_fine_free(struct flux_fine *fine);
 void flux_fine_swap(struct flux_fine *fine, void *const send[SIDES], void *const receive[SIDES],
                     int64_t cell_bytes);
 void flux_fine_swap_codes(struct flux_fine *fine);
-void flux_fine_swap_floats(struct flux_fine *fine, float *x);
-/* Halo cells beyond the outer faces hold their potentials times `scale`. */
+/* jumps: what lies beyond a periodic border is shown with its jump. */
+void flux_fine_swap_floats(struct flux_fine *fine, float *x, bool jumps);
+/* Halo cells beyond the outer faces hold their potentials times `scale`, and jumps count that much. */
 void flux_fine_faces(struct flux_fine *fine, double scale);
+/* What leaves an electrode's voxel through its walls; the volume's own sides are no walls. */
+double flux_fine_source(const struct flux_fine *fine, const int64_t at[3]);
+/* Difference of the potential over the whole that the levels call 1. */
+double flux_fine_drop(const struct flux_case *problem, const int64_t n[3]);
 double flux_fine_conductance(const struct flux_fine *fine, uint8_t a, uint8_t b, int axis);
 
 /* flux_boxes.c: components of boxes, percolation, the first graph. */
-enum status flux_boxes_percolate(MPI_Comm comm, struct flux_fine *fine, struct flux_answer *answer);
+/* Blocks what carries no flux: through and electrode, bodies that do not touch the faces. */
+enum status flux_boxes_percolate(MPI_Comm comm, const struct flux_case *problem,
+                                 struct flux_fine *fine, struct flux_answer *answer);
 enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_answer *answer,
                              struct flux_graph *graph);
 /* Weight of a face in graphs, a whole number. */
@@ -181,7 +202,8 @@ void flux_transfer_up(struct flux_fine *fine, const struct flux_graph *graph, fl
 
 /* flux_bound.c */
 struct flux_bound {
-  double upper, lower; /* of the energy, in the fine unit of conductance */
+  double upper, lower; /* of the energy, in the fine unit of conductance; of an electrode: of what a
+                        * unit of energy is worth, (sum of sources)^2 / energy */
   double divergence;
 };
 /* Collective. From fine.x (+ fine.low) and, for the lower bound, the correction in graph[0].x, which

@@ -168,29 +168,45 @@ static enum status all_seen(const struct flux_labels *labels, const int64_t *see
                   info->dataset, (long long)labels->label[i]);
   return STATUS_OK;
 }
-enum status flux_labels_read(MPI_Comm comm, struct store_input *input, const char *mask_name,
-                             const struct flux_region *region, const struct flux_labels *labels,
-                             struct grid_field *codes, int64_t *domain_vox) {
-  const struct store_info *info = store_info(input);
-  const struct grid_box *box    = &region->box;
-  struct grid_plan plan         = {0};
-  struct grid_field from = {0}, mask = {0};
-  int64_t seen[FLUX_LABELS] = {0};
-  *codes                    = (struct grid_field){0};
-  enum status s             = AGREE(comm, flux_plan_make(comm, box->n, &plan));
-  if (s == STATUS_OK) s = read_part(comm, input, &plan, box, &from);
-  if (s == STATUS_OK && *mask_name) s = read_mask(comm, mask_name, info->n, &plan, box, &mask);
-  if (s == STATUS_OK) s = grid_field_make(comm, &plan, GRID_U8, (int64_t[3]){0, 0, 0}, codes);
+static enum status code_all(MPI_Comm comm, const struct grid_field *from, const int64_t n[3],
+                            const char *mask_name, const struct flux_region *region,
+                            const struct flux_labels *labels, int64_t *seen,
+                            struct grid_field *codes, int64_t *domain_vox) {
+  struct grid_field mask = {0};
+  enum status s          = STATUS_OK;
+  *codes                 = (struct grid_field){0};
+  if (*mask_name) s = read_mask(comm, mask_name, n, &from->plan, &region->box, &mask);
+  if (s == STATUS_OK) s = grid_field_make(comm, &from->plan, GRID_U8, (int64_t[3]){0, 0, 0}, codes);
   if (s == STATUS_OK) {
-    struct encoding e = {&from, mask.data ? &mask : NULL, labels, region, seen, 0, {0}};
+    struct encoding e = {from, mask.data ? &mask : NULL, labels, region, seen, 0, {0}};
     encode(&e, codes);
     *domain_vox = e.domain_vox;
     MPI_Allreduce(MPI_IN_PLACE, seen, FLUX_LABELS, MPI_INT64_T, MPI_SUM, comm);
     MPI_Allreduce(MPI_IN_PLACE, domain_vox, 1, MPI_INT64_T, MPI_SUM, comm);
-    s = AGREE(comm, all_seen(labels, seen, info, *domain_vox));
   }
-  grid_field_free(&from);
   grid_field_free(&mask);
+  return s;
+}
+enum status flux_labels_code(MPI_Comm comm, const struct grid_field *from, const int64_t n[3],
+                             const char *mask, const struct flux_region *region,
+                             const struct flux_labels *labels, struct grid_field *codes,
+                             int64_t *domain_vox) {
+  int64_t seen[FLUX_LABELS] = {0};
+  return code_all(comm, from, n, mask, region, labels, seen, codes, domain_vox);
+}
+enum status flux_labels_read(MPI_Comm comm, struct store_input *input, const char *mask,
+                             const struct flux_region *region, const struct flux_labels *labels,
+                             struct grid_field *codes, int64_t *domain_vox) {
+  const struct store_info *info = store_info(input);
+  struct grid_plan plan         = {0};
+  struct grid_field from        = {0};
+  int64_t seen[FLUX_LABELS]     = {0};
+  enum status s                 = AGREE(comm, flux_plan_make(comm, region->box.n, &plan));
+  if (s == STATUS_OK) s = read_part(comm, input, &plan, &region->box, &from);
+  if (s == STATUS_OK)
+    s = code_all(comm, &from, info->n, mask, region, labels, seen, codes, domain_vox);
+  if (s == STATUS_OK) s = AGREE(comm, all_seen(labels, seen, info, *domain_vox));
+  grid_field_free(&from);
   grid_plan_free(&plan);
   if (s != STATUS_OK) grid_field_free(codes);
   return s;

@@ -20,3 +20,9 @@ enum status flux_box_parse(const char *text, const int64_t n[3], struct grid_box
 enum status flux_labels_read(MPI_Comm comm, struct store_input *input, const char *mask,
                              const struct flux_region *region, const struct flux_labels *labels,
                              struct grid_field *codes, int64_t *domain_vox);
+/* Collective. The same from labels in memory (of the region, on such a plan); n: of the whole volume. Labels that are
+ * nowhere are no error. */
+enum status flux_labels_code(MPI_Comm comm, const struct grid_field *from, const int64_t n[3],
+                             const char *mask, const struct flux_region *region,
+                             const struct flux_labels *labels, struct grid_field *codes,
+                             int64_t *domain_vox);

@@ -63,13 +63,6 @@ static enum status petsc_begin(MPI_Comm comm) {
 
 /* ---- voxels <-> unknowns ---- */
 
-#define VOXELS(v, p)                                                                               \
-  for (int64_t k_ = 0; k_ < (v)->n[0]; k_++)                                                       \
-    for (int64_t j_ = 0; j_ < (v)->n[1]; j_++)                                                     \
-      for (int64_t p = (v)->origin + k_ * (v)->plane + j_ * (v)->row, end_ = p + (v)->n[2];        \
-           p < end_; p++)                                                                          \
-        if ((v)->code[p])
-
 static void halo_swap(struct flux_krylov *q) {
   struct flux_fine *f = &q->levels->fine;
   void *send[SIDES], *receive[SIDES];
@@ -107,11 +100,11 @@ static PetscErrorCode multiply(Mat matrix, Vec in, Vec out) {
   const int64_t step[3]     = {v->plane, v->row, 1};
   PetscCall(VecGetArrayRead(in, &from));
   PetscCall(VecGetArrayWrite(out, &to));
-  int64_t i               = 0;
-  VOXELS(v, p) q->grid[p] = from[i++];
+  int64_t i                   = 0;
+  EACH_VOXEL(v, p) q->grid[p] = from[i++];
   halo_swap(q);
   i = 0;
-  VOXELS(v, p) {
+  EACH_VOXEL(v, p) {
     double sum = 0;
     if (v->uniform) {
       sum = (double)(f->code[p] & CODE_MASK) * q->grid[p];
@@ -138,22 +131,23 @@ static PetscErrorCode precondition(PC pc, Vec in, Vec out) {
   PetscCall(PCShellGetContext(pc, &q));
   struct flux_fine *f = &q->levels->fine;
   struct flux_view *v = &f->view;
+  const float *before = v->rhs;
   PetscCall(VecNorm(in, NORM_INFINITY, &size));
   const double scale = size > 0 ? 1 / size : 1;
   PetscCall(VecGetArrayRead(in, &from));
   PetscCall(VecGetArrayWrite(out, &to));
   memset(f->x, 0, (size_t)f->cells * sizeof *f->x);
-  v->rhs                 = f->rhs;
-  int64_t i              = 0;
-  VOXELS(v, p) f->rhs[p] = (float)(from[i++] * scale);
+  v->rhs                     = f->rhs;
+  int64_t i                  = 0;
+  EACH_VOXEL(v, p) f->rhs[p] = (float)(from[i++] * scale);
   flux_transfer_pass(f, false, HALF_SWEEPS, 0);
   flux_transfer_down(f, &q->levels->graph[0]);
   flux_levels_correct(q->levels);
   flux_transfer_up(f, &q->levels->graph[0], (float)q->levels->over);
   flux_transfer_pass(f, true, HALF_SWEEPS, 1);
-  i                    = 0;
-  VOXELS(v, p) to[i++] = (double)f->x[p] / scale;
-  v->rhs               = NULL;
+  i                        = 0;
+  EACH_VOXEL(v, p) to[i++] = (double)f->x[p] / scale;
+  v->rhs                   = before;
   PetscCall(VecRestoreArrayRead(in, &from));
   PetscCall(VecRestoreArrayWrite(out, &to));
   PetscFunctionReturn(0);
@@ -176,9 +170,9 @@ static PetscErrorCode converged(KSP ksp, PetscInt n, PetscReal norm, KSPConverge
 /* ---- the assembled matrix ---- */
 
 static void numbers_set(struct flux_krylov *q) {
-  const struct flux_view *v = &q->levels->fine.view;
-  int64_t i                 = 0;
-  VOXELS(v, p) q->grid[p]   = (double)(q->first + i++);
+  const struct flux_view *v   = &q->levels->fine.view;
+  int64_t i                   = 0;
+  EACH_VOXEL(v, p) q->grid[p] = (double)(q->first + i++);
   halo_swap(q);
 }
 static PetscErrorCode assemble(struct flux_krylov *q, MPI_Comm comm) {
@@ -193,7 +187,7 @@ static PetscErrorCode assemble(struct flux_krylov *q, MPI_Comm comm) {
   PetscCall(MatSeqAIJSetPreallocation(q->matrix, 7, NULL));
   PetscCall(MatMPIAIJSetPreallocation(q->matrix, 7, NULL, 6, NULL));
   PetscInt row = q->first;
-  VOXELS(v, p) {
+  EACH_VOXEL(v, p) {
     PetscInt col[7];
     PetscScalar value[7];
     int n        = 0;
@@ -224,7 +218,8 @@ static PetscErrorCode assemble(struct flux_krylov *q, MPI_Comm comm) {
 
 /* ---- making and running ---- */
 
-/* Right-hand side: conductance to each outer face times its potential; then the halo is zero for
+/* Right-hand side: conductance to each outer face times its potential, over a border with a jump times that, and the
+ * source; then the halo is zero for
  * good, as the unknowns' own equation wants it. */
 static PetscErrorCode source_set(struct flux_krylov *q) {
   struct flux_fine *f = &q->levels->fine;
@@ -241,11 +236,18 @@ static PetscErrorCode source_set(struct flux_krylov *q) {
         const double g = v->uniform ? 1 : flux_fine_conductance(f, f->code[p], f->code[p], s / 2);
         q->grid[p] += 2 * g * side->potential;
       }
+    for (int64_t u = 0; side->jump != 0 && u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++) {
+        const int64_t p   = side->inside + u * side->step_u + w * side->step_v;
+        const int64_t out = side->outside + u * side->step_u + w * side->step_v;
+        if (f->code[p] && f->code[out]) q->grid[p] += conductance(f, p, out, s / 2) * side->jump;
+      }
   }
+  EACH_VOXEL(v, p) q->grid[p] += f->source ? (double)f->source[p] : 0;
   PetscCall(VecGetArrayWrite(q->b, &b));
   PetscCall(VecGetArrayWrite(q->x, &x));
   int64_t i = 0;
-  VOXELS(v, p) {
+  EACH_VOXEL(v, p) {
     b[i]   = q->grid[p];
     x[i++] = (double)f->x[p] + (double)f->low[p];
   }
@@ -307,7 +309,7 @@ static enum status arrays_make(struct flux_krylov *q) {
   const struct flux_view *v = &f->view;
   int64_t n                 = 0;
   TRY(fault_here("flux.krylov"));
-  VOXELS(v, p) n++;
+  EACH_VOXEL(v, p) n++;
   if (n > PETSC_MAX_INT) return FAIL(STATUS_MEMORY, "flux: too many unknowns on one rank");
   q->unknowns = (PetscInt)n;
   TRY(memory_make(f->cells, sizeof *q->grid, "potential in double", &q->grid));
@@ -344,7 +346,7 @@ static void potential_put(struct flux_krylov *q, const PetscScalar *x) {
   const struct flux_view *v = &f->view;
   int64_t i                 = 0;
   memset(f->x, 0, (size_t)f->cells * sizeof *f->x);
-  VOXELS(v, p) {
+  EACH_VOXEL(v, p) {
     f->x[p]   = (float)x[i];
     f->low[p] = (float)(x[i] - (double)f->x[p]);
     i++;

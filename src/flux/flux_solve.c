@@ -13,21 +13,49 @@ struct run {
   double to_diffusivity; /* energy -> D_eff */
 };
 
-/* D_eff = E L^2 / V with L voxels between the faces and V the domain's volume. */
+/* D_eff = E L^2 / V with L between the faces and V the domain's volume; the resistance of an electrode's straight
+ * pores counts by a third. */
 static double diffusivity_unit(const struct flux_case *p, const struct flux_fine *fine) {
-  const double length = (double)fine->plan.n[p->axis] * p->spacing[p->axis];
+  const double length = flux_fine_drop(p, fine->plan.n);
   const double volume = (double)p->volume_vox * p->spacing[0] * p->spacing[1] * p->spacing[2];
-  return fine->scale * length * length / volume;
+  return fine->scale * length * length / volume / (p->kind == FLUX_ELECTRODE ? 3 : 1);
+}
+/* Start without the graphs: the ramp of a cell's mean gradient, or an electrode's zero. */
+static void start_plain(struct flux_levels *levels) {
+  struct flux_fine *f = &levels->fine;
+  struct flux_view *v = &f->view;
+  for (int64_t i = 0; f->source && i < f->cells; i++)
+    if (!f->code[i]) f->source[i] = 0;
+  v->rhs          = f->source;
+  double slope[3] = {0, 0, 0}, high = 0;
+  for (int a = 0; a < 3; a++) {
+    /* alike on all ranks: the outer sides know the jump, and the inner ones are not asked */
+    slope[a] = levels->jump[a] / (double)f->plan.n[a];
+    high += levels->jump[a] / 2;
+  }
+  EACH_VOXEL(v, p) {
+    const double at[3] = {(double)(k_ + f->mine.start[0]) + 0.5,
+                          (double)(j_ + f->mine.start[1]) + 0.5,
+                          (double)(v->n[2] - (end_ - p) + f->mine.start[2]) + 0.5};
+    f->x[p]            = (float)(high - slope[0] * at[0] - slope[1] * at[1] - slope[2] * at[2]);
+  }
+  flux_transfer_pass(f, false, HALF_SWEEPS, 0);
 }
 static void start_from_graph(struct flux_levels *levels) {
   struct flux_fine *f = &levels->fine;
   flux_transfer_up(f, &levels->graph[0], 1);
   flux_transfer_pass(f, true, HALF_SWEEPS, 0);
 }
-/* Energy as the flow through the outer faces tells it; near enough to judge a gain by. */
+static enum status bound_now(struct run *run, bool lower, bool fresh, struct flux_state *state);
+
+/* Energy as the flow through the outer faces tells it; near enough to judge a gain by. Not so in a cell, where every
+ * cross section starts from a flow of its own. */
 static double energy_rough(struct run *run) {
   const struct flux_fine *f = &run->levels.fine;
   double sum                = 0;
+  if (run->problem->kind == FLUX_CELL && bound_now(run, false, false, NULL) == STATUS_OK)
+    return fmax(run->answer->upper, run->problem->negligible) / run->to_diffusivity;
+  if (f->source) EACH_VOXEL(&f->view, p) sum += (double)f->source[p] * (double)f->x[p];
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &f->side[s];
     if (!side->dirichlet) continue;
@@ -43,8 +71,10 @@ static double energy_rough(struct run *run) {
   MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_DOUBLE, MPI_SUM, run->comm);
   return sum;
 }
-static bool narrow(const struct flux_bound *b, double tolerance) {
-  return b->lower > 0 && b->upper - b->lower <= tolerance * (b->upper + b->lower);
+static bool narrow(const struct run *run, const struct flux_bound *b) {
+  const struct flux_case *p = run->problem;
+  if (p->kind == FLUX_CELL && b->upper * run->to_diffusivity <= p->negligible) return true;
+  return b->lower > 0 && b->upper - b->lower <= p->tolerance * (b->upper + b->lower);
 }
 /* fresh: graph[0].x is no correction for the potential as it stands; find one. */
 static enum status bound_now(struct run *run, bool lower, bool fresh, struct flux_state *state) {
@@ -55,12 +85,12 @@ static enum status bound_now(struct run *run, bool lower, bool fresh, struct flu
   const double began = time_now_s();
   /* flux per area over the mean gradient 1/L */
   for (int a = 0; a < 3; a++)
-    unit[a] = f->scale / (f->volume / run->problem->spacing[a]) * (double)f->plan.n[f->axis] *
-              run->problem->spacing[f->axis];
+    unit[a] =
+        f->scale / (f->volume / run->problem->spacing[a]) * flux_fine_drop(run->problem, f->plan.n);
   TRY(flux_bound_find(run->comm, &run->levels, lower, fresh, &bound, state, unit));
   answer->upper     = bound.upper * run->to_diffusivity;
   answer->lower     = lower ? bound.lower * run->to_diffusivity : (double)NAN;
-  answer->converged = lower && narrow(&bound, run->problem->tolerance);
+  answer->converged = lower && narrow(run, &bound);
   /* over the mean flux of a face of the cross section */
   answer->divergence = bound.divergence * (double)f->plan.n[0] * (double)f->plan.n[1] *
                        (double)f->plan.n[2] / (double)f->plan.n[f->axis] / bound.upper;
@@ -111,11 +141,27 @@ static enum status iterate_krylov(struct run *run) {
   flux_krylov_free(&krylov);
   return s;
 }
+/* An electrode none of whose pores has a wall takes no current. */
+static bool without_walls(struct run *run) {
+  const struct flux_fine *f = &run->levels.fine;
+  double sum                = 0;
+  if (!f->source) return false;
+  EACH_VOXEL(&f->view, p) sum += (double)f->source[p];
+  MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_DOUBLE, MPI_SUM, run->comm);
+  if (sum > 0) return false;
+  run->answer->upper = run->answer->lower = HUGE_VAL;
+  run->answer->converged                  = true;
+  return true;
+}
 static enum status solve_percolating(struct run *run, struct flux_state *state) {
   struct flux_levels *l = &run->levels;
   const double began    = time_now_s();
-  TRY(flux_levels_nested(l));
-  start_from_graph(l);
+  if (without_walls(run)) return STATUS_OK;
+  if (run->problem->kind == FLUX_THROUGH) {
+    TRY(flux_levels_nested(l));
+    start_from_graph(l);
+  } else
+    start_plain(l);
   if (run->problem->solver == FLUX_MULTIGRID) TRY(iterate(run));
   if (!run->answer->converged && run->answer->iterations < run->problem->iterations_max)
     TRY(iterate_krylov(run));

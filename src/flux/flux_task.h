@@ -17,7 +17,12 @@ struct flux_task {
   bool has_state;
   struct flux_statistics statistics; /* of the direction whose fields are kept */
   int statistics_axis;
+  int64_t labels_n[3]; /* of the whole volume */
+  char labels_file[STORE_NAME_BYTES];
+  double *representative; /* owned: rows of FLUX_REPRESENTATIVE */
+  int64_t representative_rows;
 };
+enum { FLUX_REPRESENTATIVE = 13 };
 /* Is the flow along this axis asked for? */
 bool flux_runs(const struct flux_params *params, int axis);
 /* A result, with its axis as a suffix where all are done; axis -1: none. */

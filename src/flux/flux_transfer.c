@@ -36,18 +36,20 @@ static float weight_at(const struct flux_view *v, int64_t in, int64_t out, int a
   if (v->uniform) return 1;
   return v->weight[axis] * v->pair[16 * (v->code[in] & CODE_MASK) + (v->code[out] & CODE_MASK)];
 }
-/* Halo cells take what came; the boxes inside learn of the change. */
+/* Halo cells take what came (over a border with a jump, that much more); the boxes inside learn of the change. */
 static void layers_take(struct flux_fine *f, bool mend) {
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &f->side[s];
     if (side->rank == MPI_PROC_NULL) continue;
     const float *from = f->face_buffer[s][1];
+    const float jump  = (float)(f->jumps * side->jump);
     for (int64_t u = 0; u < side->nu; u++)
       for (int64_t w = 0; w < side->nv; w++) {
         const int64_t in   = side->inside + u * side->step_u + w * side->step_v;
         const int64_t out  = side->outside + u * side->step_u + w * side->step_v;
-        const float change = from[u * side->nv + w] - f->x[out];
-        f->x[out]          = from[u * side->nv + w];
+        const float beyond = f->code[out] ? from[u * side->nv + w] + jump : 0;
+        const float change = beyond - f->x[out];
+        f->x[out]          = beyond;
         if (mend && change != 0 && f->code[in])
           f->box[box_of(f, s, u, w)] += change * weight_at(&f->view, in, out, s / 2);
       }

@@ -3,5 +3,11 @@
 #include "flux_random.h"
 
 TEST(the_interval_holds_the_truth_on_random_structures) {
-  for (uint64_t seed = 1; seed <= 40; seed++) random_check(comm, seed, 3, 15);
+  for (uint64_t seed = 1; seed <= 40; seed++) random_check(comm, FLUX_THROUGH, seed, 3, 15);
+}
+TEST(the_interval_holds_the_truth_of_periodic_cells) {
+  for (uint64_t seed = 1; seed <= 40; seed++) random_check(comm, FLUX_CELL, seed, 1, 13);
+}
+TEST(the_interval_holds_the_truth_of_electrodes) {
+  for (uint64_t seed = 1; seed <= 40; seed++) random_check(comm, FLUX_ELECTRODE, seed, 3, 13);
 }

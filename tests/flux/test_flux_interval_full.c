@@ -6,7 +6,7 @@
 TEST(the_interval_holds_the_truth_on_two_hundred_structures) {
   int most = 0, sum = 0;
   for (uint64_t seed = 1001; seed <= 1200; seed++) {
-    const int n = random_check(comm, seed, 8, 48);
+    const int n = random_check(comm, FLUX_THROUGH, seed, 8, 48);
     most        = n > most ? n : most;
     sum += n;
   }

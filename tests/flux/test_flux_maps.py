@@ -1,4 +1,4 @@
-"""Flux maps as numbers, and the part of the volume that counts. timeout: 300"""
+"""Flux maps as numbers, and the part of the volume that counts. timeout: 900"""
 import json
 import os
 import subprocess
