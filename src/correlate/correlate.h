@@ -23,9 +23,10 @@
  *   table_1             state, emf, emf_error, emf_change, Ra_um, Ra_error_um, Ra_change_percent
  *   table_S1            state, Ra_um, Ra_error_um, Rq_um, Rq_error_um
  *
- * Results (`of` = state): emf_region<n>, emf_Li, emf_SPE, emf_cathode with sigma; emf_<component>_fixed (fractions of the
- * first state held, the paper's way); fraction_<component>_region<n>; x_Li (with a calibration line); left_right_region<n>,
- * middle_edge_region<n>, moran_region<n>, variation_region<n>; r_<a>_<b> (Spearman, with lower and upper);
+ * Results (`of` = state): field_emf_region<n> (of the field alone), emf_Li, emf_SPE, emf_cathode with sigma;
+ * emf_<component>_fixed (the paper's fractions, the same in all states); fraction_<component>_region<n>; x_Li (with a calibration line); left_right_region<n>,
+ * middle_edge_region<n>, moran_region<n>, moran_p_region<n>,
+ * variation_region<n>; r_<a>_<b> (Spearman, with lower and upper);
  * registration_scale, _rotation_deg, _x_mm, _y_mm, _quality, slab_shift_um. */
 #pragma once
 #include "stage.h"

@@ -122,10 +122,11 @@ static double pixel_mean(const struct pinhole_camera *camera,
 
 static void project(const struct pinhole_camera *camera,
                     const struct pinhole_registration *registration, const struct pinhole_map *map,
-                    struct fineness fine, double *out) {
-  double point[64][2], blur_mm = camera->hole_mm * (1 + camera->pinhole_mm / camera->detector_mm);
+                    struct fineness fine, int64_t row0, int64_t row1, double *out) {
+  double point[64][2], blur_mm = registration->scale * camera->hole_mm *
+                                 (1 + camera->pinhole_mm / camera->detector_mm);
   int points = disc_points(blur_mm, fine.rings, point);
-  for (int64_t row = 0; row < camera->rows; row++)
+  for (int64_t row = row0; row < row1; row++)
     for (int64_t column = 0; column < camera->columns; column++)
       out[row * camera->columns + column] = pixel_mean(camera, registration, map, (double)row,
                                                        (double)column, fine.boxes, points, point);
@@ -134,7 +135,14 @@ static void project(const struct pinhole_camera *camera,
 void pinhole_project(const struct pinhole_camera *camera,
                      const struct pinhole_registration *registration, const struct pinhole_map *map,
                      double *out) {
-  project(camera, registration, map, full, out);
+  project(camera, registration, map, full, 0, camera->rows, out);
+}
+
+void pinhole_project_rows(const struct pinhole_camera *camera,
+                          const struct pinhole_registration *registration,
+                          const struct pinhole_map *map, int64_t row0, int64_t row1, double *out) {
+  static const struct fineness quite = {3, 3};
+  project(camera, registration, map, quite, row0, row1, out);
 }
 
 /* ---- registration ---- */
@@ -160,7 +168,7 @@ static struct pinhole_registration moved(const struct search *s, const double *p
 
 static double unlikeness(const struct search *s, const double *p) {
   struct pinhole_registration r = moved(s, p);
-  project(s->camera, &r, s->map, s->fine, s->work);
+  project(s->camera, &r, s->map, s->fine, 0, s->camera->rows, s->work);
   double likeness = correlate_pearson(s->work, s->seen, s->camera->rows * s->camera->columns);
   return isnan(likeness) ? 2 : 1 - likeness;
 }
@@ -229,7 +237,8 @@ enum status pinhole_register(const struct pinhole_camera *camera, const struct p
                              struct pinhole_registration *registration, double *quality) {
   struct search s = {camera, map, seen, NULL, *registration, quick};
   TRY(memory_make(camera->rows * camera->columns, sizeof *s.work, "a projected map", &s.work));
-  double pixel_mm   = camera->pitch_mm * camera->pinhole_mm / camera->detector_mm;
+  double pixel_mm =
+      registration->scale * camera->pitch_mm * camera->pinhole_mm / camera->detector_mm;
   double best[FREE] = {0}, least = unlikeness(&s, best);
   int reach = (int)ceil(reach_mm / (2 * pixel_mm));
   for (int j = -reach; j <= reach; j++)
@@ -247,6 +256,17 @@ enum status pinhole_register(const struct pinhole_camera *camera, const struct p
   least         = simplex(&s, fine, best);
   *registration = moved(&s, best);
   *quality      = 1 - least;
+  memory_free(s.work);
+  return STATUS_OK;
+}
+
+enum status pinhole_likeness(const struct pinhole_camera *camera, const struct pinhole_map *map,
+                             const double *seen, const struct pinhole_registration *registration,
+                             double *likeness) {
+  struct search s         = {camera, map, seen, NULL, *registration, search_end};
+  const double none[FREE] = {0};
+  TRY(memory_make(camera->rows * camera->columns, sizeof *s.work, "a projected map", &s.work));
+  *likeness = 1 - unlikeness(&s, none);
   memory_free(s.work);
   return STATUS_OK;
 }

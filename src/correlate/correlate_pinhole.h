@@ -42,9 +42,18 @@ void pinhole_project(const struct pinhole_camera *camera,
                      const struct pinhole_registration *registration, const struct pinhole_map *map,
                      double *out);
 
+/* Detector rows row0 .. row1 - 1 of it alone, by 19 points times 3 x 3 boxes; out[rows][columns], the others untouched. */
+void pinhole_project_rows(const struct pinhole_camera *camera,
+                          const struct pinhole_registration *registration,
+                          const struct pinhole_map *map, int64_t row0, int64_t row1, double *out);
+
 /* Finds the registration that makes the projection of `map` most like `seen` (correlation coefficient over pixels
  * known to both), starting from `registration`; quality is that coefficient. Search: shifts on a grid of one
  * pixel within reach_mm, then simplex on all four. */
 enum status pinhole_register(const struct pinhole_camera *camera, const struct pinhole_map *map,
                              const double *seen, double reach_mm,
                              struct pinhole_registration *registration, double *quality);
+/* The coefficient at one registration. */
+enum status pinhole_likeness(const struct pinhole_camera *camera, const struct pinhole_map *map,
+                             const double *seen, const struct pinhole_registration *registration,
+                             double *likeness);
