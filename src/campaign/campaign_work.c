@@ -93,6 +93,33 @@ static enum status give_compton(const struct campaign *c, const struct unit *uni
   return give_counts(unit, work, list, "spectra", "spectra_per_region");
 }
 
+/* Heights of the slabs of all states: a list per state between semicolons, one list when all are the same. */
+static enum status give_heights(const struct campaign *c, const struct unit *unit,
+                                struct work *work) {
+  char all[CONFIG_TEXT_BYTES] = "", first[CONFIG_TEXT_BYTES] = "";
+  bool same = true, fits = true;
+  if (!config_row_find(unit->stage->params, "heights_um")) return STATUS_OK;
+  for (int i = 0; i < c->cycle->states; i++) {
+    const struct config_node *list = config_get(c->cycle->state[i].node, "compton");
+    char one[CONFIG_TEXT_BYTES]    = "";
+    for (int r = 0; r < config_count(list); r++) {
+      const char *value = config_scalar(config_get(config_item(list, r), "z_um"));
+      size_t used       = strlen(one);
+      snprintf(one + used, sizeof one - used, "%s%s", r ? "," : "", value ? value : "-");
+    }
+    size_t used = strlen(all);
+    fits &= used + strlen(one) + 2 < sizeof all;
+    snprintf(all + used, sizeof all - used, "%s%.1000s", i ? ";" : "", one);
+    if (one[0] && !first[0]) memcpy(first, one, sizeof first);
+    same &= !one[0] || strcmp(one, first) == 0;
+  }
+  if (!first[0]) return STATUS_OK;
+  if (!same && !fits)
+    return FAIL(STATUS_USAGE, "the heights z_um of all states take more than %d letters",
+                CONFIG_TEXT_BYTES);
+  return config_assign(unit->stage->params, work->params, "heights_um", same ? first : all, "");
+}
+
 /* All-state stages get one word per state of what the states say. */
 static enum status give_states(const struct campaign *c, const struct unit *unit,
                                struct work *work) {
@@ -108,6 +135,7 @@ static enum status give_states(const struct campaign *c, const struct unit *unit
     }
   TRY(give_files(c, unit, work, "galvanostatic", config_get(root, "galvanostatic")));
   if (config_get(root, "galvanostatic")) TRY(give_list(unit, work, table, "time_s", "state_times"));
+  TRY(give_heights(c, unit, work));
   TRY(give_list(unit, work, table, "percent", "percents"));
   return give_list(unit, work, table, "step", "steps");
 }
@@ -120,8 +148,11 @@ static enum status give_block(const struct campaign *c, const struct unit *unit,
     char name[64], text[256] = "";
     snprintf(name, sizeof name, "%s", config_key(node, i));
     for (char *letter = name; *letter; letter++) *letter = (char)tolower((unsigned char)*letter);
-    if (!config_row_find(unit->stage->params, name)) continue;
+    const struct config_row *row    = config_row_find(unit->stage->params, name);
     const struct config_node *value = config_item(node, i);
+    if (!row) continue;
+    /* a list goes to what takes a list: a range A:B of the same name is the stage's own choice */
+    if (config_kind(value) == CONFIG_SEQUENCE && !strchr(row->syntax, ',')) continue;
     if (config_scalar(value)) snprintf(text, sizeof text, "%s", config_scalar(value));
     for (int k = 0; k < config_count(value); k++) {
       size_t used      = strlen(text);
@@ -141,7 +172,8 @@ enum status work_params(const struct campaign *c, const struct unit *unit, struc
   TRY(config_defaults(set, work->params));
   TRY(give_block(c, unit, work, "beam"));
   TRY(give_block(c, unit, work, "roi"));
-  for (int i = 0; i < config_count(calibration); i++)
+  /* of the Compton camera alone: other stages have a `disc` of their own */
+  for (int i = 0; i < config_count(calibration) && strcmp(set->stage, "compton") == 0; i++)
     TRY(give_files(c, unit, work, config_key(calibration, i), config_item(calibration, i)));
   if (unit->state >= 0)
     TRY(give_compton(c, unit, work));

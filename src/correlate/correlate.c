@@ -6,12 +6,12 @@
 #include <string.h>
 
 #define CONFIG_OWNER struct correlate_params
-static const struct config_row rows[] = {
+static const struct config_row param_rows[] = {
 #include "config_rows.inc"
 #include "correlate_params.def"
 #include "config_undef.inc"
 };
-static const struct config_set param_set = CONFIG_SET("correlate", struct correlate_params, rows);
+static const struct config_set param_set = CONFIG_SET("correlate", struct correlate_params, param_rows);
 
 const char *const correlate_component_name[CORRELATE_COMPONENTS] = {"Li", "SPE", "cathode"};
 
@@ -274,11 +274,11 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
   }
   int64_t mine = columns / size + 1, seen = 6 * 8 * regions * pixels * states,
           maps = 16 * CORRELATE_MAPS * pixels * states, profiles = 2 * 8 * 100 * pixels,
-          rows = 16 * (5 + 2 * CORRELATE_MAPS) * pixels * states;
+          table = 16 * (5 + 2 * CORRELATE_MAPS) * pixels * states;
   *need = (struct stage_need){
       .memory_bytes = voxels / size + mine * (4 + 16 * states) + 40 * columns + seen + maps +
-                      (regions * 3 + 4) * 8 * pixels * states + profiles + rows,
-      .disk_bytes = maps / 2 + rows + (8 << 20),
+                      (regions * 3 + 4) * 8 * pixels * states + profiles + table,
+      .disk_bytes = maps / 2 + table + (8 << 20),
       .rounds     = states};
   return STATUS_OK;
 }

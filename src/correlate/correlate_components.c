@@ -56,10 +56,10 @@ enum status correlate_components_gain(const struct unmix_matrix *v, const double
 }
 
 bool correlate_components_solve(const struct unmix_matrix *v, const struct correlate_windows *w,
-                                struct correlate_component component[CORRELATE_C]) {
+                                struct correlate_amount component[CORRELATE_C]) {
   double sigma[UNMIX_REGIONS], gain[CORRELATE_C][CORRELATE_REGIONS_MOST];
   for (int c = 0; c < CORRELATE_C; c++)
-    component[c] = (struct correlate_component){(double)NAN, (double)NAN, (double)NAN, (double)NAN};
+    component[c] = (struct correlate_amount){(double)NAN, (double)NAN, (double)NAN, (double)NAN};
   for (int r = 0; r < v->regions; r++) {
     double variance = w[r].low_variance + w[r].high_variance + 2 * w[r].covariance;
     if (!w[r].pixels || !(variance > 0)) return false;

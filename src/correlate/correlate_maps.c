@@ -69,7 +69,7 @@ static void put_seen(struct correlate_work *w, int state, const struct bin *bin,
                      int64_t at) {
   const struct correlate_seen *seen = &w->state[state].seen;
   struct correlate_windows sums[CORRELATE_REGIONS_MOST];
-  struct correlate_component component[CORRELATE_C];
+  struct correlate_amount component[CORRELATE_C];
   struct unmix_matrix v = {.regions = w->regions, .components = CORRELATE_C}, one;
   int covered           = 0;
   for (int i = 0; i < bin->n; i++) mask[bin->pixel[i]] = 1;

@@ -115,7 +115,7 @@ struct values {
 static void evaluate(const struct correlate_work *w, int state, const struct correlate_moves *moves,
                      double between, struct values *to) {
   struct correlate_windows sums[CORRELATE_REGIONS_MOST];
-  struct correlate_component component[CORRELATE_C];
+  struct correlate_amount component[CORRELATE_C];
   struct unmix_matrix v;
   for (int q = 0; q < CORRELATE_QUANTITIES_MOST; q++) to->value[q] = to->counting[q] = (double)NAN;
   to->source = CORRELATE_UNKNOWN;
@@ -176,7 +176,7 @@ static void number_state(struct correlate_work *w, int state) {
 
 static void fix_state(struct correlate_work *w, int state) {
   struct correlate_windows sums[CORRELATE_REGIONS_MOST];
-  struct correlate_component component[CORRELATE_C];
+  struct correlate_amount component[CORRELATE_C];
   const struct unmix_matrix paper = unmix_paper();
   for (int c = 0; c < CORRELATE_C; c++) w->fixed[state][c] = (struct correlate_number){.value = (double)NAN, .sigma = (double)NAN};
   if (!w->state[state].has_seen || w->regions != paper.regions) return;

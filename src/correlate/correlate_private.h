@@ -125,14 +125,14 @@ enum status correlate_slab_find(const struct correlate_params *params,
 
 /* ---- components ---------------------------------------------------------------------------------------------- */
 
-struct correlate_component {
+struct correlate_amount {
   double emf, sigma;
   double low, high; /* amplitude in both windows */
 };
 /* From regions to components by V (fraction x transmission). False: V does not tell the components apart, or a component
  * has no electrons. */
 bool correlate_components_solve(const struct unmix_matrix *v, const struct correlate_windows *w,
-                                struct correlate_component component[CORRELATE_C]);
+                                struct correlate_amount component[CORRELATE_C]);
 /* The weights by which regions make components: gain[c][r]. */
 enum status correlate_components_gain(const struct unmix_matrix *v, const double *sigma,
                                       double gain[CORRELATE_C][CORRELATE_REGIONS_MOST]);

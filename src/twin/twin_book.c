@@ -70,6 +70,35 @@ static enum status add_stages(const struct twin_params *params, struct twin_text
       floor(middle - reach), ceil(middle + reach), floor(middle - reach), ceil(middle + reach));
 }
 
+static double truth_of(const struct twin_book *book, const char *state, const char *name) {
+  for (int i = 0; i < book->truth.n; i++)
+    if (strcmp(book->truth.row[i].of, state) == 0 && strcmp(book->truth.row[i].name, name) == 0)
+      return book->truth.row[i].value;
+  return (double)NAN;
+}
+
+/* The pin is a model of the cell of 8 mm radius, made smaller across but not along z; the camera sees the whole cell. Its
+ * mixtures know no pores, and the blur of the beam's edges follows from what of them lies beyond a layer's face. The line
+ * from momentum factor to lithium content goes through the first state and the full charge. */
+static enum status add_correlate(const struct twin_params *params, const struct twin_book *book,
+                                 struct twin_text *yaml) {
+  struct twin_scan scan = twin_scan_of(params);
+  double x0 = truth_of(book, twin_states[0].name, "x_Li"),
+         x1 = truth_of(book, twin_states[3].name, "x_Li"),
+         e0 = truth_of(book, twin_states[0].name, "emf_cathode"),
+         e1 = truth_of(book, twin_states[3].name, "emf_cathode");
+  TRY(twin_text_add(yaml,
+                    "# the pin stands for the cell of 8 mm radius, made smaller across alone; its "
+                    "spectra know no pores\n"
+                    "correlate: {scale: %.7g, radii_mm: \"8,9,7\", register_region: 3, pores: ignore, "
+                    "slab_edge_um: 4.2",
+                    scan.radius_um / 8000));
+  if (isfinite(e0) && e0 != e1)
+    TRY(twin_text_add(yaml, ", calibration_line: \"%.6g,%.6g\"", x0 - e0 * (x1 - x0) / (e1 - e0),
+                      (x1 - x0) / (e1 - e0)));
+  return twin_text_add(yaml, "}\n");
+}
+
 static enum status make_yaml(const struct twin_params *params, const struct twin_book *book,
                              struct twin_text *yaml) {
   struct twin_scan scan = twin_scan_of(params);
@@ -86,6 +115,7 @@ static enum status make_yaml(const struct twin_params *params, const struct twin
                       s->step, book->state[i].n ? book->state[i].text : ""));
   }
   TRY(twin_text_add(yaml, "%struth: truth.json\n", book->bottom.n ? book->bottom.text : ""));
+  if (params->xcs && params->xcs_counts > 0) TRY(add_correlate(params, book, yaml));
   return add_stages(params, yaml);
 }
 

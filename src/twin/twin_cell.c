@@ -45,7 +45,7 @@ static void set_layers(const struct twin_scan *scan, struct twin_cell *cell) {
   cell->field_um   = 0.8 * scan->radius_um;
   cell->can_um     = scan->radius_um + 13;
   cell->wall_um    = 10;
-  cell->spe_um     = 30;
+  cell->spe_um     = 27.5; /* what the mixtures of the Compton half hold */
   cell->cathode_um = 65;
   cell->plate_um   = 13;
   double room_um =
