@@ -156,18 +156,28 @@ static enum status check_seen(struct correlate_work *w, int i) {
   return STATUS_OK;
 }
 
-static enum status read_seen(struct correlate_work *w) {
+/* A file of compton may hold counts alone. */
+static enum status has_emf(MPI_Comm comm, const struct stage_bundle *state, bool *found) {
   char name[STORE_NAME_BYTES];
+  int there = stage_bundle_find(state, "emf", false, name, sizeof name) != NULL;
+  MPI_Bcast(&there, 1, MPI_INT, 0, comm);
+  char *colon = there ? strstr(name, ":/entry/") : NULL;
+  *found      = there;
+  if (!colon) return STATUS_OK;
+  *colon = 0;
+  return store_has(comm, name, colon + 1, found);
+}
+
+static enum status read_seen(struct correlate_work *w) {
   for (int i = 0; i < w->states; i++) {
-    int there = stage_bundle_find(w->state[i].bundle, "emf", false, name, sizeof name) != NULL;
-    MPI_Bcast(&there, 1, MPI_INT, 0, w->job->comm);
+    bool there;
+    TRY(has_emf(w->job->comm, w->state[i].bundle, &there));
     if (!there) continue;
     TRY(correlate_seen_read(w->job->comm, w->state[i].bundle, &w->state[i].seen));
     TRY_ALL(w->job->comm, check_seen(w, i));
     w->state[i].has_seen = true;
   }
-  return w->regions ? STATUS_OK
-                    : AGREE(w->job->comm, FAIL(STATUS_INPUT, "no state has an emf to correlate"));
+  return STATUS_OK;
 }
 
 static enum status make_states(struct correlate_work *w) {
@@ -225,6 +235,10 @@ static int64_t count_field(const struct correlate_work *w) {
 static enum status calculate(struct correlate_work *w, struct correlate_table *table) {
   MPI_Comm comm = w->job->comm;
   TRY(read_seen(w));
+  if (!w->regions) {
+    log_warning("correlate: no state has momentum factors, so there is nothing to correlate");
+    return STATUS_OK;
+  }
   TRY_ALL(comm, parse(w));
   TRY_ALL(comm, make_room(w));
   TRY(correlate_ct_read(w));
@@ -245,7 +259,7 @@ static enum status run(const struct stage_job *job) {
   memset(table, 0, sizeof table);
   enum status status = AGREE(job->comm, make_states(&w));
   if (status == STATUS_OK) status = calculate(&w, table);
-  if (status == STATUS_OK) status = correlate_write(&w, table);
+  if (status == STATUS_OK && w.regions) status = correlate_write(&w, table);
   for (int t = 0; t < TABLES; t++) correlate_table_free(&table[t]);
   work_free(&w);
   return status;
@@ -262,9 +276,11 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
     const char *product[2] = {"emf", "labels"};
     for (int k = 0; k < 2; k++) {
       struct store_input *input;
+      bool seen_there = true;
+      if (k == 0) TRY(has_emf(job->comm, &all->states[i], &seen_there));
       int there = stage_bundle_find(&all->states[i], product[k], false, name, sizeof name) != NULL;
       MPI_Bcast(&there, 1, MPI_INT, 0, job->comm);
-      if (!there) continue;
+      if (!there || !seen_there) continue;
       TRY(store_open(job->comm, name, product[k], 3, &input));
       const int64_t *n = store_info(input)->n;
       if (k == 0) regions = n[0], pixels = n[1] * n[2];
