@@ -31,7 +31,8 @@ compton_disc_measure(MPI_Comm comm, struct compton_table *table, const struct co
                      const struct compton_geometry *geometry, const double part[COMPTON_SHAPES],
                      struct compton_disc_pixel *pixel, struct compton_disc_result *result);
 /* Collective. By which factor all energies of a cube, a part of an acquisition, have grown against its pixels' line_kev:
- * the drift of the gain followed by the line. */
+ * the drift of the gain
+ * followed by the line. NaN: too few counts to say. */
 enum status compton_disc_drift(MPI_Comm comm, struct compton_table *table,
                                const struct compton_pixels *pixels,
                                const double part[COMPTON_SHAPES], double *growth, double *sigma);

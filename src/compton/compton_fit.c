@@ -30,19 +30,20 @@ struct fit {
   double *count, *energy, *y, *cumulated, *dense, *shape, *slope, *broader, *shelf, *line, *one;
   double *model, *weight, *right;
   double in_table_fwhm; /* for which integral and density were made */
+  struct table_at at;
 };
 
 /* ---- model ---------------------------------------------------------------------------------------------- */
 
 static enum status shape_make(struct fit *f) {
   double fwhm = f->value[COMPTON_FIT_WIDTH];
-  struct table_at at;
   if (fwhm == f->in_table_fwhm) return STATUS_OK;
-  TRY(compton_table_at(f->table, f->angle, fwhm, &at));
-  compton_table_mix(f->table, &at, f->part, f->integral, f->density);
+  TRY(compton_table_at(f->table, f->angle, fwhm, &f->at));
+  compton_table_mix(f->table, &f->at, f->part, f->integral, f->density);
   if (f->settings->free >> COMPTON_FIT_WIDTH & 1) {
-    memcpy(at.weight, at.by_width, sizeof at.weight);
-    compton_table_mix(f->table, &at, f->part, f->by_width[0], f->by_width[1]);
+    struct table_at slope = f->at;
+    memcpy(slope.weight, slope.by_width, sizeof slope.weight);
+    compton_table_mix(f->table, &slope, f->part, f->by_width[0], f->by_width[1]);
   }
   f->in_table_fwhm = fwhm;
   return STATUS_OK;
@@ -230,7 +231,8 @@ enum status compton_fit_pixel(struct compton_table *t, const struct compton_fit_
                   .value    = peak->value,
                   .angle    = angle,
                   .true_kev = xray_line_kev(t->set.beam_kev, angle),
-                  .n        = t->end - t->begin};
+                  .n        = t->end - t->begin,
+                  .at.held  = true};
   TRY(fit_make(t, &f));
   fit_fill(&f, count);
   if (!(peak->value[COMPTON_FIT_WIDTH] > 0)) peak->value[COMPTON_FIT_WIDTH] = t->set.fwhm_kev;

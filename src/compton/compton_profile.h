@@ -77,6 +77,7 @@ struct compton_table;
 enum status compton_table_make(const struct compton_profile_settings *settings, double first_kev,
                                double bin_kev, int64_t bins, struct compton_table **table);
 void compton_table_free(struct compton_table *table);
+double compton_table_beam_kev(const struct compton_table *table);
 
 /* ---- results ----------------------------------------------------------------------------------------- */
 

@@ -37,7 +37,7 @@ static void lose(const struct compton_table *t, double tail_kev, double *integra
 
 static enum status other_nodes(struct compton_table *t, struct pixel_view *v, double angle,
                                double fwhm_kev, const double part[COMPTON_SHAPES], double *change) {
-  struct table_at at;
+  struct table_at at = {.held = false};
   TRY(compton_table_at(t, angle, fwhm_kev, &at));
   compton_table_mix(t, &at, part, v->integral, v->density);
   difference(t, v, 0, change);

@@ -37,6 +37,10 @@ struct table_at {
   const double *node[NODES_USED];
   double weight[NODES_USED];
   double by_width[NODES_USED]; /* derivative of the weights by the resolution, per keV */
+  /* held: a resolution that moves a little keeps its nodes. Between two sets the shape jumps by some 1e-6, and a fit
+   * whose minimum lies there would step to and fro for ever. */
+  bool held;
+  long middle_width; /* 0 before the first use: nodes are about 1 + NODE_WIDTH_0 */
 };
 /* The nodes about an angle and a resolution, made where they are not there yet. INPUT: outside what nodes exist for. */
 enum status compton_table_at(struct compton_table *table, double angle, double fwhm_kev,
@@ -143,7 +147,7 @@ enum status view_biases(struct compton_table *table, struct pixel_view *view,
 
 /* ---- solution ------------------------------------------------------------------------------------------- */
 
-/* counts = offset + sum of value x column; contents of the windows less background. */
+/* counts = offset (or NULL) + sum of value x column; contents of the windows less background. seen[] NULL: no windows. */
 struct problem {
   int64_t bins;
   int columns;

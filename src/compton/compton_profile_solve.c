@@ -113,7 +113,7 @@ void problem_solve(const struct problem *p, struct solution *s) {
   for (int w = 0; w < COMPTON_WINDOWS; w++)
     for (int c = 0; c < p->columns; c++) {
       s->shared[w][c] = 0;
-      for (int64_t b = 0; b < p->bins; b++)
+      for (int64_t b = 0; p->seen[w] && b < p->bins; b++)
         s->shared[w][c] += p->seen[w][b] * p->column[c][b] / s->model[b];
     }
 }

@@ -12,6 +12,7 @@
 #define ANGLES_ABOUT                                                                               \
   20.0 /* degrees to either side of the reference for which energies are tabulated */
 #define STEPS_A_WIDTH 16
+#define HELD          0.8 /* nodes */
 
 double compton_table_polarised(const struct compton_table *t, double angle) {
   double p = xray_line_kev(t->set.beam_kev, angle) / t->set.beam_kev, s = sin(angle);
@@ -64,7 +65,9 @@ enum status compton_table_at(struct compton_table *t, double angle, double fwhm_
                 "no line shape at %.3g degrees with a resolution of %.3g keV: an angle from 5 to "
                 "178 degrees and 0.01 to 70 keV would be right",
                 angle * DEG_PER_RAD, fwhm_kev);
-  long middle_a = lround(a), middle_w = lround(w);
+  long middle_a = lround(a), middle_w = lround(w), was = at->middle_width - 1 - NODE_WIDTH_0;
+  if (at->held && at->middle_width && fabs(w - (double)was) < HELD) middle_w = was;
+  at->middle_width = middle_w + 1 + NODE_WIDTH_0;
   shares(a - (double)middle_a, by_a);
   double off = w - (double)middle_w;
   shares(off, by_w);
@@ -247,6 +250,8 @@ enum status compton_table_make(const struct compton_profile_settings *settings, 
     compton_table_free(t);
   return status;
 }
+
+double compton_table_beam_kev(const struct compton_table *t) { return t->set.beam_kev; }
 
 void compton_table_free(struct compton_table *t) {
   if (!t) return;

@@ -44,10 +44,15 @@ static inline void spectrum_expect(const struct spectrum_truth *t, double *out) 
     int low     = (int)floor((seen - reach - far - SPECTRUM_FIRST_KEV) / SPECTRUM_BIN_KEV),
         high    = (int)ceil((seen + reach - SPECTRUM_FIRST_KEV) / SPECTRUM_BIN_KEV);
     if (e > from && e < to) all += rate;
-    for (int b = low < 0 ? 0 : low; b < high && b < SPECTRUM_BINS; b++) {
-      double edge = SPECTRUM_FIRST_KEV + b * SPECTRUM_BIN_KEV - seen;
-      out[b] += rate * (spectrum_below(-edge - SPECTRUM_BIN_KEV, sigma, t->tail, t->tail_kev) -
-                        spectrum_below(-edge, sigma, t->tail, t->tail_kev));
+    if (low < 0) low = 0;
+    if (high > SPECTRUM_BINS) high = SPECTRUM_BINS;
+    double edge = SPECTRUM_FIRST_KEV + low * SPECTRUM_BIN_KEV - seen,
+           here = spectrum_below(-edge, sigma, t->tail, t->tail_kev);
+    for (int b = low; b < high; b++) {
+      edge += SPECTRUM_BIN_KEV;
+      double next = spectrum_below(-edge, sigma, t->tail, t->tail_kev);
+      out[b] += rate * (next - here);
+      here = next;
     }
   }
   for (int b = 0; b < SPECTRUM_BINS; b++) {
