@@ -49,6 +49,18 @@ static void look_at_file(void *context, const char *name, const struct config_no
   config_error(cycle->file, node, -1, "%s cannot be read: %s", name, strerror(why));
 }
 
+/* "segment.median = 2 ..." is about the key median, where the block has it. */
+static int key_of_words(const struct config_node *block, const char *stage, const char *words) {
+  size_t n = strlen(stage);
+  if (strncmp(words, stage, n) != 0 || words[n] != '.') return -1;
+  size_t length = strcspn(words + n + 1, " =;:,");
+  for (int i = 0; i < config_count(block); i++)
+    if (strlen(config_key(block, i)) == length &&
+        strncmp(config_key(block, i), words + n + 1, length) == 0)
+      return i;
+  return -1;
+}
+
 /* What a stage says about its parameters together, at its block or at the file's beginning. */
 static void check_unit(struct cycle *cycle, const struct stage_common *common,
                        const struct stage *stage, int state) {
@@ -61,8 +73,12 @@ static void check_unit(struct cycle *cycle, const struct stage_common *common,
   enum status status = work_params(&c, &unit, &work);
   if (status == STATUS_OK && work_is_wanted(&c, &unit, &work))
     status = stage->check(work.params, common);
-  if (status != STATUS_OK)
-    config_error(cycle->file, own ? own : block ? block : root, -1, "%s", status_text());
+  if (status != STATUS_OK) {
+    int key = key_of_words(own, stage->name, status_text());
+    if (key < 0) own = block ? block : own;
+    if (key < 0) key = key_of_words(own, stage->name, status_text());
+    config_error(cycle->file, own ? own : root, key, "%s", status_text());
+  }
   status_clear();
   work_free(&unit, &work);
 }

@@ -209,8 +209,10 @@ static void read_state(struct cycle *cycle, const struct config_node *node, int 
   state->node = node;
   if (!read_number(config_get(node, "percent"), &state->percent)) state->percent = (double)NAN;
   snprintf(state->step, sizeof state->step, "%s", step ? step : "");
-  if (!text || !good_name(text))
-    config_error(file, name ? name : node, -1,
+  if (!name)
+    config_error(file, node, -1, "the state has no name");
+  else if (!text || !good_name(text))
+    config_error(file, name, -1,
                  "a state's name is 1 to 64 of A-Z a-z 0-9 . _ - (no dot first; not all, journal, "
                  "rows, shared), not '%.80s'",
                  text ? text : "");

@@ -67,19 +67,6 @@ static void print_template_of(const void *what, FILE *to) {
   config_print_template(stage->params, to);
 }
 
-static enum status write_templates(const char *folder) {
-  int n;
-  const struct stage *const *stage = campaign_stages(&n);
-  if (mkdir(folder, 0755) != 0 && errno != EEXIST)
-    return FAIL(STATUS_OUTPUT, "the folder %s cannot be made: %s", folder, strerror(errno));
-  for (int i = 0; i < n; i++) {
-    char path[STORE_NAME_BYTES];
-    snprintf(path, sizeof path, "%.1900s/%s.yaml", folder, stage[i]->name);
-    TRY(write_text(path, print_template_of, stage[i]));
-  }
-  return STATUS_OK;
-}
-
 /* ---- a cycle from a folder -------------------------------------------------------------------------------- */
 
 enum { FILES_MOST = 4096 };
@@ -163,6 +150,27 @@ static void print_state(const struct listing *list, const char *state, FILE *to)
   }
 }
 
+/* All that a state can hold, for a cycle without files. */
+static const char example_state[] =
+    "  - name: pristine\n"
+    "    # percent: 0\n"
+    "    # step: charge              # or discharge\n"
+    "    # tomogram: pristine_ct.nxs # names are relative to this file\n"
+    "    # impedance: pristine_eis.dta\n"
+    "    # time_s: 0                 # where in the galvanostatic record\n"
+    "    # compton:\n"
+    "    #   - {region: cathode, z_um: 1210, frames: [pristine_r1.bin], exposure_s: 500}\n"
+    "    # labels: segmented.h5      # a product from elsewhere takes the place of its stage\n"
+    "    # recon: {centre: 1279.5}   # parameters of this state alone\n";
+static const char example_rest[] =
+    "# galvanostatic: cycling.dta\n"
+    "# calibration: {dark: dark.bin, gain: gain.txt, offset: offset.txt, disc: disc.bin}\n"
+    "# sweep:                        # xcsct sweep cycle.yaml --output DIR --list\n"
+    "#   how: crossed                # or zipped: first values together, second, ...\n"
+    "#   segment.chain: [measure, paper]\n"
+    "#   flux.tolerance: {from: 1e-5, to: 1e-3, n: 3, scale: log}\n"
+    "#   pristine/recon.centre: [1279, 1280]   # of one state alone\n";
+
 static void print_cycle(const void *what, FILE *to) {
   const struct listing *list  = what;
   char last[CYCLE_NAME_BYTES] = "", state[CYCLE_NAME_BYTES];
@@ -182,12 +190,29 @@ static void print_cycle(const void *what, FILE *to) {
     snprintf(last, sizeof last, "%s", state);
     states++;
   }
-  if (!states) fprintf(to, "  - name: pristine\n    # tomogram: scan.nxs\n");
+  if (!states) fputs(example_state, to);
+  fputs(example_rest, to);
   for (int i = 0; i < n; i++) {
     if (strcmp(stage[i]->name, "twin") == 0) continue;
     fputc('\n', to);
     config_print_template(stage[i]->params, to);
   }
+}
+
+static enum status write_templates(const char *folder) {
+  int n;
+  const struct stage *const *stage = campaign_stages(&n);
+  if (mkdir(folder, 0755) != 0 && errno != EEXIST)
+    return FAIL(STATUS_OUTPUT, "the folder %s cannot be made: %s", folder, strerror(errno));
+  const struct listing nothing = {.n = 0};
+  char path[STORE_NAME_BYTES];
+  snprintf(path, sizeof path, "%.1900s/cycle.yaml", folder);
+  TRY(write_text(path, print_cycle, &nothing));
+  for (int i = 0; i < n; i++) {
+    snprintf(path, sizeof path, "%.1900s/%s.yaml", folder, stage[i]->name);
+    TRY(write_text(path, print_template_of, stage[i]));
+  }
+  return STATUS_OK;
 }
 
 static enum status write_cycle(const char *folder, const char *output) {

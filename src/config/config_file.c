@@ -6,7 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILE_MOST_BYTES = 1 << 20, NODES_MOST = 100000, DEPTH_MOST = 32, ERRORS_BYTES = 12000 };
+enum {
+  FILE_MOST_BYTES = 1 << 20,
+  NODES_MOST      = 100000,
+  DEPTH_MOST      = 32,
+  ERRORS_BYTES    = 12000,
+  ERRORS_MOST     = 30
+};
 
 struct config_node {
   struct config_file *file;
@@ -26,8 +32,11 @@ struct config_file {
   int64_t n;
   int nodes;
   struct config_node *root;
-  char errors[ERRORS_BYTES];
-  int error_count;
+  char errors[ERRORS_BYTES]; /* one after the other, each with a 0 byte */
+  int error_count, error_bytes, errors_kept;
+  struct config_place {
+    int line, column, at;
+  } error[ERRORS_MOST];
 };
 
 /* ---- building the tree ------------------------------------------------------------------------------ */
@@ -107,8 +116,12 @@ static enum status build(struct config_file *file, struct fy_document *document,
     struct fy_node *target = fy_node_resolve_alias(from);
     size_t length          = 0;
     const char *name       = fy_node_get_scalar(from, &length);
-    if (!target)
-      return FAIL(STATUS_USAGE, "%s: no anchor of the alias *%.*s", file->name, (int)length, name);
+    if (!target) {
+      int line = 1, column = 1;
+      mark_of(fy_node_get_scalar_token(from), &line, &column);
+      return FAIL(STATUS_USAGE, "%s:%d:%d: no anchor of the alias *%.*s", file->name, line, column,
+                  (int)length, name);
+    }
     from = target;
   }
   if (!from) return STATUS_OK;
@@ -149,14 +162,22 @@ static const char *line_of(const struct config_file *file, int line, int *n) {
 
 /* Adds "file:line:col: words", the line and a caret under its column to what will be told. */
 static void add_error(struct config_file *file, int line, int column, const char *words) {
-  int n, used = (int)strlen(file->errors);
+  int n, used = file->error_bytes;
   const char *source = line_of(file, line, &n);
   if (n > 160) n = 160;
-  if (++file->error_count > 30 || used + n + (int)strlen(words) + 300 > ERRORS_BYTES) return;
-  char *to = file->errors + used;
-  used     = snprintf(to, ERRORS_BYTES - (size_t)used, "%s%s:%d:%d: %s\n    %.*s\n    %*s^",
-                  used ? "\n" : "", file->name, line, column, words, n, source,
-                  column - 1 < n ? column - 1 : n, "");
+  int room = used + n + (int)strlen(words) + (int)strlen(file->name) + 300;
+  if (++file->error_count > ERRORS_MOST || room > ERRORS_BYTES) return;
+  file->error[file->errors_kept++] = (struct config_place){line, column, used};
+  file->error_bytes += 1 + snprintf(file->errors + used, ERRORS_BYTES - (size_t)used,
+                                    "%s:%d:%d: %s\n    %.*s\n    %*s^", file->name, line, column,
+                                    words, n, source, column - 1 < n ? column - 1 : n, "");
+}
+
+static int by_place(const void *a, const void *b) {
+  const struct config_place *x = a, *y = b;
+  if (x->line != y->line) return x->line < y->line ? -1 : 1;
+  if (x->column != y->column) return x->column < y->column ? -1 : 1;
+  return x->at < y->at ? -1 : x->at > y->at;
 }
 
 enum status config_error(struct config_file *file, const struct config_node *node, int key_item,
@@ -174,10 +195,15 @@ enum status config_error(struct config_file *file, const struct config_node *nod
 }
 
 enum status config_errors_told(struct config_file *file) {
+  char words[ERRORS_BYTES + 64];
+  int used = 0, more = file->error_count - file->errors_kept;
   if (!file->error_count) return STATUS_OK;
-  int more = file->error_count - 30;
-  if (more > 0) return FAIL(STATUS_USAGE, "%s\n... and %d more", file->errors, more);
-  return FAIL(STATUS_USAGE, "%s", file->errors);
+  qsort(file->error, (size_t)file->errors_kept, sizeof *file->error, by_place);
+  for (int i = 0; i < file->errors_kept; i++)
+    used += snprintf(words + used, sizeof words - (size_t)used, "%s%s", i ? "\n" : "",
+                     file->errors + file->error[i].at);
+  if (more > 0) snprintf(words + used, sizeof words - (size_t)used, "\n... and %d more", more);
+  return FAIL(STATUS_USAGE, "%s", words);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------ */

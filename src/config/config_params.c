@@ -187,6 +187,7 @@ static int distance(const char *a, const char *b) {
 const char *config_nearest(const char *word, const char *const *known, int n) {
   const char *best = NULL;
   int least        = (int)strlen(word) / 3 + 2;
+  if (least > (int)strlen(word)) least = (int)strlen(word); /* something must be alike */
   for (int i = 0; i < n; i++) {
     int edits = distance(word, known[i]);
     if (edits < least) {
