@@ -1,5 +1,6 @@
 /* The stage: labels in; effective diffusivity with its interval, tortuosity factors, concentration
  * and flux out. */
+#include "flux_checkpoint.h"
 #include "flux_study.h"
 #include <math.h>
 #include <string.h>
@@ -63,13 +64,17 @@ static enum status task_begin(struct flux_task *t, const struct store_info *info
   TRY_ALL(comm, flux_labels_parse(t->params, &t->labels));
   TRY_ALL(comm, flux_box_parse(t->params->box, info->n, &t->region.box));
   TRY_ALL(comm, voxel_size(t->params, info, t->voxel_um));
+  t->voxel_known = t->params->voxel_um[0] || info->voxel_um[0] > 0;
   TRY(flux_region_find(t->job, info, t->voxel_um, needs_map, &t->region));
   return AGREE(comm, shape_check(t->params, &t->region.box));
 }
 static enum status task_read(struct flux_task *t) {
   struct store_input *input = NULL;
   MPI_Comm comm             = t->job->comm;
+  char name[STORE_NAME_BYTES];
   TRY(open_labels(t->job, &input));
+  snprintf(t->labels_name, sizeof t->labels_name, "%s",
+           stage_bundle_find(t->job->input, "labels", true, name, sizeof name));
   memcpy(t->labels_n, store_info(input)->n, sizeof t->labels_n);
   snprintf(t->labels_file, sizeof t->labels_file, "%s", store_info(input)->file);
   enum status s = task_begin(t, store_info(input), true);
@@ -197,14 +202,53 @@ static enum status statistics_add(struct flux_task *t, int axis, const struct fl
   flux_result(t, "path_tortuosity", axis, s->path, "");
   return STATUS_OK;
 }
-static enum status solve_axis(struct flux_task *t, int axis) {
-  struct flux_answer answer;
+/* The start parameter's dataset, on the codes' plan. */
+static enum status start_read(struct flux_task *t) {
+  struct store_input *input = NULL;
+  MPI_Comm comm             = t->job->comm;
+  if (!t->params->start[0]) return STATUS_OK;
+  TRY(store_open(comm, t->params->start, "concentration", 3, &input));
+  const struct store_info *info = store_info(input);
+  enum status s                 = STATUS_OK;
+  for (int a = 0; a < 3 && s == STATUS_OK; a++)
+    if (info->n[a] != t->region.box.n[a])
+      s = FAIL(STATUS_INPUT, "%s:%s has %lld voxels along %c, the box has %lld", info->file,
+               info->dataset, (long long)info->n[a], "zyx"[a], (long long)t -> region.box.n[a]);
+  s = AGREE(comm, s);
+  if (s == STATUS_OK)
+    s = grid_field_make(comm, &t->codes.plan, GRID_F32, (int64_t[3]){0, 0, 0}, &t->start);
+  if (s == STATUS_OK) s = store_read_field(comm, input, false, &t->start);
+  store_close(&input);
+  return s;
+}
+/* Solves, or takes the answer of a run before that was killed. */
+static enum status solve_or_take(struct flux_task *t, struct flux_checkpoint *k, int axis,
+                                 bool fields, struct flux_answer *answer) {
   struct flux_case problem;
+  if (k->done[axis] && !fields) {
+    *answer = k->answer[axis];
+    return STATUS_OK;
+  }
+  flux_case_of(t, axis, &problem);
+  k->axis       = axis;
+  problem.start = k->start_axis == axis ? &k->start : t->start.data ? &t->start : NULL;
+  if (t->job->output[0] && t->params->checkpoint_s > 0) {
+    problem.keep    = flux_checkpoint_keep;
+    problem.context = k;
+    problem.keep_s  = t->params->checkpoint_s;
+  }
+  TRY(flux_solve(t->job->comm, &problem, &t->codes, answer, fields ? &t->state : NULL));
+  k->done[axis]   = true;
+  k->answer[axis] = *answer;
+  return STATUS_OK;
+}
+static enum status solve_axis(struct flux_task *t, struct flux_checkpoint *k, int axis) {
+  struct flux_answer answer;
   char where[16];
   const bool fields = t->job->output[0] && keeps_fields(t->params, axis);
-  flux_case_of(t, axis, &problem);
+  TRY(stop_agree(t->job->comm));
   if (fields) TRY(state_make(t));
-  TRY(flux_solve(t->job->comm, &problem, &t->codes, &answer, fields ? &t->state : NULL));
+  TRY(solve_or_take(t, k, axis, fields, &answer));
   snprintf(where, sizeof where, "along %c", "zyx"[axis]);
   flux_tell(t, where, &answer);
   results_add(t, axis, &answer);
@@ -291,8 +335,17 @@ static void task_free(struct flux_task *t) {
   flux_state_free(&t->state);
   flux_statistics_free(&t->statistics);
   flux_study_free(t);
+  grid_field_free(&t->start);
+}
+static enum status directions(struct flux_task *t, struct flux_checkpoint *k) {
+  TRY(start_read(t));
+  TRY(flux_checkpoint_find(t, k));
+  for (int axis = 0; axis < 3; axis++)
+    if (flux_runs(t->params, axis)) TRY(solve_axis(t, k, axis));
+  return STATUS_OK;
 }
 static enum status run_task(struct flux_task *t) {
+  struct flux_checkpoint checkpoint = {.task = t};
   TRY(task_read(t));
   log_info("flux: %lld x %lld x %lld voxels", (long long)t->region.box.n[0],
            (long long)t->region.box.n[1], (long long)t->region.box.n[2]);
@@ -301,10 +354,12 @@ static enum status run_task(struct flux_task *t) {
     flux_result(t, "region_to_um", -1,
                 (double)(t->region.box.start[0] + t->region.box.n[0]) * t->voxel_um[0], "um");
   }
-  for (int axis = 0; axis < 3; axis++)
-    if (flux_runs(t->params, axis)) TRY(solve_axis(t, axis));
-  TRY(flux_study_run(t));
-  return write_output(t);
+  enum status s = directions(t, &checkpoint);
+  flux_checkpoint_free(&checkpoint);
+  if (s == STATUS_OK) s = flux_study_run(t);
+  if (s == STATUS_OK) s = write_output(t);
+  if (s == STATUS_OK) flux_checkpoint_remove(&checkpoint);
+  return s;
 }
 static enum status run(const struct stage_job *job) {
   struct flux_task t = {.job = job, .params = job->params, .converged = true};

@@ -38,6 +38,13 @@ struct flux_case {
   enum flux_solver solver;
   bool certify;              /* false: no lower bound, stop on the estimated error */
   const char *petsc_options; /* text as of a PETSc command line, NULL or "" for none */
+  /* THROUGH, borrowed, may be NULL: a concentration on the codes' plan to start from where it is finite, when that is
+   * nearer than the start found here. */
+  const struct grid_field *start;
+  /* Collective, may be NULL: told the concentration as it stands, when keep_s have passed and before a stop. */
+  enum status (*keep)(void *context, int iteration, const struct grid_field *concentration);
+  void *context;
+  double keep_s;
 };
 
 struct flux_answer {
@@ -48,6 +55,7 @@ struct flux_answer {
   double estimate; /* relative error of `upper` as the last coarse correction tells it */
   bool converged;
   int iterations;
+  bool started_warm; /* from problem->start */
   double
       divergence; /* largest imbalance of a voxel in the certified flux, over the mean face flux */
   double setup_s, solve_s, bound_s;

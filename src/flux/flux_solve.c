@@ -11,6 +11,7 @@ struct run {
   struct flux_answer *answer;
   struct flux_levels levels;
   double to_diffusivity; /* energy -> D_eff */
+  double kept_s;         /* when the state was kept last */
 };
 
 /* D_eff = E L^2 / V with L between the faces and V the domain's volume; the resistance of an electrode's straight
@@ -97,6 +98,67 @@ static enum status bound_now(struct run *run, bool lower, bool fresh, struct flu
   answer->bound_s += time_now_s() - began;
   return STATUS_OK;
 }
+/* ---- a state from before, and for later ---- */
+
+static float *cell_at(const struct grid_field *field, const struct flux_view *v, int64_t k,
+                      int64_t j, int64_t from_end) {
+  return (float *)field->data + grid_field_origin(field) + k * field->row[0] + j * field->row[1] +
+         v->n[2] - from_end;
+}
+static enum status energy_now(struct run *run, double *energy) {
+  TRY(bound_now(run, false, false, NULL));
+  *energy = run->answer->upper;
+  return STATUS_OK;
+}
+/* Takes problem->start where it says something, smoothed; the better start by energy stays. */
+static enum status start_warm(struct run *run) {
+  struct flux_fine *f            = &run->levels.fine;
+  struct flux_view *v            = &f->view;
+  const struct grid_field *start = run->problem->start;
+  float *before                  = NULL;
+  double cold = 0, warm = 0;
+  TRY_ALL(run->comm, memory_make_raw(f->cells, sizeof *before, "start", &before));
+  enum status s = energy_now(run, &cold);
+  memcpy(before, f->x, (size_t)f->cells * sizeof *before);
+  EACH_VOXEL(v, p) {
+    const float c = *cell_at(start, v, k_, j_, end_ - p);
+    if (isfinite(c)) f->x[p] = c - 0.5F;
+  }
+  flux_transfer_pass(f, false, HALF_SWEEPS, 0);
+  if (s == STATUS_OK) s = energy_now(run, &warm);
+  run->answer->started_warm = s == STATUS_OK && warm < cold;
+  if (s == STATUS_OK && !run->answer->started_warm) {
+    memcpy(f->x, before, (size_t)f->cells * sizeof *before);
+    flux_transfer_pass(f, false, HALF_SWEEPS, 0);
+  }
+  if (run->answer->started_warm) log_info("flux: starts from the state before");
+  memory_free(before);
+  return s;
+}
+static enum status state_keep(struct run *run) {
+  const struct flux_fine *f = &run->levels.fine;
+  const struct flux_view *v = &f->view;
+  struct grid_field c       = {0};
+  enum status s = grid_field_make(run->comm, &f->plan, GRID_F32, (int64_t[3]){0, 0, 0}, &c);
+  if (s == STATUS_OK) {
+    EACH_CELL(v, p) * cell_at(&c, v, k_, j_, end_ - p) = f->code[p] ? f->x[p] + 0.5F : (float)NAN;
+    s = run->problem->keep(run->problem->context, run->answer->iterations, &c);
+  }
+  grid_field_free(&c);
+  return s;
+}
+/* Between cycles: keeps the state when it is time, and stops when asked to. */
+static enum status pause_here(struct run *run) {
+  if (!run->problem->keep) return STATUS_OK;
+  const enum status stop = stop_agree(run->comm);
+  int due                = time_now_s() - run->kept_s > run->problem->keep_s;
+  MPI_Bcast(&due, 1, MPI_INT, 0, run->comm);
+  if (due || stop != STATUS_OK) {
+    TRY(state_keep(run));
+    run->kept_s = time_now_s();
+  }
+  return stop;
+}
 /* Cycles until done. The correction found last serves the certificate and, if that fails, the next
  * cycle. */
 static enum status iterate(struct run *run) {
@@ -119,6 +181,7 @@ static enum status iterate(struct run *run) {
     if (run->answer->converged || last) return STATUS_OK;
     flux_transfer_up(&l->fine, &l->graph[0], (float)l->over);
     flux_transfer_pass(&l->fine, true, HALF_SWEEPS, 1);
+    TRY(pause_here(run));
   }
 }
 /* Conjugate gradients in double, for what the cycles in float cannot reach: until the certificate is
@@ -160,6 +223,7 @@ static enum status solve_percolating(struct run *run, struct flux_state *state) 
   if (run->problem->kind == FLUX_THROUGH) {
     TRY(flux_levels_nested(l));
     start_from_graph(l);
+    if (run->problem->start) TRY(start_warm(run));
   } else
     start_plain(l);
   if (run->problem->solver == FLUX_MULTIGRID) TRY(iterate(run));
@@ -190,6 +254,7 @@ enum status flux_solve(MPI_Comm comm, const struct flux_case *problem,
   run->comm     = comm;
   run->problem  = problem;
   run->answer   = answer;
+  run->kept_s   = began;
   enum status s = flux_levels_make(comm, problem, codes, &run->levels, answer);
   if (s == STATUS_OK) {
     run->to_diffusivity = diffusivity_unit(problem, &run->levels.fine);

@@ -6,6 +6,7 @@
  * Electrode: Nguyen et al., npj Comput. Mater. 6, 123 (2020): the low-frequency resistance of pores with blocking walls
  * is a third of R_ion = tau_e L / (A sum(eps D)). */
 #include "flux_study.h"
+#include "flux_surfaces.h"
 #include "voxel.h"
 #include "voxel_filter.h"
 #include "voxel_threshold.h"
@@ -18,11 +19,12 @@ enum { LEVELS_MOST = 16 };
 static bool plain_box(const struct flux_params *p) { return !p->mask[0] && !p->disc[0]; }
 enum status flux_study_check(const struct flux_params *p) {
   const bool electrode = strcmp(p->electrode, "none") != 0;
-  if ((p->tensor || electrode || p->representative > 0) && !plain_box(p))
+  if ((p->tensor || electrode || p->surfaces || p->representative > 0) && !plain_box(p))
     return FAIL(STATUS_USAGE, "flux.%s needs a box without flux.mask and flux.disc",
-                p->tensor   ? "tensor"
-                : electrode ? "electrode"
-                            : "representative");
+                p->tensor     ? "tensor"
+                : electrode   ? "electrode"
+                : p->surfaces ? "surfaces"
+                              : "representative");
   if ((p->tensor || electrode) &&
       (strcmp(p->solver, "gamg") == 0 || strcmp(p->solver, "boomeramg") == 0))
     return FAIL(STATUS_USAGE, "flux.%s needs flux.solver multigrid or krylov",
@@ -356,10 +358,56 @@ static enum status threshold_find(struct flux_task *t) {
   return s;
 }
 
+/* ---- surfaces ---- */
+
+static void surfaces_tell(struct flux_task *t, const struct flux_surfaces *s) {
+  const char *area = t->voxel_known ? "1/um" : "1/vox", *line = t->voxel_known ? "1/um2" : "1/vox2";
+  char name[48];
+  for (int i = 0; i < s->phases; i++) {
+    double sum = 0;
+    for (int j = 0; j < s->phases; j++) sum += s->contact[i][j];
+    snprintf(name, sizeof name, "surface_%d", s->label[i]);
+    flux_result(t, name, -1, sum, area);
+  }
+  for (int i = 0; i < s->phases; i++)
+    for (int j = i + 1; j < s->phases; j++) {
+      snprintf(name, sizeof name, "contact_%d_%d", s->label[i], s->label[j]);
+      flux_result(t, name, -1, s->contact[i][j], area);
+      snprintf(name, sizeof name, "contact_faces_%d_%d", s->label[i], s->label[j]);
+      flux_result(t, name, -1, s->faces[i][j], area);
+    }
+  flux_result(t, "triple_line", -1, s->line, line);
+  for (int i = 0; i < s->phases; i++)
+    for (int j = i + 1; j < s->phases; j++)
+      for (int k = j + 1; k < s->phases; k++) {
+        snprintf(name, sizeof name, "triple_line_%d_%d_%d", s->label[i], s->label[j], s->label[k]);
+        flux_result(t, name, -1, s->triple[i][j][k], line);
+      }
+}
+static enum status surfaces_find(struct flux_task *t) {
+  struct store_input *input   = NULL;
+  struct grid_field labels    = {0};
+  struct flux_surfaces *found = NULL;
+  MPI_Comm comm               = t->job->comm;
+  TRY_ALL(comm, memory_make(1, sizeof *found, "surfaces", &found));
+  enum status s = store_open(comm, t->labels_name, "labels", 3, &input);
+  if (s == STATUS_OK) {
+    s = grid_field_make(comm, &t->codes.plan, GRID_U8, (int64_t[3]){1, 1, 1}, &labels);
+    if (s == STATUS_OK) s = store_read_field_box(comm, input, &t->region.box, true, &labels);
+    store_close(&input);
+  }
+  if (s == STATUS_OK) s = flux_surfaces_find(comm, &labels, t->voxel_um, found);
+  if (s == STATUS_OK) surfaces_tell(t, found);
+  grid_field_free(&labels);
+  memory_free(found);
+  return s;
+}
+
 /* ---- all of them ---- */
 
 enum status flux_study_run(struct flux_task *t) {
   const struct flux_params *p = t->params;
+  if (p->surfaces) TRY(surfaces_find(t));
   if (p->tensor) TRY(tensor_find(t));
   if (p->representative > 0)
     TRY_ALL(t->job->comm, memory_make(3 * LEVELS_MOST * FLUX_REPRESENTATIVE, sizeof(double),

@@ -18,8 +18,11 @@ struct flux_task {
   struct flux_statistics statistics; /* of the direction whose fields are kept */
   int statistics_axis;
   int64_t labels_n[3]; /* of the whole volume */
-  char labels_file[STORE_NAME_BYTES];
-  double *representative; /* owned: rows of FLUX_REPRESENTATIVE */
+  char labels_file[STORE_NAME_BYTES],
+      labels_name[STORE_NAME_BYTES]; /* FILE, and what store_open took */
+  bool voxel_known;
+  struct grid_field start; /* of the parameter `start` */
+  double *representative;  /* owned: rows of FLUX_REPRESENTATIVE */
   int64_t representative_rows;
 };
 enum { FLUX_REPRESENTATIVE = 13 };

@@ -145,6 +145,43 @@ class Studies(unittest.TestCase):
         self.assertAlmostEqual(table["diffusivity"][0], 0.5, 4)
         self.assertAlmostEqual(table["diffusivity_sd"][0], np.std([0, 1] * 4, ddof=1), 4)
 
+    def surfaces(self, labels, *words, ranks=0):
+        conducting = int(labels.max())
+        return self.results(flux("--input", self.write(labels.astype("u1")), "--conducting", conducting, "--surfaces", "yes", *words,
+                                 "--json", "-", ranks=ranks))
+
+    def test_areas_of_cubes_planes_and_spheres_and_lines_where_three_labels_meet(self):
+        cube = np.zeros((20, 20, 20))
+        cube[5:15, 5:15, 5:15] = 1
+        for ranks in (1, 3):
+            r = self.surfaces(cube, "--voxel-um", 2, ranks=ranks)
+            self.assertAlmostEqual(r["contact_faces_0_1"]["value"], 0.075 / 2, 12)
+            self.assertEqual(r["contact_faces_0_1"]["unit"], "1/um")
+            self.assertEqual(r["triple_line"]["value"], 0)
+        radius = 7
+        z, y, x = np.ogrid[:20, :20, :20]
+        ball = (z - 9.5) ** 2 + (y - 9.5) ** 2 + (x - 9.5) ** 2 <= radius ** 2
+        truth = 4 * np.pi * radius ** 2 / 8000
+        r = self.surfaces(ball)
+        self.assertAlmostEqual(r["contact_faces_0_1"]["value"] / truth, 1.5201, 4)
+        self.assertAlmostEqual(r["contact_0_1"]["value"] / truth, 1, delta=0.02)
+        z, y, x = np.ogrid[:40, :60, :50]  # the same sphere in voxels of 2 x 1 x 1.5
+        far = ((z - 19.5) * 2) ** 2 + (y - 29.5) ** 2 + ((x - 24.5) * 1.5) ** 2 <= 25 ** 2
+        r = self.surfaces(far, "--voxel-um", "1.5,1,2", ranks=2)
+        self.assertAlmostEqual(r["surface_1"]["value"] / (4 * np.pi * 625 / (40 * 60 * 50 * 3)), 1, delta=0.02)
+        corners = np.zeros((2, 2, 2))
+        corners[0] = 1
+        corners[:, 0] = 2
+        r = self.surfaces(corners)  # one line of two voxels; a third of the six edges inside
+        self.assertAlmostEqual(r["triple_line"]["value"], 2 / 8, 12)
+        self.assertAlmostEqual(r["triple_line_0_1_2"]["value"], 2 / 8, 12)
+        wedge = np.zeros((6, 16, 10))
+        wedge[:, :8, :5], wedge[:, :8, 5:] = 1, 2
+        r = self.surfaces(wedge, ranks=2)
+        self.assertAlmostEqual(r["triple_line"]["value"], 6 / wedge.size, 12)
+        self.assertAlmostEqual(r["contact_faces_0_1"]["value"], 30 / wedge.size, 12)
+        self.assertAlmostEqual(r["contact_faces_1_2"]["value"], 48 / wedge.size, 12)
+
     def test_a_threshold_a_little_lower_and_higher(self):
         grey = np.zeros((8, 40, 6), "f4")
         grey[:] = np.arange(40)[None, :, None]  # parallel plates: D_eff is the conducting share
