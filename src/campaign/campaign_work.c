@@ -173,8 +173,14 @@ enum status work_params(const struct campaign *c, const struct unit *unit, struc
   TRY(give_block(c, unit, work, "beam"));
   TRY(give_block(c, unit, work, "roi"));
   /* of the Compton camera alone: other stages have a `disc` of their own */
-  for (int i = 0; i < config_count(calibration) && strcmp(set->stage, "compton") == 0; i++)
-    TRY(give_files(c, unit, work, config_key(calibration, i), config_item(calibration, i)));
+  for (int i = 0; i < config_count(calibration) && strcmp(set->stage, "compton") == 0; i++) {
+    const char *key              = config_key(calibration, i);
+    const struct config_row *row = config_row_find(set, key);
+    if (row && row->type == CONFIG_REAL)
+      TRY(config_assign(set, work->params, key, config_scalar(config_item(calibration, i)), ""));
+    else
+      TRY(give_files(c, unit, work, key, config_item(calibration, i)));
+  }
   if (unit->state >= 0)
     TRY(give_compton(c, unit, work));
   else
