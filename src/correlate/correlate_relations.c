@@ -58,16 +58,45 @@ static int pairs_of(const struct correlate_work *w, struct pair *pair) {
   return n;
 }
 
+/* The box of bins that hold all of the field: blocks drawn elsewhere would be empty. */
+struct frame {
+  int64_t y0, x0, ny, nx;
+};
+static struct frame frame_of(const struct correlate_work *w, const double *place) {
+  int64_t low[2] = {w->ny, w->nx}, high[2] = {0, 0};
+  for (int64_t at = 0; at < w->ny * w->nx; at++) {
+    const int64_t here[2] = {at / w->nx, at % w->nx};
+    for (int a = 0; a < 2 && place[at] >= 0.5; a++) {
+      if (here[a] < low[a]) low[a] = here[a];
+      if (here[a] >= high[a]) high[a] = here[a] + 1;
+    }
+  }
+  return high[0] > low[0] ? (struct frame){low[0], low[1], high[0] - low[0], high[1] - low[1]}
+                          : (struct frame){0, 0, 0, 0};
+}
+
+static void crop(const struct correlate_work *w, const struct frame *f, const double *map,
+                 double *out) {
+  for (int64_t y = 0; y < f->ny; y++)
+    memcpy(out + y * f->nx, map + (f->y0 + y) * w->nx + f->x0, (size_t)f->nx * sizeof *out);
+}
+
 static enum status correlate_one(const struct correlate_work *w, const struct pair *pair, int number,
                                  const double *place, double *work, double out[4]) {
-  int64_t bins = w->ny * w->nx;
-  double *x = work, *y = work + bins;
-  const double *controls[2] = {place + bins, place + 3 * bins};
+  int64_t bins         = w->ny * w->nx;
+  const struct frame f = frame_of(w, place);
+  double *cropped[4]   = {work + bins, work + 2 * bins, work + 3 * bins, work + 4 * bins};
+  const double *from[4]     = {correlate_map_at(w, false, pair->state, pair->a),
+                               correlate_map_at(w, false, pair->state, pair->b), place + bins,
+                               place + 3 * bins},
+               *controls[2] = {cropped[2], cropped[3]};
   struct correlate_interval interval;
-  fielded(w, correlate_map_at(w, false, pair->state, pair->a), place, x);
-  fielded(w, correlate_map_at(w, false, pair->state, pair->b), place, y);
-  const struct correlate_maps maps = {x, y, controls, pair->kind == CORRELATE_PARTIAL ? 2 : 0,
-                                      w->ny, w->nx};
+  for (int k = 0; k < 4; k++) {
+    fielded(w, from[k], place, work);
+    crop(w, &f, work, cropped[k]);
+  }
+  const struct correlate_maps maps = {
+      cropped[0], cropped[1], controls, pair->kind == CORRELATE_PARTIAL ? 2 : 0, f.ny, f.nx};
   TRY(correlate_bootstrap(pair->kind, &maps, w->params->block, (int)w->params->draws,
                           (uint64_t)w->params->seed * 1000003u + (uint64_t)number, &interval));
   out[0] = interval.value, out[1] = interval.low, out[2] = interval.high;
@@ -79,7 +108,7 @@ static enum status do_share(const struct correlate_work *w, const struct pair *p
                             int size, const double *place, double (*out)[4]) {
   double *work;
   TRY(fault_here("correlate.draws"));
-  TRY(memory_make(2 * w->ny * w->nx, sizeof *work, "maps", &work));
+  TRY(memory_make(5 * w->ny * w->nx, sizeof *work, "maps", &work));
   enum status status = STATUS_OK;
   for (int i = rank; i < n && status == STATUS_OK; i += size)
     status = correlate_one(w, &pair[i], i, place, work, out[i]);
