@@ -49,12 +49,11 @@ static enum status shape_make(struct fit *f) {
   return STATUS_OK;
 }
 
-/* Shape, its derivatives by line and width, shelf and escape line at the present values. */
+/* Shape and its derivatives by line and width at the present values. */
 static void columns_make(struct fit *f) {
   const struct compton_table *t = f->table;
   int64_t n                     = f->n;
   double scale                  = f->value[COMPTON_FIT_LINE] / f->true_kev;
-  double sigma                  = f->value[COMPTON_FIT_WIDTH] / FWHM_A_SIGMA;
   for (int64_t b = 0; b <= n; b++) f->y[b] = f->energy[b] / scale - f->true_kev;
   ISA_PICK(profile_read)
   (f->integral, f->density, t->y_first, t->y_step, t->points, f->y, n + 1, f->cumulated, f->dense);
@@ -71,22 +70,37 @@ static void columns_make(struct fit *f) {
     for (int64_t b = 0; b < n; b++)
       f->broader[b] = (f->cumulated[b + 1] - f->cumulated[b]) * t->efficiency[b];
   }
-  double half   = 0.5 * t->bin_kev / scale,
-         escape = t->set.beam_kev - COMPTON_ESCAPE_KEV - f->true_kev;
-  for (int64_t b = 0; b < n; b++) f->y[b] = (f->y[b] + half) / sigma;
+}
+
+/* What a term needs that is neither fitted nor there, is not made. */
+static bool used(const struct fit *f, enum compton_fit_term term) {
+  return (f->settings->free >> term & 1) || f->value[term] != 0;
+}
+
+static void beside_make(struct fit *f) {
+  const struct compton_table *t = f->table;
+  bool shelf = used(f, COMPTON_FIT_STEP), line = used(f, COMPTON_FIT_ESCAPE);
+  double half   = 0.5 * t->bin_kev * f->true_kev / f->value[COMPTON_FIT_LINE];
+  double sigma  = f->value[COMPTON_FIT_WIDTH] / FWHM_A_SIGMA;
+  double escape = t->set.beam_kev - COMPTON_ESCAPE_KEV - f->true_kev;
+  if (!shelf && !line) return;
+  for (int64_t b = 0; b < f->n; b++) f->y[b] = (f->y[b] + half) / sigma;
+  if (shelf) ISA_PICK(profile_read)
+  (t->fall, t->bell, FALL_FIRST, FALL_STEP, FALL_POINTS, f->y, f->n, f->shelf, f->dense);
+  if (!line) return;
+  for (int64_t b = 0; b < f->n; b++) f->y[b] -= escape / sigma;
   ISA_PICK(profile_read)
-  (t->fall, t->bell, FALL_FIRST, FALL_STEP, FALL_POINTS, f->y, n, f->shelf, f->dense);
-  for (int64_t b = 0; b < n; b++) f->y[b] -= escape / sigma;
-  ISA_PICK(profile_read)
-  (t->fall, t->bell, FALL_FIRST, FALL_STEP, FALL_POINTS, f->y, n, f->cumulated, f->line);
-  for (int64_t b = 0; b < n; b++) f->line[b] *= -2 * half / sigma;
+  (t->fall, t->bell, FALL_FIRST, FALL_STEP, FALL_POINTS, f->y, f->n, f->cumulated, f->line);
+  for (int64_t b = 0; b < f->n; b++) f->line[b] *= -2 * half / sigma;
 }
 
 static void model_make(struct fit *f, double least) {
   const double *v = f->value;
+  bool shelf = used(f, COMPTON_FIT_STEP), line = used(f, COMPTON_FIT_ESCAPE);
   for (int64_t b = 0; b < f->n; b++) {
-    double m = v[COMPTON_FIT_AMPLITUDE] * f->shape[b] + v[COMPTON_FIT_CONSTANT] +
-               v[COMPTON_FIT_STEP] * f->shelf[b] + v[COMPTON_FIT_ESCAPE] * f->line[b];
+    double m = v[COMPTON_FIT_AMPLITUDE] * f->shape[b] + v[COMPTON_FIT_CONSTANT];
+    if (shelf) m += v[COMPTON_FIT_STEP] * f->shelf[b];
+    if (line) m += v[COMPTON_FIT_ESCAPE] * f->line[b];
     m            = m > least ? m : least;
     f->model[b]  = m;
     f->weight[b] = 1 / m;
@@ -112,6 +126,7 @@ static double step_take(struct fit *f, double least, struct compton_peak *peak) 
   double matrix[COMPTON_TERMS * COMPTON_TERMS], vector[COMPTON_TERMS], size = 0;
   double inverse[COMPTON_TERMS][COMPTON_TERMS];
   columns_make(f);
+  beside_make(f);
   model_make(f, least);
   set_columns(f, column);
   ISA_PICK(profile_normal)(column, f->terms, f->weight, f->right, f->n, matrix, vector);

@@ -161,7 +161,7 @@ struct solution {
   bool solved;
   double value[COMPTON_TERMS], inverse[COMPTON_TERMS][COMPTON_TERMS], deviance;
   double shared[COMPTON_WINDOWS][COMPTON_TERMS]; /* seen . column / model */
-  double *model, *weight, *right;                /* [bins] room, borrowed */
+  double *model, *weight, *right;                /* [bins] room, borrowed; weight = 1 / model */
 };
 void problem_solve(const struct problem *problem, struct solution *solution);
 /* Inverse of a symmetric matrix [n][n]; false: it is not positive. */
@@ -170,7 +170,8 @@ bool problem_invert(int n, const double *matrix, double inverse[COMPTON_TERMS][C
 void problem_windows(const struct problem *problem, const struct solution *solution, bool normal,
                      double content[COMPTON_WINDOWS],
                      double covariance[COMPTON_WINDOWS][COMPTON_WINDOWS]);
-/* What a change of the counts does to the contents: `change` [bins], its own content in the windows. */
-void problem_respond(const struct problem *problem, const struct solution *solution, bool normal,
-                     const double *change, const double own[COMPTON_WINDOWS],
-                     double response[COMPTON_WINDOWS]);
+/* How far a change of the counts [bins] moves the values; what it does to the contents, with its own part in them. */
+void problem_move(const struct problem *problem, const struct solution *solution,
+                  const double *change, double moved[COMPTON_TERMS]);
+void problem_respond(const struct problem *problem, bool normal, const double moved[COMPTON_TERMS],
+                     const double own[COMPTON_WINDOWS], double response[COMPTON_WINDOWS]);

@@ -107,14 +107,17 @@ void problem_solve(const struct problem *p, struct solution *s) {
     size = score(p, least, s);
     if (size < 0) return;
   }
-  for (int64_t b = 0; b < p->bins; b++) s->model[b] = fmax(s->model[b], least);
+  for (int64_t b = 0; b < p->bins; b++) {
+    s->model[b]  = fmax(s->model[b], least);
+    s->weight[b] = 1 / s->model[b];
+  }
   s->deviance = deviance_of(p, s->model);
   s->solved   = true;
   for (int w = 0; w < COMPTON_WINDOWS; w++)
     for (int c = 0; c < p->columns; c++) {
       s->shared[w][c] = 0;
       for (int64_t b = 0; p->seen[w] && b < p->bins; b++)
-        s->shared[w][c] += p->seen[w][b] * p->column[c][b] / s->model[b];
+        s->shared[w][c] += p->seen[w][b] * p->column[c][b] * s->weight[b];
     }
 }
 
@@ -146,14 +149,21 @@ void problem_windows(const struct problem *p, const struct solution *s, bool nor
     }
 }
 
-void problem_respond(const struct problem *p, const struct solution *s, bool normal,
-                     const double *change, const double own[COMPTON_WINDOWS],
-                     double response[COMPTON_WINDOWS]) {
-  double pull[COMPTON_TERMS] = {0}, moved[COMPTON_TERMS] = {0};
-  for (int c = 0; c < p->columns; c++)
-    for (int64_t b = 0; b < p->bins; b++) pull[c] += p->column[c][b] * change[b] / s->model[b];
-  for (int c = 0; c < p->columns; c++)
+void problem_move(const struct problem *p, const struct solution *s, const double *change,
+                  double moved[COMPTON_TERMS]) {
+  double pull[COMPTON_TERMS];
+  for (int c = 0; c < p->columns; c++) {
+    pull[c] = 0;
+    for (int64_t b = 0; b < p->bins; b++) pull[c] += p->column[c][b] * change[b] * s->weight[b];
+  }
+  for (int c = 0; c < p->columns; c++) {
+    moved[c] = 0;
     for (int k = 0; k < p->columns; k++) moved[c] += s->inverse[c][k] * pull[k];
+  }
+}
+
+void problem_respond(const struct problem *p, bool normal, const double moved[COMPTON_TERMS],
+                     const double own[COMPTON_WINDOWS], double response[COMPTON_WINDOWS]) {
   for (int w = 0; w < COMPTON_WINDOWS; w++) {
     response[w] = own[w];
     for (int c = 0; c < p->columns; c++) response[w] -= moved[c] * gradient(p, normal, w, c);

@@ -15,6 +15,7 @@ struct answer {
   const struct compton_emf *shared;
   const struct problem *problem;
   const struct solution *solution;
+  double moved[COMPTON_SOURCES][COMPTON_TERMS]; /* of the fit by what is unsure */
 };
 
 /* Derivatives of the factor by the windows; false: it has none. */
@@ -81,7 +82,7 @@ static void factor_make(const struct answer *a, bool normal, bool high_side,
     static const double none[COMPTON_WINDOWS];
     double response[COMPTON_WINDOWS];
     /* what another resolution does to a window is no error of a factor that is meant at it */
-    problem_respond(a->problem, a->solution, normal, a->biases->change[s],
+    problem_respond(a->problem, normal, a->moved[s],
                     s == COMPTON_WIDTH && !normal ? none : a->biases->content[s], response);
     factor->part[s] = linear(by, response);
   }
@@ -242,8 +243,10 @@ static void tell(const struct compton_table *t, const struct sums *s,
     emf->state = COMPTON_NO_COUNTS;
 }
 
-static void tell_factors(const struct answer *a, struct compton_emf *emf) {
+static void tell_factors(struct answer *a, struct compton_emf *emf) {
   if (emf->state != COMPTON_DEFINED) return;
+  for (int s = COMPTON_SCALE; s < COMPTON_SOURCES; s++)
+    problem_move(a->problem, a->solution, a->biases->change[s], a->moved[s]);
   factor_make(a, false, false, &emf->emf);
   factor_make(a, false, true, &emf->high);
   factor_make(a, true, false, &emf->emf_normal);
@@ -360,7 +363,7 @@ static enum status one_pixel(struct compton_table *t, const struct compton_pixel
     double part[COMPTON_SHAPES];
     shares_of(t, emf, amplitude_of(t, shared, &x), part);
     TRY(view_biases(t, &r->view, part, &r->biases));
-    const struct answer answer = {t, &r->sums, &r->biases, shared, &problem, &x};
+    struct answer answer = {t, &r->sums, &r->biases, shared, &problem, &x, {{0}}};
     tell_factors(&answer, emf);
   }
   if (profile) tell_profile(t, &r->sums, shared, &x, emf->state == COMPTON_DEFINED, profile, sigma);
@@ -459,7 +462,7 @@ static void last_answers(const struct compton_table *t, const struct groups *g, 
     unfix(g->sums + i * r->sums.size, r->sums.size, r->sums.all);
     unfix(g->biases + i * r->biases.size, r->biases.size, r->biases.all);
     group_solve(t, &r->sums, NULL, &r->solve, &problem, &x);
-    const struct answer answer = {t, &r->sums, &r->biases, NULL, &problem, &x};
+    struct answer answer = {t, &r->sums, &r->biases, NULL, &problem, &x, {{0}}};
     tell_factors(&answer, &emf[i]);
   }
 }

@@ -11,7 +11,7 @@
 #define WIDTH_RATIO 1.06
 #define ANGLES_ABOUT                                                                               \
   20.0 /* degrees to either side of the reference for which energies are tabulated */
-#define STEPS_A_WIDTH 16
+#define STEPS_A_WIDTH 12
 #define HELD          0.8 /* nodes */
 
 double compton_table_polarised(const struct compton_table *t, double angle) {
@@ -60,11 +60,13 @@ static void shares(double at, double share[NODES_ACROSS]) {
 enum status compton_table_at(struct compton_table *t, double angle, double fwhm_kev,
                              struct table_at *at) {
   double a = angle / ANGLE_STEP, w = log(fwhm_kev / WIDTH_KEV) / log(WIDTH_RATIO), by_a[3], by_w[3];
-  if (!(a > 1.5 && a < NODE_ANGLES - 2.5) || !(fabs(w) < NODE_WIDTH_0 - 2))
-    return FAIL(STATUS_INPUT,
-                "no line shape at %.3g degrees with a resolution of %.3g keV: an angle from 5 to "
-                "178 degrees and 0.01 to 70 keV would be right",
-                angle * DEG_PER_RAD, fwhm_kev);
+  bool near = fabs(angle * DEG_PER_RAD - t->set.reference_deg) <= ANGLES_ABOUT;
+  if (!near || !(a > 1.5 && a < NODE_ANGLES - 2.5) || !(fabs(w) < NODE_WIDTH_0 - 2))
+    return FAIL(
+        STATUS_INPUT,
+        "no line shape at %.4g degrees with a resolution of %.3g keV: 0.01 to 70 keV and an "
+        "angle within %g degrees of %g, between 5 and 178, would be right",
+        angle * DEG_PER_RAD, fwhm_kev, ANGLES_ABOUT, t->set.reference_deg);
   long middle_a = lround(a), middle_w = lround(w), was = at->middle_width - 1 - NODE_WIDTH_0;
   if (at->held && at->middle_width && fabs(w - (double)was) < HELD) middle_w = was;
   at->middle_width = middle_w + 1 + NODE_WIDTH_0;
