@@ -17,12 +17,18 @@ static const struct config_row rows[] = {
 static const struct config_set run_set = CONFIG_SET("run", struct run_params, rows);
 
 /* A dry run leaves no trace, so it takes no lock. */
-static enum status run_in_folder(struct campaign *c, bool force) {
+static enum status run_in_folder(struct campaign *c, const char *cycle_file, bool force,
+                                 bool report) {
   if (c->dry_run) return campaign_do(c);
   TRY(campaign_enter(c, force));
-  enum status status = campaign_do(c);
+  report             = report && !c->only_states[0];
+  enum status status = report ? report_keep_cycle(c, cycle_file) : STATUS_OK;
+  if (status == STATUS_OK) {
+    status = campaign_do(c);
+    if (log_is_speaker()) summary_print(c, stdout);
+    if (report && status != STATUS_STOPPED) status = report_after(c, status);
+  }
   campaign_leave(c);
-  if (log_is_speaker()) summary_print(c, stdout);
   return status;
 }
 
@@ -48,7 +54,7 @@ static enum status run(MPI_Comm comm, const struct stage_common *common, const v
                         .only_states  = p->state,
                         .only_stages  = p->stages};
   enum status status = AGREE(comm, cycle_check(&cycle, common));
-  if (status == STATUS_OK) status = run_in_folder(&c, common->force);
+  if (status == STATUS_OK) status = run_in_folder(&c, operand, common->force, p->report);
   campaign_free(&c);
   cycle_close(&cycle);
   return status;

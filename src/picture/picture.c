@@ -1,4 +1,4 @@
-/* PNG through libpng. Viridis as the polynomial fit of its three channels (degree 6; error below 1 of 255). */
+/* PNG through libpng, of arrays and of slices of distributed fields. */
 #include "picture.h"
 #include <errno.h>
 #include <math.h>
@@ -6,35 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static void viridis(double t, uint8_t rgb[3]) {
-  static const double c[7][3] = {
-      {0.2777273272234177,  0.005407344544966578, 0.3340998053353061 },
-      {0.1050930431085774,  1.404613529898575,    1.384590162594685  },
-      {-0.3308618287255563, 0.214847559468213,    0.09509516302823659},
-      {-4.634230498983486,  -5.799100973351585,   -19.33244095627987 },
-      {6.228269936347081,   14.17993336680509,    56.69055260068105  },
-      {4.776384997670288,   -13.74514537774601,   -65.35303263337234 },
-      {-5.435455855934631,  4.645852612178535,    26.3124352495832   }
-  };
-  for (int k = 0; k < 3; k++) {
-    double value = 0;
-    for (int i = 6; i >= 0; i--) value = value * t + c[i][k];
-    rgb[k] = (uint8_t)(255 * fmin(fmax(value, 0), 1) + 0.5);
-  }
-}
-
-static void colour_of(double value, double low, double high, enum picture_map map, uint8_t rgb[3]) {
-  if (isnan(value)) {
-    rgb[0] = 255, rgb[1] = 200, rgb[2] = 255;
-    return;
-  }
-  double t = high > low ? fmin(fmax((value - low) / (high - low), 0), 1) : 0.5;
-  if (map == PICTURE_VIRIDIS)
-    viridis(t, rgb);
-  else
-    rgb[0] = rgb[1] = rgb[2] = (uint8_t)(255 * t + 0.5);
-}
 
 /* libpng reports by longjmp: nothing here needs freeing but what the caller holds. */
 static bool write_rows(png_structp png, png_infop info, FILE *to, const uint8_t *rgb, int64_t ny,
@@ -75,10 +46,23 @@ enum status picture_png(const char *path, const float *value, int64_t ny, int64_
                         double high, enum picture_map map) {
   uint8_t *rgb;
   TRY(memory_make_raw(3 * ny * nx, 1, "a picture", &rgb));
-  for (int64_t i = 0; i < ny * nx; i++) colour_of((double)value[i], low, high, map, rgb + 3 * i);
+  picture_colours(value, ny, nx, low, high, map, rgb);
   enum status status = write_file(path, rgb, ny, nx);
   memory_free(rgb);
   return status;
+}
+
+enum status picture_png_bytes(const uint8_t *rgb, int64_t ny, int64_t nx, char **bytes, size_t *n) {
+  *bytes    = NULL;
+  *n        = 0;
+  FILE *to  = open_memstream(bytes, n);
+  bool good = to && write_png(to, rgb, ny, nx);
+  if (to) good = fclose(to) == 0 && good;
+  if (good) return STATUS_OK;
+  free(*bytes);
+  *bytes = NULL;
+  return FAIL(STATUS_MEMORY, "no memory for a picture of %lld x %lld", (long long)ny,
+              (long long)nx);
 }
 
 /* ---- a slice of a distributed field ------------------------------------------------------------------ */
@@ -140,16 +124,23 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static enum status write_slice(const char *path, const struct slice *s, const float *pixel) {
+enum status picture_range(const float *value, int64_t n, double *low, double *high) {
   float *sorted;
-  int64_t n = s->ny * s->nx, known = 0;
+  int64_t known = 0;
   TRY(memory_make_raw(n, sizeof *sorted, "a picture's values", &sorted));
   for (int64_t i = 0; i < n; i++)
-    if (isfinite(pixel[i])) sorted[known++] = pixel[i];
+    if (isfinite(value[i])) sorted[known++] = value[i];
   if (known) qsort(sorted, (size_t)known, sizeof *sorted, ascending);
-  double low  = known ? (double)sorted[known / 200] : 0,
-         high = known ? (double)sorted[known - 1 - known / 200] : 1;
+  *low  = known ? (double)sorted[known / 200] : 0;
+  *high = known ? (double)sorted[known - 1 - known / 200] : 1;
+  if (!(*high > *low)) *high = *low + (*low != 0 ? fabs(*low) : 1);
   memory_free(sorted);
+  return STATUS_OK;
+}
+
+static enum status write_slice(const char *path, const struct slice *s, const float *pixel) {
+  double low, high;
+  TRY(picture_range(pixel, s->ny * s->nx, &low, &high));
   return picture_png(path, pixel, s->ny, s->nx, low, high, PICTURE_GREY);
 }
 

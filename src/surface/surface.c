@@ -292,7 +292,7 @@ static enum status draw_levelled(const struct stage_job *job, const struct surfa
   const struct surface_map *m = &r->levelled;
   picture_name(job, "", path, sizeof path);
   return m->z ? picture_png(path, m->z, m->ny, m->nx, -3 * r->texture.Sq, 3 * r->texture.Sq,
-                            PICTURE_VIRIDIS)
+                            PICTURE_COLOUR)
               : STATUS_OK;
 }
 
