@@ -35,12 +35,16 @@ static void lose(const struct compton_table *t, double tail_kev, double *integra
   for (int64_t i = 0; i < t->points; i++) integral[i] += tail_kev * (density[i] - density[0]);
 }
 
+/* The line stays where it is seen: at another angle the scale is another one, too. */
 static enum status other_nodes(struct compton_table *t, struct pixel_view *v, double angle,
                                double fwhm_kev, const double part[COMPTON_SHAPES], double *change) {
   struct table_at at = {.held = false};
+  double line        = xray_line_kev(t->set.beam_kev, angle);
   TRY(compton_table_at(t, angle, fwhm_kev, &at));
   compton_table_mix(t, &at, part, v->integral, v->density);
-  difference(t, v, 0, change);
+  compton_table_bins(t, v->integral, v->density, line, v->given.line_kev / line, 0, v->edge, change,
+                     NULL);
+  for (int64_t b = 0; b < t->end - t->begin; b++) change[b] -= v->base[b];
   return STATUS_OK;
 }
 
