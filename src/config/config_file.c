@@ -348,6 +348,32 @@ static void assign_sequence(struct config_file *file, const struct config_node *
   if (!row || row->type != CONFIG_FILES) assign_scalar(file, mapping, i, set, params, joined);
 }
 
+/* A block of keys for a text that reads NAME=VALUE,... */
+static bool takes_block(const struct config_row *row) {
+  return row && row->type == CONFIG_TEXT && strchr(row->syntax, '=') != NULL;
+}
+static void assign_block(struct config_file *file, const struct config_node *mapping, int i,
+                         const struct config_set *set, void *params) {
+  const struct config_node *block = mapping->item[i].value;
+  char joined[CONFIG_TEXT_BYTES]  = "";
+  for (int k = 0; k < block->items; k++) {
+    const char *text  = config_scalar(block->item[k].value);
+    const size_t used = strlen(joined);
+    if (!text || strchr(text, ',')) {
+      config_error(file, block, k, "%s.%s: a plain value without a comma is wanted", set->stage,
+                   mapping->item[i].key);
+      return;
+    }
+    snprintf(joined + used, sizeof joined - used, "%s%s%s%s", used ? "," : "", block->item[k].key,
+             *text ? "=" : "", text);
+  }
+  if (strlen(joined) == sizeof joined - 1)
+    config_error(file, mapping, i, "%s.%s: more than %d letters", set->stage, mapping->item[i].key,
+                 CONFIG_TEXT_BYTES - 2);
+  else
+    assign_scalar(file, mapping, i, set, params, joined);
+}
+
 void config_assign_mapping(struct config_file *file, const struct config_node *node,
                            const struct config_set *set, void *params) {
   bool empty = config_kind(node) == CONFIG_SCALAR && !*node->text; /* "segment:" and no more */
@@ -364,6 +390,8 @@ void config_assign_mapping(struct config_file *file, const struct config_node *n
       assign_sequence(file, node, i, set, params);
     else if (!config_row_find(set, node->item[i].key))
       assign_scalar(file, node, i, set, params, "");
+    else if (takes_block(config_row_find(set, node->item[i].key)))
+      assign_block(file, node, i, set, params);
     else
       config_error(file, node, i, "%s.%s: a value is wanted, not a block of keys", set->stage,
                    node->item[i].key);

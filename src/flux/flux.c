@@ -1,6 +1,7 @@
 /* The stage: labels in; effective diffusivity with its interval, tortuosity factors, concentration
  * and flux out. */
 #include "flux_checkpoint.h"
+#include "flux_petsc.h"
 #include "flux_study.h"
 #include <math.h>
 #include <string.h>
@@ -311,20 +312,44 @@ static enum status check(const void *params, const struct stage_common *common) 
   TRY(flux_study_check(p));
   return flux_labels_parse(p, &labels);
 }
+/* Beyond what one solution needs: grey values, a start, a state to keep, sources, sub-volumes. */
+static double bytes_of_studies(const struct flux_params *p, bool output) {
+  double bytes = p->start[0] ? 8 : output && p->checkpoint_s > 0 ? 4 : 0;
+  if (strcmp(p->electrode, "none") != 0) bytes += 4;
+  if (p->representative > 0 || p->surfaces) bytes += 2;
+  if (p->threshold_error > 0) bytes += 4 + 1 + 1;
+  return bytes;
+}
+/* PETSc counts unknowns; whether it may be asked is known before the volume is read. */
+static enum status indices_check(const struct flux_params *p, int64_t voxels) {
+  if (flux_krylov_fits(voxels)) return STATUS_OK;
+  if (strcmp(p->solver, "multigrid") != 0)
+    return FAIL(STATUS_MEMORY,
+                "flux.solver = %s on up to %lld unknowns needs a PETSc with 64-bit indices (build "
+                "with XCSCT_PETSC64)",
+                p->solver, (long long)voxels);
+  if (p->tolerance < 1e-5)
+    log_warning("flux.tolerance = %g on %lld voxels may need a PETSc with 64-bit indices (build "
+                "with XCSCT_PETSC64)",
+                p->tolerance, (long long)voxels);
+  return STATUS_OK;
+}
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
   struct store_input *input = NULL;
   struct grid_plan plan     = {0};
   struct flux_task t        = {.job = job, .params = job->params};
   TRY(open_labels(job, &input));
   enum status s = task_begin(&t, store_info(input), false);
+  if (s == STATUS_OK) s = AGREE(job->comm, indices_check(t.params, grid_box_voxels(&t.region.box)));
   if (s == STATUS_OK) s = AGREE(job->comm, flux_plan_make(job->comm, t.region.box.n, &plan));
   if (s == STATUS_OK) {
     const bool fields  = disk_bytes(t.params, &t.region.box) > 1 << 20 && job->output[0];
-    const double bytes = flux_bytes_per_voxel(t.params->certify, solver_of(t.params), fields);
-    *need              = (struct stage_need){
-                     .memory_bytes = (int64_t)(bytes * (double)grid_plan_most(&plan)) + (1 << 20),
-                     .disk_bytes   = job->output[0] ? disk_bytes(t.params, &t.region.box) : 0,
-                     .rounds       = 1};
+    const double bytes = flux_bytes_per_voxel(t.params->certify, solver_of(t.params), fields) +
+                         bytes_of_studies(t.params, job->output[0]);
+    *need = (struct stage_need){
+        .memory_bytes = (int64_t)(bytes * (double)grid_plan_most(&plan)) + (1 << 20),
+        .disk_bytes   = job->output[0] ? disk_bytes(t.params, &t.region.box) : 0,
+        .rounds       = 1};
   }
   grid_plan_free(&plan);
   store_close(&input);

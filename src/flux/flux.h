@@ -47,6 +47,10 @@ struct flux_case {
   double keep_s;
 };
 
+/* Messages and bytes sent, and sums over all ranks. */
+struct flux_traffic {
+  int64_t messages, bytes, sums;
+};
 struct flux_answer {
   bool percolates;
   int64_t voxels[FLUX_CODES], percolating[FLUX_CODES]; /* by code, of the whole volume */
@@ -59,7 +63,7 @@ struct flux_answer {
   double
       divergence; /* largest imbalance of a voxel in the certified flux, over the mean face flux */
   double setup_s, solve_s, bound_s;
-  int64_t messages, message_bytes; /* sent by this rank in one cycle */
+  struct flux_traffic traffic; /* of this rank in the last cycle */
 };
 
 /* Where the solved state goes; any may have data == NULL. Shapes: as the codes, and one face more

@@ -165,8 +165,10 @@ void flux_levels_free(struct flux_levels *levels) {
 
 /* ---- cycles on graphs ---- */
 
-static void dots_sum(const struct flux_graph *g, double *dots, int n) {
-  if (g->comm != MPI_COMM_SELF) MPI_Allreduce(MPI_IN_PLACE, dots, n, MPI_DOUBLE, MPI_SUM, g->comm);
+static void dots_sum(struct flux_graph *g, double *dots, int n) {
+  if (g->comm == MPI_COMM_SELF) return;
+  MPI_Allreduce(MPI_IN_PLACE, dots, n, MPI_DOUBLE, MPI_SUM, g->comm);
+  g->sums++;
 }
 static void solve(struct flux_levels *levels, int at);
 
@@ -181,7 +183,7 @@ static void solve_gathered(struct flux_levels *levels, int at) {
   struct flux_gather *w = &levels->gather;
   for (int i = 0; i < g->real; i++) w->some[i] = g->b[w->row[i]];
   MPI_Allgatherv(w->some, g->real, MPI_FLOAT, w->all, w->count, w->start, MPI_FLOAT, g->comm);
-  g->messages++;
+  g->sums++;
   g->message_bytes += 4 * g->real;
   for (int i = 0; i < next->real; i++) next->b[w->row_all[i]] = w->all[i];
   solve(levels, at + 1);
@@ -260,8 +262,8 @@ static void solve(struct flux_levels *levels, int at) {
     cycle(levels, at);
 }
 double flux_levels_correct(struct flux_levels *levels) {
-  const struct flux_graph *g = &levels->graph[0];
-  levels->gain               = -1;
+  struct flux_graph *g = &levels->graph[0];
+  levels->gain         = -1;
   solve(levels, 0);
   if (levels->gain >= 0) return levels->gain;
   double gain = 0;

@@ -114,7 +114,7 @@ struct flux_graph {
   uint8_t
       *up; /* of each entry: which entry of the next graph's row it went into; inside, unknown */
   int32_t *degree, *linked;
-  int64_t messages, message_bytes;
+  int64_t messages, message_bytes, sums;
 };
 
 /* The change from distributed to gathered. */

@@ -256,11 +256,26 @@ static PetscErrorCode source_set(struct flux_krylov *q) {
   memset(q->grid, 0, (size_t)f->cells * sizeof *q->grid);
   PetscFunctionReturn(0);
 }
+/* "NAME=VALUE,NAME=VALUE" as "-NAME VALUE -NAME VALUE"; what begins with a dash is that already. */
+static void options_write(const char *text, char *line, size_t bytes) {
+  const bool plain = *text == '-';
+  size_t n         = 0;
+  if (!plain && *text) line[n++] = '-';
+  for (; *text && n + 3 < bytes; text++) {
+    if (!plain && *text == ',') {
+      line[n++] = ' ';
+      line[n++] = '-';
+    } else
+      line[n++] = !plain && *text == '=' ? ' ' : *text;
+  }
+  line[n] = 0;
+}
 static PetscErrorCode options_take(const char *text, KSP ksp) {
   PetscInt left = 0;
-  char **name = NULL, **value = NULL;
+  char **name = NULL, **value = NULL, line[2 * CONFIG_TEXT_BYTES];
   PetscFunctionBeginUser;
-  if (text && *text) PetscCall(PetscOptionsInsertString(NULL, text));
+  options_write(text ? text : "", line, sizeof line);
+  if (*line) PetscCall(PetscOptionsInsertString(NULL, line));
   PetscCall(KSPSetFromOptions(ksp));
   PetscCall(KSPSetUp(ksp));
   PetscCall(PetscOptionsLeftGet(NULL, &left, &name, &value));
@@ -318,6 +333,7 @@ static enum status arrays_make(struct flux_krylov *q) {
     TRY(memory_make(f->cells, sizeof *f->rhs, "right-hand side", &f->rhs));
   return STATUS_OK;
 }
+bool flux_krylov_fits(int64_t unknowns) { return unknowns <= PETSC_MAX_INT; }
 enum status flux_krylov_make(MPI_Comm comm, const struct flux_case *problem,
                              struct flux_levels *levels, struct flux_krylov **out) {
   struct flux_krylov *q = NULL;
@@ -333,7 +349,7 @@ enum status flux_krylov_make(MPI_Comm comm, const struct flux_case *problem,
   MPI_Allreduce(&mine, &all, 1, MPI_INT64_T, MPI_SUM, comm);
   if (levels->fine.rank == 0) before = 0;
   q->first = (PetscInt)before;
-  if (s == STATUS_OK && all > PETSC_MAX_INT)
+  if (s == STATUS_OK && !flux_krylov_fits(all))
     s = AGREE(comm, FAIL(STATUS_MEMORY,
                          "flux: %lld unknowns need a PETSc with 64-bit indices (XCSCT_PETSC64)",
                          (long long)all));

@@ -12,4 +12,6 @@ enum status flux_krylov_make(MPI_Comm comm, const struct flux_case *problem,
  * used up; *iterations grows. Afterwards fine.x + fine.low hold the potential in double. */
 enum status flux_krylov_run(MPI_Comm comm, struct flux_krylov *krylov, double error, double energy,
                             int iterations_max, int *iterations);
+/* Local. May PETSc's indices count that many? (Else it has to be one with 64-bit indices.) */
+bool flux_krylov_fits(int64_t unknowns);
 void flux_krylov_free(struct flux_krylov **krylov);

@@ -159,6 +159,15 @@ static enum status pause_here(struct run *run) {
   }
   return stop;
 }
+static struct flux_traffic traffic_of(const struct flux_levels *l) {
+  struct flux_traffic t = {l->fine.messages, l->fine.message_bytes, 0};
+  for (int g = 0; g < l->graphs; g++) {
+    t.messages += l->graph[g].messages;
+    t.bytes += l->graph[g].message_bytes;
+    t.sums += l->graph[g].sums;
+  }
+  return t;
+}
 /* Cycles until done. The correction found last serves the certificate and, if that fails, the next
  * cycle. */
 static enum status iterate(struct run *run) {
@@ -167,6 +176,7 @@ static enum status iterate(struct run *run) {
   double before             = HUGE_VAL;
   int slow                  = 0;
   for (run->answer->iterations = 0;; run->answer->iterations++) {
+    const struct flux_traffic traffic = traffic_of(l);
     flux_transfer_down(&l->fine, &l->graph[0]);
     const double gain     = flux_levels_correct(l) * l->fine.unit;
     run->answer->estimate = gain / energy_rough(run);
@@ -181,6 +191,10 @@ static enum status iterate(struct run *run) {
     if (run->answer->converged || last) return STATUS_OK;
     flux_transfer_up(&l->fine, &l->graph[0], (float)l->over);
     flux_transfer_pass(&l->fine, true, HALF_SWEEPS, 1);
+    run->answer->traffic = traffic_of(l);
+    run->answer->traffic.messages -= traffic.messages;
+    run->answer->traffic.bytes -= traffic.bytes;
+    run->answer->traffic.sums -= traffic.sums;
     TRY(pause_here(run));
   }
 }
@@ -203,6 +217,12 @@ static enum status iterate_krylov(struct run *run) {
   }
   flux_krylov_free(&krylov);
   return s;
+}
+/* Asked for by name, PETSc says itself what it cannot do. */
+static bool krylov_may(const struct run *run) {
+  int64_t open = 0;
+  for (int c = 1; c < FLUX_CODES; c++) open += run->answer->percolating[c];
+  return run->problem->solver != FLUX_MULTIGRID || flux_krylov_fits(open);
 }
 /* An electrode none of whose pores has a wall takes no current. */
 static bool without_walls(struct run *run) {
@@ -227,21 +247,21 @@ static enum status solve_percolating(struct run *run, struct flux_state *state) 
   } else
     start_plain(l);
   if (run->problem->solver == FLUX_MULTIGRID) TRY(iterate(run));
-  if (!run->answer->converged && run->answer->iterations < run->problem->iterations_max)
-    TRY(iterate_krylov(run));
+  if (!run->answer->converged && run->answer->iterations < run->problem->iterations_max) {
+    if (krylov_may(run))
+      TRY(iterate_krylov(run));
+    else
+      log_warning(
+          "flux: what the cycles reach in float is all; more needs a PETSc with 64-bit indices "
+          "(XCSCT_PETSC64)");
+  }
   run->answer->solve_s = time_now_s() - began - run->answer->bound_s;
   const bool converged = run->answer->converged;
   if (!run->problem->certify)
     TRY(bound_now(run, state != NULL, true, state));
   else if (state)
     TRY(bound_now(run, true, true, state));
-  run->answer->converged     = converged;
-  run->answer->messages      = l->fine.messages;
-  run->answer->message_bytes = l->fine.message_bytes;
-  for (int g = 0; g < l->graphs; g++) {
-    run->answer->messages += l->graph[g].messages;
-    run->answer->message_bytes += l->graph[g].message_bytes;
-  }
+  run->answer->converged = converged;
   return STATUS_OK;
 }
 enum status flux_solve(MPI_Comm comm, const struct flux_case *problem,

@@ -130,6 +130,33 @@ class Flux(unittest.TestCase):
             got.append(r["effective_diffusivity"])
         self.assertLessEqual(max(g["lower"] for g in got), min(g["upper"] for g in got))
 
+    def test_options_of_petsc_as_a_block_and_diffusivities_too(self):
+        name = self.write((np.random.default_rng(2).random((12, 11, 10)) < 0.6).astype("u1"))
+        with open(self.path("p.yaml"), "w") as f:
+            f.write("flux:\n  solver: gamg\n  diffusivity: {0: 0.5, 1: 1}\n  petsc_options:\n    pc_gamg_threshold: 0.02\n"
+                    "    ksp_type: cg\n")
+        r = self.results(flux("--config", self.path("p.yaml"), "--input", name, "--json", "-"))
+        own = self.results(flux("--input", name, "--diffusivity", "0=0.5,1=1", "--json", "-"))
+        a, b = r["effective_diffusivity"], own["effective_diffusivity"]
+        self.assertLessEqual(max(a["lower"], b["lower"]), min(a["upper"], b["upper"]))
+        with open(self.path("p.yaml"), "a") as f:
+            f.write("    pc_gamg_treshold: 0.1\n")
+        done = flux("--config", self.path("p.yaml"), "--input", name)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("-pc_gamg_treshold", done.stderr)
+
+    def test_too_many_unknowns_for_petsc_is_said_before_any_work(self):
+        with h5py.File(self.path("huge.h5"), "w") as f:
+            f.create_dataset("labels", (1300, 1300, 1300), "u1", chunks=(1, 1300, 1300))  # no bytes behind it
+        done = flux("--input", self.path("huge.h5"), "--conducting", 1, "--solver", "gamg", "--memory-gb", 1e5)
+        if "are labelled" in done.stderr:
+            self.skipTest("a build with 64-bit indices")
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertIn("64-bit", done.stderr)
+        done = flux("--input", self.path("huge.h5"), "--conducting", 1, "--memory-gb", 10)
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertIn("GB per rank are needed", done.stderr)
+
     def test_bad_input_is_one_message(self):
         labels = np.ones((6, 6, 1))
         labels[0] = 0.5
