@@ -128,6 +128,45 @@ static enum status whole_of(MPI_Comm comm, struct compton_table *table,
   return status;
 }
 
+static double disc_rate(const struct compton_params *p, double amplitude) {
+  return p->disc_exposure_s > 0 ? amplitude / p->disc_exposure_s : (double)NAN;
+}
+
+static enum status disc_learn(MPI_Comm comm, const struct compton_params *p,
+                              const struct compton_cube *disc, struct compton_table *table,
+                              struct compton_knowledge *known) {
+  const double part[COMPTON_SHAPES] = {1};
+  struct compton_disc_pixel *pixel;
+  struct compton_emf whole;
+  TRY_ALL(comm, memory_make(disc->pixels, sizeof *pixel, "pixels of the disc", &pixel));
+  enum status status =
+      compton_disc_measure(comm, table, disc, &known->geometry, part, pixel, &known->disc);
+  for (int64_t i = 0; i < disc->pixels && status == STATUS_OK; i++) {
+    known->line_kev[i]       = pixel[i].line_kev;
+    known->line_sigma_kev[i] = pixel[i].line_sigma_kev;
+    known->fwhm_kev[i]       = pixel[i].fwhm_kev;
+    known->flat[i]           = pixel[i].flat;
+  }
+  memory_free(pixel);
+  if (status != STATUS_OK) return status;
+  known->geometry.offset_deg += known->disc.offset_deg;
+  angles_set(disc, known);
+  const struct compton_pixels pixels = pixels_of(known, disc);
+  TRY(whole_of(comm, table, &pixels, &whole, NULL, NULL));
+  known->disc_amplitude = disc_rate(p, whole.amplitude);
+  known->has_disc       = true;
+  return STATUS_OK;
+}
+
+static enum status disc_table(const struct compton_params *p, const struct compton_cube *disc,
+                              struct compton_knowledge *known, struct compton_table **table) {
+  struct compton_profile_settings s = known->settings;
+  TRY(material_of(p->disc_material, &s.material[0]));
+  s.shapes  = 1;
+  s.bins_au = 0;
+  return compton_table_make(&s, disc->first_kev, disc->bin_kev, disc->bins, table);
+}
+
 static enum status memory_take(const struct compton_cube *cube, bool disc,
                                struct compton_knowledge *known) {
   double **const of_disc[] = {&known->line_kev, &known->line_sigma_kev, &known->fwhm_kev,
@@ -164,7 +203,12 @@ static enum status know(MPI_Comm comm, const struct compton_params *p,
   known->geometry       = geometry_of(p, cube);
   known->disc_amplitude = NAN;
   angles_set(cube, known);
-  return STATUS_OK;
+  if (!disc) return STATUS_OK;
+  struct compton_table *table = NULL;
+  enum status status          = AGREE(comm, disc_table(p, disc, known, &table));
+  if (status == STATUS_OK) status = disc_learn(comm, p, disc, table, known);
+  compton_table_free(table);
+  return status;
 }
 
 enum status compton_maps_know(MPI_Comm comm, const struct compton_params *params,

@@ -198,10 +198,21 @@ static void step_column(const struct compton_table *t, const struct pixel_view *
   }
 }
 
+/* About how many of the counts from..to are of the line: what lies in the last third of the bins above is taken for
+ * background. A group's pixels may see much of a sample, or none of it, beneath one and the same background. */
+static double of_line(const struct sums *s, int64_t from, int64_t to) {
+  int64_t n = s->bins, first = n - (n - to) / 3;
+  double counted = 0, beneath = 0;
+  for (int64_t b = from; b <= to; b++) counted += s->count[b];
+  for (int64_t b = first; b < n; b++) beneath += s->count[b];
+  if (first < n) beneath *= (double)(to - from + 1) / (double)(n - first);
+  return fmax(counted - beneath, 1e-3 * counted);
+}
+
 /* Shapes times the pixel's intensity, then what lies beneath. */
 static void columns(const struct compton_table *t, struct pixel_view *v, struct sums *s) {
   int64_t n = s->bins, from = v->cut[0].bin, to = v->cut[COMPTON_WINDOWS].bin;
-  double counted = 0, expected = 0, top = 0;
+  double expected = 0, top = 0;
   for (int k = 0; k < t->set.shapes; k++) {
     double part[COMPTON_SHAPES] = {0};
     part[k]                     = 1;
@@ -210,8 +221,7 @@ static void columns(const struct compton_table *t, struct pixel_view *v, struct 
                        NULL);
     for (int64_t b = from; b <= to; b++) expected += s->column[k][b] / t->set.shapes;
   }
-  for (int64_t b = from; b <= to; b++) counted += s->count[b];
-  v->intensity = counted / expected;
+  v->intensity = of_line(s, from, to) / expected;
   for (int k = 0; k < t->set.shapes; k++)
     for (int64_t b = 0; b < n; b++) s->column[k][b] *= v->intensity;
   for (int64_t b = from; b <= to; b++) {

@@ -173,6 +173,7 @@ enum status compton_regions_make(const struct compton_params *params,
   enum status status = names_make(params->frames, &regions->frames);
   if (status == STATUS_OK) status = names_make(params->spectra, &regions->spectra);
   if (status == STATUS_OK) status = names_make(params->dark, &regions->dark);
+  if (status == STATUS_OK) status = names_make(params->disc, &regions->disc_files);
   if (status == STATUS_OK) status = names_make(params->source, &regions->source_files);
   if (status == STATUS_OK && regions->frames.n + regions->spectra.n == 0)
     status = FAIL(STATUS_USAGE,
