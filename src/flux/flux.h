@@ -75,6 +75,10 @@ void flux_state_free(struct flux_state *state);
 
 /* Collective. Slabs or blocks whose cuts keep the 2 x 2 x 2 boxes of the first levels whole. */
 enum status flux_plan_make(MPI_Comm comm, const int64_t n[3], struct grid_plan *plan);
+/* Local. The same parts and cuts for plan->size ranks and the shape plan->n, without a communicator. */
+enum status flux_plan_parts(struct grid_plan *plan);
+/* Local. Most that a rank sends in one cycle, and sums over all ranks in it, by a model. */
+struct flux_traffic flux_traffic_model(const struct grid_plan *plan);
 /* Collective. Solves on `codes` (uint8, no halo needed). `state` may be NULL. NOT_CONVERGED is told
  * by answer->converged, not by the status. */
 enum status flux_solve(MPI_Comm comm, const struct flux_case *problem,

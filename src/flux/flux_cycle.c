@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { DENSE = 160, K_LEVELS = 4, GATHER_NODES = 30000 };
+enum { DENSE = 160 };
 static const double second_step = 0.25; /* wanted when the first left more of the residual */
 
 /* ---- making ---- */

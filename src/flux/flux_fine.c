@@ -39,8 +39,12 @@ static void parts_choose(const int64_t n[3], int size, int best[3]) {
     }
 }
 enum status flux_plan_make(MPI_Comm comm, const int64_t n[3], struct grid_plan *plan) {
-  int parts[3] = {1, 1, 1};
   TRY(grid_plan_slabs(comm, n, 0, plan));
+  return flux_plan_parts(plan);
+}
+enum status flux_plan_parts(struct grid_plan *plan) {
+  const int64_t *n = plan->n;
+  int parts[3]     = {1, 1, 1};
   parts_choose(n, plan->size, parts);
   for (int a = 0; a < 3; a++) {
     const int64_t share = n[a] / parts[a];
