@@ -30,7 +30,37 @@ static enum status make_plan(MPI_Comm comm, const int64_t n[3], struct grid_plan
   return grid_plan_blocks(comm, n, 4, plan);
 }
 
-static bool is_whole(enum grid_type type) { return type == GRID_U8 || type == GRID_U16; }
+/* Whole numbers stay so unless a Gaussian filter makes fractions of them. */
+static enum grid_type type_of(const struct segment_params *p, enum grid_type type) {
+  bool whole = type == GRID_U8 || type == GRID_U16;
+  return whole && p->gaussian_vox == 0 ? GRID_U16 : GRID_F32;
+}
+
+static enum status read_mask(const struct stage_job *job, const struct grid_plan *plan,
+                             struct grid_field *mask) {
+  const struct segment_params *p = job->params;
+  struct store_input *input;
+  struct grid_field given;
+  if (!p->mask[0]) return STATUS_OK;
+  TRY(store_open(job->comm, p->mask, "labels", 3, &input));
+  const struct store_info *info = store_info(input);
+  enum status status            = STATUS_OK;
+  for (int a = 0; a < 3 && status == STATUS_OK; a++)
+    if (info->n[a] != plan->n[a])
+      status = FAIL(STATUS_INPUT, "%s has %lld voxels along %c, the volume has %lld", info->file,
+                    (long long)info->n[a], "zyx"[a], (long long)plan -> n[a]);
+  status = AGREE(job->comm, status);
+  if (status == STATUS_OK) status = grid_field_make(job->comm, plan, GRID_F32, NULL, &given);
+  if (status == STATUS_OK) {
+    status = store_read_field(job->comm, input, false, &given);
+    if (status == STATUS_OK) status = grid_field_make(job->comm, plan, GRID_U8, NULL, mask);
+    for (int64_t i = 0; status == STATUS_OK && i < given.voxels; i++)
+      ((uint8_t *)mask->data)[i] = ((const float *)given.data)[i] != 0;
+    grid_field_free(&given);
+  }
+  store_close(&input);
+  return status;
+}
 
 static enum status read_volume(const struct stage_job *job, struct store_input *input,
                                struct grid_field *volume) {
@@ -39,18 +69,25 @@ static enum status read_volume(const struct stage_job *job, struct store_input *
   const int64_t h = segment_halo(p), halo[3] = {h, h, h};
   struct grid_plan plan;
   TRY_ALL(job->comm, make_plan(job->comm, info->n, &plan));
-  enum status status =
-      grid_field_make(job->comm, &plan, is_whole(info->type) ? GRID_U16 : GRID_F32, halo, volume);
+  enum status status = grid_field_make(job->comm, &plan, type_of(p, info->type), halo, volume);
   if (status == STATUS_OK) status = store_read_field(job->comm, input, false, volume);
   for (int a = 0; a < 3; a++) volume->voxel_um[a] = info->voxel_um[a];
   grid_plan_free(&plan);
   return status;
 }
 
-static void add_results(const struct stage_job *job, const struct segment_report *r,
-                        const int64_t n[3]) {
+/* ---- results -------------------------------------------------------------------------------------------------- */
+
+/* What the stage holds of a volume and its phases. */
+struct parts {
+  struct grid_field volume, labels, components;
+  struct segment_report report;
+  struct segment_table table;
+};
+
+static void add_phases(const struct stage_job *job, const struct segment_report *r) {
   char name[64];
-  double voxels = (double)n[0] * (double)n[1] * (double)n[2];
+  double voxels = 0;
   for (int i = 0; i + 1 < r->classes; i++) {
     if (i)
       snprintf(name, sizeof name, "threshold_%d", i + 1);
@@ -58,6 +95,7 @@ static void add_results(const struct stage_job *job, const struct segment_report
       snprintf(name, sizeof name, "threshold");
     stage_result_add(job->results, name, r->threshold[i], "");
   }
+  for (int i = 0; i < r->classes; i++) voxels += (double)r->voxels[i];
   for (int i = 0; i < r->classes; i++) {
     snprintf(name, sizeof name, "phase_fraction_%d", i);
     stage_result_add(job->results, name, (double)r->voxels[i] / voxels, "");
@@ -65,68 +103,48 @@ static void add_results(const struct stage_job *job, const struct segment_report
   stage_result_add(job->results, "components", (double)r->components, "");
 }
 
-enum { COLUMNS = 14, TABLE_MOST = 1000000 };
-
-static void fill_row(const struct voxel_component *c, int64_t i, double *const *column) {
-  const double voxels = (double)c->voxels, area = (double)c->faces;
-  const double row[COLUMNS] = {
-      (double)c->number,          voxels,
-      (double)c->low[0],          (double)c->low[1],
-      (double)c->low[2],          (double)c->high[0],
-      (double)c->high[1],         (double)c->high[2],
-      (double)c->sum[0] / voxels, (double)c->sum[1] / voxels,
-      (double)c->sum[2] / voxels, area,
-      (double)c->touches,         cbrt(PI) * pow(6 * voxels, 2.0 / 3) / area};
-  for (int k = 0; k < COLUMNS; k++) column[k][i] = row[k];
+static void add_region(const struct stage_job *job, const struct segment_report *r) {
+  if (r->region.radius == 0) return;
+  stage_result_add(job->results, "region_x_vox", r->region.x, "vox");
+  stage_result_add(job->results, "region_y_vox", r->region.y, "vox");
+  stage_result_add(job->results, "region_radius_vox", r->region.radius, "vox");
 }
 
-static enum status write_table(const struct stage_job *job, struct store_output *output,
-                               const struct grid_field *components, int64_t count) {
-  static const char *const names[COLUMNS] = {
-      "number", "voxels",   "low_z",    "low_y",    "low_x", "high_z",  "high_y",
-      "high_x", "centre_z", "centre_y", "centre_x", "faces", "touches", "sphericity_of_faces"};
-  static const char *const units[COLUMNS] = {"",    "vox", "vox", "vox", "vox", "vox", "vox",
-                                             "vox", "vox", "vox", "vox", "vox", "",    ""};
-  struct voxel_component *table           = NULL;
-  double *column[COLUMNS]                 = {NULL};
-  if (count > TABLE_MOST) {
-    log_warning("%lld components: the table is left out (at most %d rows; raise min_voxels)",
-                (long long)count, TABLE_MOST);
-    return STATUS_OK;
-  }
-  TRY(voxel_component_table(job->comm, components, count, &table));
-  enum status status =
-      memory_make(COLUMNS * (count + 1), sizeof(double), "a table of components", &column[0]);
-  for (int k = 1; k < COLUMNS && status == STATUS_OK; k++) column[k] = column[k - 1] + count + 1;
-  for (int64_t i = 0; i < count && status == STATUS_OK; i++) fill_row(&table[i], i, column);
-  status = AGREE(job->comm, status);
-  if (status == STATUS_OK)
-    status = store_table(job->comm, output, "component_table", names, units, COLUMNS,
-                         (const double *const *)column, count);
-  memory_free(column[0]);
-  memory_free(table);
-  return status;
+static void add_surface(const struct stage_job *job, const struct parts *parts) {
+  double area = 0, box = 0;
+  if (!parts->table.with_surfaces) return;
+  for (int64_t i = 0; i < parts->table.rows; i++) area += parts->table.column[SEGMENT_AREA][i];
+  for (int i = 0; i < parts->report.classes; i++) box += (double)parts->report.voxels[i];
+  box *= parts->table.edge[0] * parts->table.edge[1] * parts->table.edge[2];
+  bool um = parts->table.in_um;
+  stage_result_add(job->results, um ? "components_area_um2" : "components_area_vox2", area,
+                   um ? "um2" : "vox2");
+  stage_result_add(job->results, um ? "specific_surface_per_um" : "specific_surface_per_vox",
+                   area / box, um ? "1/um" : "1/vox");
 }
+
+/* ---- output ------------------------------------------------------------------------------------------------------ */
 
 static enum status write_all(const struct stage_job *job, struct store_output *output,
-                             const struct grid_field *labels, const struct grid_field *components,
-                             int64_t count) {
+                             const struct parts *parts) {
+  const struct segment_params *p  = job->params;
+  const struct grid_field *labels = &parts->labels;
   TRY(store_create(job->comm, output, "labels", labels->plan.n, labels->voxel_um, NULL, false));
   TRY(store_create(job->comm, output, "components", labels->plan.n, labels->voxel_um, NULL, false));
   TRY(store_default(job->comm, output, "labels"));
   TRY(store_ready(job->comm, output));
   TRY(store_write_field(job->comm, output, "labels", labels, 0));
-  TRY(store_write_field(job->comm, output, "components", components, 0));
-  return write_table(job, output, components, count);
+  TRY(store_write_field(job->comm, output, "components", &parts->components, 0));
+  if (p->names[0]) TRY(store_note(job->comm, output, "phase_names", p->names));
+  return segment_table_write(job, output, &parts->table);
 }
 
-static enum status write_output(const struct stage_job *job, const struct grid_field *labels,
-                                const struct grid_field *components, int64_t count) {
+static enum status write_output(const struct stage_job *job, const struct parts *parts) {
   struct store_output *output;
-  int64_t voxels = labels->plan.n[0] * labels->plan.n[1] * labels->plan.n[2];
+  const int64_t *n = parts->labels.plan.n;
   if (!job->output[0]) return STATUS_OK;
-  TRY(stage_output_begin(job, 9 * voxels + (1 << 20), &output));
-  enum status status = write_all(job, output, labels, components, count);
+  TRY(stage_output_begin(job, 9 * n[0] * n[1] * n[2] + (1 << 20), &output));
+  enum status status = write_all(job, output, parts);
   if (status == STATUS_OK) return stage_output_commit(job, &output);
   store_abandon(job->comm, &output, false);
   return status;
@@ -137,7 +155,11 @@ static enum status check(const void *params, const struct stage_common *common) 
   (void)common;
   if (p->median != 0 && p->median != 3)
     return FAIL(STATUS_USAGE, "segment.median = %d would be 0 or 3", (int)p->median);
-  bool two = strcmp(p->threshold, "isodata") == 0 || strcmp(p->threshold, "entropy") == 0;
+  bool two  = segment_threshold_is_found(p->threshold) && strcmp(p->threshold, "otsu") != 0;
+  int names = p->names[0] != 0;
+  for (const char *at = p->names; *at; at++) names += *at == ',';
+  if (names && segment_threshold_is_found(p->threshold) && names != p->classes)
+    return FAIL(STATUS_USAGE, "segment.names gives %d names to %d classes", names, (int)p->classes);
   if (two && p->classes != 2)
     return FAIL(STATUS_USAGE, "segment.threshold = %s gives 2 classes, not %d; otsu gives more",
                 p->threshold, (int)p->classes);
@@ -148,20 +170,24 @@ static enum status check(const void *params, const struct stage_common *common) 
 }
 
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
+  const struct segment_params *p = job->params;
   struct store_input *input;
   struct grid_plan plan;
   TRY(open_volume(job, &input));
   const struct store_info *info = store_info(input);
-  int64_t voxels = info->n[0] * info->n[1] * info->n[2], bytes = is_whole(info->type) ? 2 : 4;
-  enum status status = AGREE(job->comm, make_plan(job->comm, info->n, &plan));
+  int64_t voxels                = info->n[0] * info->n[1] * info->n[2];
+  int64_t bytes                 = (int64_t)grid_type_bytes(type_of(p, info->type));
+  enum status status            = AGREE(job->comm, make_plan(job->comm, info->n, &plan));
   if (status == STATUS_OK) {
     struct grid_box mine = grid_plan_box(&plan, 0);
-    int64_t h = segment_halo(job->params), grown = 1, key = 1;
-    for (int a = 0; a < 3; a++) grown *= mine.n[a] + 2 * h, key *= mine.n[a] + 2;
-    /* a ball filter has a second volume */
-    int64_t filter     = segment_has_ball(job->params) ? grown * bytes : 0,
-            components = 8 * key + grid_plan_most(&plan) * 2;
-    *need              = (struct stage_need){.memory_bytes = grown * bytes + grid_plan_most(&plan) +
+    int64_t h = segment_halo(p), grown = 1, key = 1, smooth = 1, most = grid_plan_most(&plan);
+    for (int a = 0; a < 3; a++)
+      grown *= mine.n[a] + 2 * h, key *= mine.n[a] + 2, smooth *= mine.n[a] + 6;
+    /* a ball filter has a second volume; surfaces a smoothed one */
+    int64_t filter     = segment_has_ball(p) ? grown * bytes : 0;
+    int64_t components = 8 * key + (p->surfaces ? 4 * smooth : 2 * most);
+    int64_t region     = segment_has_region(p) ? most + 8 * info->n[1] * info->n[2] : 0;
+    *need              = (struct stage_need){.memory_bytes = grown * bytes + most + region +
                                                              (filter > components ? filter : components),
                                              .disk_bytes = 9 * voxels + (1 << 20),
                                              .rounds     = 1};
@@ -171,27 +197,33 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
   return status;
 }
 
+static enum status work(const struct stage_job *job, struct parts *parts) {
+  TRY(segment_field(job->comm, job->params, &parts->volume, &parts->labels, &parts->components,
+                    &parts->report));
+  TRY(segment_table_make(job, &parts->volume, &parts->components, &parts->report, &parts->table));
+  add_phases(job, &parts->report);
+  add_region(job, &parts->report);
+  add_surface(job, parts);
+  return write_output(job, parts);
+}
+
 static enum status run(const struct stage_job *job) {
   struct store_input *input;
-  struct grid_field volume, labels, components;
-  struct segment_report report;
-  memset(&volume, 0, sizeof volume);
+  struct parts parts;
+  memset(&parts, 0, sizeof parts);
   TRY(open_volume(job, &input));
-  int64_t n[3];
-  memcpy(n, store_info(input)->n, sizeof n);
-  enum status status = read_volume(job, input, &volume);
+  const struct store_info *info = store_info(input);
+  log_info("segment: %lld x %lld x %lld voxels", (long long)info->n[0], (long long)info->n[1],
+           (long long)info->n[2]);
+  enum status status = read_volume(job, input, &parts.volume);
   store_close(&input);
-  if (status == STATUS_OK) {
-    log_info("segment: %lld x %lld x %lld voxels", (long long)n[0], (long long)n[1],
-             (long long)n[2]);
-    status = segment_field(job->comm, job->params, &volume, &labels, &components, &report);
-  }
-  grid_field_free(&volume);
-  if (status != STATUS_OK) return status;
-  add_results(job, &report, n);
-  status = write_output(job, &labels, &components, report.components);
-  grid_field_free(&labels);
-  grid_field_free(&components);
+  if (status == STATUS_OK) status = read_mask(job, &parts.volume.plan, &parts.report.region.mask);
+  if (status == STATUS_OK) status = work(job, &parts);
+  grid_field_free(&parts.volume);
+  grid_field_free(&parts.labels);
+  grid_field_free(&parts.components);
+  segment_report_free(&parts.report);
+  segment_table_free(&parts.table);
   return status;
 }
 

@@ -18,66 +18,17 @@ bool segment_has_ball(const struct segment_params *p) {
 }
 
 int64_t segment_halo(const struct segment_params *p) {
-  int64_t most = opening_of(p) > p->closing_vox ? opening_of(p) : p->closing_vox;
+  int64_t most  = opening_of(p) > p->closing_vox ? opening_of(p) : p->closing_vox,
+          gauss = p->gaussian_vox > 0 ? voxel_gauss_halo(p->gaussian_vox) : 1;
+  most          = most > gauss ? most : gauss;
   return most > 1 ? most : 1;
-}
-
-static enum status given_thresholds(const char *text, struct segment_report *report) {
-  report->classes = 1;
-  for (const char *at = text; *at;) {
-    char *end;
-    double value = strtod(at, &end);
-    if (end == at || !isfinite(value) || (*end && *end != ',') ||
-        report->classes >= SEGMENT_CLASSES_MOST)
-      return FAIL(STATUS_USAGE,
-                  "segment.threshold = %s; it would be otsu, isodata, entropy or up to %d numbers "
-                  "V1,V2,...",
-                  text, SEGMENT_CLASSES_MOST - 1);
-    if (report->classes > 1 && !(value > report->threshold[report->classes - 2]))
-      return FAIL(STATUS_USAGE, "segment.threshold = %s; the values would ascend", text);
-    report->threshold[report->classes++ - 1] = value;
-    at                                       = *end ? end + 1 : end;
-  }
-  return STATUS_OK;
-}
-
-bool segment_threshold_is_found(const char *threshold) {
-  return strcmp(threshold, "otsu") == 0 || strcmp(threshold, "isodata") == 0 ||
-         strcmp(threshold, "entropy") == 0;
-}
-
-static enum status check_phase(const struct segment_params *p,
-                               const struct segment_report *report) {
-  if (p->phase < report->classes) return STATUS_OK;
-  return FAIL(STATUS_USAGE, "segment.phase = %d, but threshold = %s gives phases 0..%d",
-              (int)p->phase, p->threshold, report->classes - 1);
-}
-
-static enum status found_thresholds(const struct segment_params *p,
-                                    const struct voxel_histogram *histogram,
-                                    struct segment_report *report) {
-  if (strcmp(p->threshold, "isodata") == 0) return voxel_isodata(histogram, report->threshold);
-  if (strcmp(p->threshold, "entropy") == 0) return voxel_entropy(histogram, report->threshold);
-  return voxel_otsu(histogram, report->classes, report->threshold);
-}
-
-static enum status find_thresholds(MPI_Comm comm, const struct segment_params *p,
-                                   const struct grid_field *volume, struct segment_report *report) {
-  struct voxel_histogram histogram;
-  bool fine = p->classes == 2 && strcmp(p->threshold, "entropy") != 0;
-  if (!segment_threshold_is_found(p->threshold))
-    return AGREE(comm, given_thresholds(p->threshold, report));
-  report->classes = (int)p->classes;
-  TRY(voxel_histogram_make(comm, volume, fine ? 65536 : 1024, &histogram));
-  enum status status = AGREE(comm, found_thresholds(p, &histogram, report));
-  voxel_histogram_free(&histogram);
-  return status;
 }
 
 static void count_phases(MPI_Comm comm, const struct grid_field *labels,
                          struct segment_report *report) {
-  const uint8_t *label = labels->data;
-  for (int64_t i = 0; i < labels->voxels; i++) report->voxels[label[i]]++;
+  const uint8_t *label = labels->data, *mask = report->region.mask.data;
+  for (int64_t i = 0; i < labels->voxels; i++)
+    if (!mask || mask[i]) report->voxels[label[i]]++;
   MPI_Allreduce(MPI_IN_PLACE, report->voxels, SEGMENT_CLASSES_MOST, MPI_INT64_T, MPI_SUM, comm);
 }
 
@@ -180,31 +131,47 @@ static enum status filtered(MPI_Comm comm, const struct segment_params *p,
                             struct grid_field *volume) {
   TRY(voxel_finite_check(comm, volume));
   if (has_median(p)) TRY(voxel_median(comm, volume));
+  if (p->gaussian_vox > 0) TRY(voxel_gauss(comm, volume, p->gaussian_vox));
   if (opening_of(p) > 0) TRY(voxel_ball_filter(comm, volume, VOXEL_OPEN, (int)opening_of(p)));
   if (p->closing_vox > 0) TRY(voxel_ball_filter(comm, volume, VOXEL_CLOSE, (int)p->closing_vox));
   return STATUS_OK;
 }
+
+/* Outside the region nothing is of a phase. */
+static void clear_outside(const struct segment_region *region, struct grid_field *labels) {
+  const uint8_t *mask = region->mask.data;
+  uint8_t *label      = labels->data;
+  for (int64_t i = 0; mask && i < labels->voxels; i++)
+    if (!mask[i]) label[i] = 0;
+}
+
+static enum status find_components(MPI_Comm comm, const struct segment_params *p,
+                                   struct grid_field *labels, struct grid_field *components,
+                                   struct segment_report *report) {
+  TRY(filter_phase(comm, p, report->phase, labels));
+  TRY(fill_holes(comm, p, report->phase, labels));
+  clear_outside(&report->region, labels);
+  count_phases(comm, labels, report);
+  TRY(voxel_components(comm, labels, report->phase, atoi(p->connectivity), components,
+                       &report->components));
+  return drop_components(comm, p, components, &report->components);
+}
+
+void segment_report_free(struct segment_report *report) { grid_field_free(&report->region.mask); }
 
 enum status segment_field(MPI_Comm comm, const struct segment_params *p, struct grid_field *volume,
                           struct grid_field *labels, struct grid_field *components,
                           struct segment_report *report) {
   memset(labels, 0, sizeof *labels);
   memset(components, 0, sizeof *components);
-  memset(report, 0, sizeof *report);
   enum status status = filtered(comm, p, volume);
-  if (status == STATUS_OK) status = find_thresholds(comm, p, volume, report);
-  if (status == STATUS_OK) status = AGREE(comm, check_phase(p, report));
-  if (status == STATUS_OK)
-    status = voxel_label(comm, volume, report->threshold, report->classes - 1, labels);
-  if (status != STATUS_OK) return status;
-  int phase = p->phase < 0 ? report->classes - 1 : (int)p->phase;
-  status    = filter_phase(comm, p, phase, labels);
-  if (status == STATUS_OK) status = fill_holes(comm, p, phase, labels);
-  if (status == STATUS_OK) count_phases(comm, labels, report);
-  if (status == STATUS_OK)
-    status = voxel_components(comm, labels, phase, atoi(p->connectivity), components,
-                              &report->components);
-  if (status == STATUS_OK) status = drop_components(comm, p, components, &report->components);
+  if (status == STATUS_OK) status = segment_region_make(comm, p, volume, &report->region);
+  if (status == STATUS_OK) status = segment_threshold(comm, p, volume, labels, report);
+  if (status == STATUS_OK) {
+    report->phase = p->phase < 0 ? report->classes - 1 : (int)p->phase;
+    clear_outside(&report->region, labels);
+    status = find_components(comm, p, labels, components, report);
+  }
   if (status != STATUS_OK) {
     grid_field_free(labels);
     grid_field_free(components);

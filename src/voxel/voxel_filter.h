@@ -8,6 +8,10 @@
  * columns, shared between neighbours. */
 enum status voxel_median(MPI_Comm comm, struct grid_field *field);
 
+/* Gaussian of a standard deviation in voxels, float32, with a halo of at least voxel_gauss_halo on every axis. */
+int64_t voxel_gauss_halo(double sigma_vox);
+enum status voxel_gauss(MPI_Comm comm, struct grid_field *field, double sigma_vox);
+
 /* The exact Euclidean ball: all offsets with dz^2 + dy^2 + dx^2 <= radius^2 (123 for 3), given as runs along x: for
  * each (z, y) the half width. Local. */
 enum { VOXEL_RADIUS_MOST = 50 };

@@ -29,31 +29,54 @@ static enum status check_finite(const struct grid_field *f, int64_t z, int64_t y
   return STATUS_OK;
 }
 
+/* The chosen values of a row, and how many: the row itself, or what of it was put into `kept`. */
+static const void *chosen(const struct grid_field *f, const struct voxel_choice *c, int64_t z,
+                          int64_t y, void *kept, int64_t *n) {
+  const char *line    = line_of(f, z, y);
+  size_t bytes        = grid_type_bytes(f->type);
+  const uint8_t *mask = c && c->mask ? line_of(c->mask, z, y) : NULL;
+  *n                  = f->mine.n[2];
+  if (!c) return line;
+  *n = 0;
+  for (int64_t x = 0; x < f->mine.n[2]; x++) {
+    double value = value_at(f, line, x);
+    if ((mask && !mask[x]) || value < c->low || value > c->high) continue;
+    memcpy((char *)kept + (size_t)(*n)++ * bytes, line + (size_t)x * bytes, bytes);
+  }
+  return kept;
+}
+
 /* Widens the range to hold this rank's values of a float32 field. */
-static enum status range_here(const struct grid_field *f, float range[2]) {
+static enum status range_here(const struct grid_field *f, const struct voxel_choice *c, void *kept,
+                              float range[2]) {
+  int64_t n;
   for (int64_t z = 0; z < f->mine.n[0]; z++)
-    for (int64_t y = 0; y < f->mine.n[1]; y++)
-      if (!ISA_PICK(range_f32)(line_of(f, z, y), f->mine.n[2], range)) TRY(check_finite(f, z, y));
+    for (int64_t y = 0; y < f->mine.n[1]; y++) {
+      const float *line = chosen(f, c, z, y, kept, &n);
+      if (!ISA_PICK(range_f32)(line, n, range)) TRY(check_finite(f, z, y));
+    }
   return STATUS_OK;
 }
 
 enum status voxel_finite_check(MPI_Comm comm, const struct grid_field *field) {
   float range[2] = {INFINITY, -INFINITY};
-  return AGREE(comm, field->type == GRID_F32 ? range_here(field, range) : STATUS_OK);
+  return AGREE(comm, field->type == GRID_F32 ? range_here(field, NULL, NULL, range) : STATUS_OK);
 }
 
 enum { VALUES = 65536 }; /* of whole-number voxels */
 
 /* How often each whole number stands in this rank's box; two tables, as equal neighbours would wait. */
-static void count_values(const struct grid_field *f, int64_t *count) {
+static void count_values(const struct grid_field *f, const struct voxel_choice *c, void *kept,
+                         int64_t *count) {
   for (int64_t z = 0; z < f->mine.n[0]; z++)
     for (int64_t y = 0; y < f->mine.n[1]; y++) {
-      int64_t x = 0, n = f->mine.n[2];
+      int64_t x       = 0, n;
+      const void *row = chosen(f, c, z, y, kept, &n);
       if (f->type == GRID_U8) {
-        const uint8_t *line = line_of(f, z, y);
+        const uint8_t *line = row;
         for (; x < n; x++) count[line[x]]++;
       } else {
-        const uint16_t *line = line_of(f, z, y);
+        const uint16_t *line = row;
         for (; x + 2 <= n; x += 2) count[line[x]]++, count[VALUES + line[x + 1]]++;
         for (; x < n; x++) count[line[x]]++;
       }
@@ -62,7 +85,8 @@ static void count_values(const struct grid_field *f, int64_t *count) {
 }
 
 /* range: minus the least, the greatest; *values: for whole numbers their counts, owned by the caller. */
-static enum status find_range(const struct grid_field *f, double range[2], int64_t **values) {
+static enum status find_range(const struct grid_field *f, const struct voxel_choice *c, void *kept,
+                              double range[2], int64_t **values) {
   TRY(fault_here("voxel.histogram"));
   float here[2] = {INFINITY, -INFINITY};
   range[0] = range[1] = -INFINITY;
@@ -70,12 +94,12 @@ static enum status find_range(const struct grid_field *f, double range[2], int64
     return FAIL(STATUS_INTERNAL, "a histogram of %s", grid_type_name(f->type));
   if (f->type != GRID_F32) {
     TRY(memory_make(2 * VALUES, sizeof **values, "a histogram", values));
-    count_values(f, *values);
+    count_values(f, c, kept, *values);
     for (int i = 0; i < VALUES; i++)
       if ((*values)[i]) range[1] = i, range[0] = fmax(range[0], -i);
     return STATUS_OK;
   }
-  TRY(range_here(f, here));
+  TRY(range_here(f, c, kept, here));
   if (here[0] <= here[1]) range[0] = -(double)here[0], range[1] = (double)here[1];
   return STATUS_OK;
 }
@@ -108,8 +132,9 @@ static void count_line(const float *line, int64_t n, const double *edge, double 
     h->count[bin[x] >= 0 ? bin[x] : bin_of(h, edge, (double)line[x])]++;
 }
 
-static enum status count_bins(const struct grid_field *f, const int64_t *values,
-                              struct voxel_histogram *h) {
+static enum status count_bins(const struct grid_field *f, const struct voxel_choice *c, void *kept,
+                              const int64_t *values, struct voxel_histogram *h) {
+  int64_t n;
   double *edge = NULL;
   int32_t *bin = NULL;
   TRY(memory_make(h->bins + 1, sizeof *edge, "a histogram", &edge));
@@ -119,37 +144,71 @@ static enum status count_bins(const struct grid_field *f, const int64_t *values,
   for (int i = 0; values && status == STATUS_OK && i < VALUES; i++)
     if (values[i]) h->count[bin_of(h, edge, i)] += values[i];
   for (int64_t z = 0; !values && status == STATUS_OK && z < f->mine.n[0]; z++)
-    for (int64_t y = 0; y < f->mine.n[1]; y++)
-      count_line(line_of(f, z, y), f->mine.n[2], edge, slack, bin, h);
+    for (int64_t y = 0; y < f->mine.n[1]; y++) {
+      const float *line = chosen(f, c, z, y, kept, &n);
+      count_line(line, n, edge, slack, bin, h);
+    }
   memory_free(bin);
   memory_free(edge);
   return status;
 }
 
-static enum status count_here(const struct grid_field *f, int bins, const double range[2],
-                              const int64_t *values, struct voxel_histogram *h) {
+/* One value: numpy widens the range, we keep one bin. */
+static void count_one(const struct grid_field *f, const struct voxel_choice *c, void *kept,
+                      struct voxel_histogram *h) {
+  int64_t n;
+  for (int64_t z = 0; z < f->mine.n[0]; z++)
+    for (int64_t y = 0; y < f->mine.n[1]; y++) {
+      chosen(f, c, z, y, kept, &n);
+      h->count[h->bins - 1] += n;
+    }
+}
+
+static enum status count_here(const struct grid_field *f, const struct voxel_choice *c, void *kept,
+                              int bins, const double range[2], const int64_t *values,
+                              struct voxel_histogram *h) {
   *h = (struct voxel_histogram){.low = -range[0], .high = range[1], .bins = bins};
   TRY(memory_make(bins, sizeof *h->count, "a histogram", &h->count));
-  if (h->low < h->high) return count_bins(f, values, h);
-  h->count[bins - 1] =
-      grid_box_voxels(&f->mine); /* one value: numpy widens the range, we keep one bin */
+  if (h->low < h->high) return count_bins(f, c, kept, values, h);
+  count_one(f, c, kept, h);
   return STATUS_OK;
 }
 
-enum status voxel_histogram_make(MPI_Comm comm, const struct grid_field *field, int bins,
-                                 struct voxel_histogram *histogram) {
+static enum status make_histogram(MPI_Comm comm, const struct grid_field *f,
+                                  const struct voxel_choice *c, void *kept, int bins,
+                                  struct voxel_histogram *histogram) {
   double range[2];
   int64_t *values    = NULL;
-  enum status status = AGREE(comm, find_range(field, range, &values));
+  enum status status = AGREE(comm, find_range(f, c, kept, range, &values));
   if (status == STATUS_OK) {
     MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_DOUBLE, MPI_MAX, comm);
-    status = AGREE(comm, count_here(field, bins, range, values, histogram));
+    status = isfinite(range[1]) ? count_here(f, c, kept, bins, range, values, histogram)
+                                : FAIL(STATUS_INPUT, "no voxel lies in the mask and within the "
+                                                     "range of grey values asked for");
+    status = AGREE(comm, status);
   }
   memory_free(values);
   if (status != STATUS_OK) return status;
   MPI_Allreduce(MPI_IN_PLACE, histogram->count, bins, MPI_INT64_T, MPI_SUM, comm);
   for (int i = 0; i < bins; i++) histogram->total += histogram->count[i];
   return STATUS_OK;
+}
+
+enum status voxel_histogram_of(MPI_Comm comm, const struct grid_field *field,
+                               const struct voxel_choice *choice, int bins,
+                               struct voxel_histogram *histogram) {
+  void *kept         = NULL;
+  enum status status = STATUS_OK;
+  if (choice) status = memory_make_raw(field->mine.n[2] + 1, sizeof(double), "a row", &kept);
+  status = AGREE(comm, status);
+  if (status == STATUS_OK) status = make_histogram(comm, field, choice, kept, bins, histogram);
+  memory_free(kept);
+  return status;
+}
+
+enum status voxel_histogram_make(MPI_Comm comm, const struct grid_field *field, int bins,
+                                 struct voxel_histogram *histogram) {
+  return voxel_histogram_of(comm, field, NULL, bins, histogram);
 }
 
 void voxel_histogram_free(struct voxel_histogram *histogram) {
@@ -276,6 +335,27 @@ enum status voxel_isodata(const struct voxel_histogram *h, double *threshold) {
   }
   *threshold = centre_of(h, bin);
   memory_free(s.count);
+  return STATUS_OK;
+}
+
+enum status voxel_moments(const struct voxel_histogram *h, double *threshold) {
+  double n = 0, m[4] = {1, 0, 0, 0}, sum = 0;
+  TRY(check_distinct(h, 2));
+  for (int i = 0; i < h->bins; i++) { /* moments of positions 0..1 */
+    double at = (i + 0.5) / h->bins, share = (double)h->count[i] / (double)h->total;
+    m[1] += share * at, m[2] += share * at * at, m[3] += share * at * at * at;
+  }
+  double spread = m[2] - m[1] * m[1];
+  double c0 = (m[1] * m[3] - m[2] * m[2]) / spread, c1 = (m[1] * m[2] - m[3]) / spread;
+  double root = sqrt(fmax(c1 * c1 - 4 * c0, 0)), low = 0.5 * (-c1 - root), high = low + root;
+  double part = root > 0 ? (high - m[1]) / root : 0.5; /* of the voxels, below */
+  int bin     = 0;
+  for (; bin < h->bins - 2; bin++) {
+    n += (double)h->count[bin];
+    sum = n / (double)h->total;
+    if (sum > part) break;
+  }
+  *threshold = centre_of(h, bin);
   return STATUS_OK;
 }
 

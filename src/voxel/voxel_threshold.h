@@ -13,6 +13,16 @@ struct voxel_histogram {
  * is NaN or infinite (the voxel is named). Bin edges are those of numpy.histogram for the type. */
 enum status voxel_histogram_make(MPI_Comm comm, const struct grid_field *field, int bins,
                                  struct voxel_histogram *histogram);
+/* Which voxels a histogram counts: those of a uint8 mask on the same plan (NULL: all) that are not 0, with
+ * low <= grey <= high. */
+struct voxel_choice {
+  const struct grid_field *mask;
+  double low, high;
+};
+/* Collective. The same of the voxels chosen (NULL: all); INPUT when there are none. */
+enum status voxel_histogram_of(MPI_Comm comm, const struct grid_field *field,
+                               const struct voxel_choice *choice, int bins,
+                               struct voxel_histogram *histogram);
 /* Collective. INPUT, naming the voxel, when a value of a float32 field is NaN or infinite: filters that order values
  * could hide it. */
 enum status voxel_finite_check(MPI_Comm comm, const struct grid_field *field);
@@ -22,6 +32,10 @@ void voxel_histogram_free(struct voxel_histogram *histogram);
  * et al. 2001 for several classes); a voxel is above a threshold when its value is greater. INPUT when fewer
  * distinct values than classes are there. */
 enum status voxel_otsu(const struct voxel_histogram *histogram, int classes, double *threshold);
+
+/* Local. One threshold (a bin centre) of which both sides, each as one grey value, have the histogram's first three
+ * moments (Tsai 1985). INPUT as voxel_otsu. */
+enum status voxel_moments(const struct voxel_histogram *histogram, double *threshold);
 
 /* Local. One threshold (a bin centre): midway between the mean grey values of its two sides, from the overall mean on
  * (Ridler and Calvard 1978); and of greatest sum of both sides' entropies (Kapur et al. 1985). INPUT as voxel_otsu. */
