@@ -64,6 +64,24 @@ def entropy(grey):
     return centre[np.argmax(best)]
 
 
+def moments(grey):
+    """The bin up to which so many voxels lie that two grey values keep three moments (Tsai 1985)."""
+    count, _ = histogram(grey.astype(float), 65536)
+    at, p = (np.arange(65536) + 0.5) / 65536, count / count.sum()
+    m = [(p * at ** k).sum() for k in range(4)]
+    c0, c1 = np.linalg.solve([[1, m[1]], [m[1], m[2]]], [-m[2], -m[3]])
+    low, high = sorted(np.roots([1, c1, c0]).real)
+    step = float(np.ptp(grey)) / 65536
+    return float(grey.min()) + (np.argmax(np.cumsum(p) > (high - m[1]) / (high - low)) + 0.5) * step
+
+
+def cylinder(shape=(10, 60, 64), centre=(31.2, 27.4), radius=20.5):
+    """A cell along z, (x, y) of its axis; two phases of it in void."""
+    z, y, x = np.indices(shape)
+    share = np.clip(radius - np.hypot(y - centre[1], x - centre[0]) + 0.5, 0, 1)
+    return (1000 + 20000 * share * (1 + (z > 4))).astype("u2")
+
+
 class Segment(Folder):
     def run_it(self, volume, *words, ranks=2):
         with h5py.File(self.at("v.h5"), "w") as f:
@@ -135,6 +153,74 @@ class Segment(Folder):
             _, _, results = self.run_it(grey, "--median", 0, "--threshold", name, ranks=2)
             self.assertAlmostEqual(results["threshold"], work(grey), delta=1.01 * float(np.ptp(grey)) / bins, msg=name)
 
+    def test_a_gaussian_filter_is_scipy_s(self):
+        grey = blobs(8).astype("f4")
+        smooth = ndimage.gaussian_filter(grey, 1.3)
+        away = np.abs(smooth - 30000) > 0.05  # rounding could decide nearer
+        for ranks in (1, 3):
+            labels, _, _ = self.run_it(grey, "--median", 0, "--gaussian-vox", 1.3, "--threshold", 30000, ranks=ranks)
+            self.assertTrue(np.array_equal(labels[away], (smooth > 30000)[away]))
+
+    def test_moments_find_the_bin_that_numpy_finds(self):
+        grey = blobs(9).astype("f4")
+        _, _, results = self.run_it(grey, "--median", 0, "--threshold", "moments")
+        self.assertAlmostEqual(results["threshold"], moments(grey), delta=1.01 * float(np.ptp(grey)) / 65536)
+
+    def test_every_slice_may_have_its_own_threshold(self):
+        grey = (blobs(10).astype("f4") * np.linspace(0.5, 1.5, SHAPE[0])[:, None, None]).astype("f4")
+        for ranks in (1, 3, 5):
+            labels, _, _ = self.run_it(grey, "--median", 0, "--per", "slice", ranks=ranks)
+            for z in range(SHAPE[0]):
+                step = float(np.ptp(grey[z])) / 65536
+                away = np.abs(grey[z] - otsu(grey[z])) > 2 * step
+                self.assertTrue(np.array_equal(labels[z][away], (grey[z] > otsu(grey[z]))[away]), z)
+
+    def test_a_threshold_is_found_among_the_greys_and_in_the_region_that_are_named(self):
+        grey = blobs(11).astype("f4")
+        z, y, x = np.indices(SHAPE)
+        mask = ((x + y + z) % 7 > 1).astype("u1")
+        with h5py.File(self.at("mask.h5"), "w") as f:
+            f["m"] = mask
+        inside = (mask > 0) & (z >= 2) & (z < 11) & (np.hypot(x - 30, y - 10.5) <= 18)
+        some = inside & (grey >= 20000) & (grey <= 38000)
+        for ranks in (1, 3):
+            labels, components, results = self.run_it(grey, "--median", 0, "--range", "20000:38000", "--disc", "30,10.5,18", "--slab",
+                                                      "2:11", "--mask", self.at("mask.h5"), ranks=ranks)
+            step = float(np.ptp(grey[some])) / 65536
+            self.assertAlmostEqual(results["threshold"], otsu(grey[some]), delta=1.01 * step)
+            want = inside & (grey > results["threshold"])
+            self.assertTrue(np.array_equal(labels, want))
+            self.assertTrue(np.array_equal(components, numbered(want, np.ones((3, 3, 3)))))
+            self.assertAlmostEqual(results["phase_fraction_1"], want.sum() / inside.sum(), 12)
+
+    def test_the_cell_s_own_disc_is_found(self):
+        for ranks in (1, 3):
+            _, _, results = self.run_it(cylinder(), "--disc", "auto", ranks=ranks)
+            self.assertAlmostEqual(results["region_x_vox"], 31.2, delta=0.1)
+            self.assertAlmostEqual(results["region_y_vox"], 27.4, delta=0.1)
+            self.assertAlmostEqual(results["region_radius_vox"], 0.8 * 20.5, delta=0.2)
+            self.assertAlmostEqual(results["phase_fraction_0"], 0.5, 6)  # no void in the disc
+
+    def test_components_have_the_area_of_their_spheres(self):
+        p = np.indices((30, 32, 60)).astype(float)
+        grey = np.zeros(p.shape[1:])
+        for dz, dy, dx in np.ndindex(4, 4, 4):  # shares of a voxel by 4 x 4 x 4 points
+            q = [p[a] + (d - 1.5) / 4 for a, d in enumerate((dz, dy, dx))]
+            for centre, r in (((14.2, 15.3, 14.8), 10), ((15.1, 15.7, 43.4), 12)):
+                grey += (sum((q[a] - centre[a]) ** 2 for a in range(3)) <= r * r) / 64
+        for ranks in (1, 4):
+            _, _, results = self.run_it((10000 * grey).astype("u2"), "--median", 0, "--threshold", 5000, "--names", "void,solid",
+                                        ranks=ranks)
+            with h5py.File(self.at("s.h5")) as f:
+                table = {k: f["entry/component_table"][k][...] for k in ("area", "volume", "sphericity", "voxels", "faces")}
+                self.assertEqual(f["entry/process/phase_names"][()].decode(), "void,solid")
+            for i, r in enumerate((12, 10)):  # the larger one begins first
+                self.assertAlmostEqual(table["area"][i] / (4 * np.pi * r * r), 1, delta=0.01)
+                self.assertAlmostEqual(table["volume"][i] / (4 / 3 * np.pi * r ** 3), 1, delta=0.005)
+                self.assertAlmostEqual(table["sphericity"][i], 1, delta=0.012)
+                self.assertGreater(table["faces"][i], 1.4 * table["area"][i], "faces of voxels are too many")
+            self.assertAlmostEqual(results["specific_surface_per_vox"], table["area"].sum() / grey.size, 9)
+
     def test_thin_volumes_and_volumes_of_one_phase_have_an_answer(self):
         grey = blobs(7, (1, 9, 70))
         labels, components, _ = self.run_it(grey, "--chain", "paper", "--threshold", 29000)
@@ -150,6 +236,8 @@ class Segment(Folder):
         with h5py.File(self.at("v.h5"), "w") as f:
             f["v"] = blobs()
         for words, hint in ((("--threshold", "isodata", "--classes", 3), "gives 2 classes"),
+                            (("--range", "7:3"), "A below B"), (("--disc", "3,4"), "X,Y,R"), (("--slab", "3:99"), "0:13"),
+                            (("--names", "a,b,c"), "3 names to 2 classes"),
                             (("--threshold", "100", "--phase", 2), "gives phases 0..1"), (("--threshold", "kapur"), "entropy")):
             self.ends(call("segment", "--input", self.at("v.h5"), *words, ranks=2), 2, hint)
         lone = blobs().astype("f4")
