@@ -25,3 +25,8 @@ enum status picture_slice(MPI_Comm comm, const struct grid_field *field, int axi
                           const char *path);
 /* Local. The 0.5 % and 99.5 % quantiles of the finite values: what grey pictures range over. *low < *high. */
 enum status picture_range(const float *value, int64_t n, double *low, double *high);
+
+/* Local. Digits, point and minus of `text` into value[ny][nx], their upper left corner at (y, x), each dot `size` x
+ * `size` pixels of `ink` on a ground of `paper`; what lies outside is left out. */
+void picture_number(float *value, int64_t ny, int64_t nx, int64_t y, int64_t x, int64_t size,
+                    const char *text, float ink, float paper);

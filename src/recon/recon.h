@@ -19,7 +19,10 @@ struct recon_geometry {
   double centre_px;
   const char *filter; /* borrowed */
   double rolloff;
-  int64_t pad; /* length of the padded transform; 0 = at least 2 columns */
+  int64_t pad;        /* length of the padded transform; 0 = at least 2 columns */
+  int64_t iterations; /* sirt, cgls */
+  double tv; /* sirt, cgls: weight of total variation, a share of the largest slope; 0 = none */
+  bool nonnegative;
 };
 
 /* Local. Weights of the angles: half the distance to both neighbours on the circle of period pi, so that any

@@ -21,6 +21,8 @@ int64_t recon_pad(const struct recon_geometry *geometry) {
   return recon_good_length(geometry->pad > 8 ? geometry->pad : 2 * geometry->columns);
 }
 
+enum { BUTTERWORTH_ORDER = 4 };
+
 /* Share of the ramp that a window leaves at f, in cycles per pixel (Nyquist 0.5). */
 static double window_at(const char *name, double rolloff, double f) {
   double x = 2 * f, window = 1;
@@ -28,6 +30,8 @@ static double window_at(const char *name, double rolloff, double f) {
   if (strcmp(name, "hann") == 0) window = 0.5 + 0.5 * cos(PI * x);
   if (strcmp(name, "hamming") == 0) window = 0.54 + 0.46 * cos(PI * x);
   if (strcmp(name, "cosine") == 0) window = cos(0.5 * PI * x);
+  if (strcmp(name, "butterworth") == 0)
+    return 1 / sqrt(1 + pow(x / rolloff, 2 * BUTTERWORTH_ORDER));
   if (rolloff < 1 && x > rolloff) window *= 0.5 + 0.5 * cos(PI * (x - rolloff) / (1 - rolloff));
   return window;
 }

@@ -15,12 +15,21 @@ void recon_gridding_free(void *work);
 enum status recon_direct_make(const struct recon_geometry *geometry, void **work);
 enum status recon_direct_slices(void *work, const float *sinogram, int64_t n, float *slice);
 void recon_direct_free(void *work);
+enum status recon_sirt_make(const struct recon_geometry *geometry, void **work);
+enum status recon_cgls_make(const struct recon_geometry *geometry, void **work);
+enum status recon_iterate_slices(void *work, const float *sinogram, int64_t n, float *slice);
+void recon_iterate_free(void *work);
+int64_t recon_iterate_bytes(const struct recon_geometry *geometry);
 int64_t recon_gridding_bytes(const struct recon_geometry *geometry);
 int64_t recon_direct_bytes(const struct recon_geometry *geometry);
 
 /* slice[y][x] += of one filtered projection at place first + x step_x + y step_y (linear interpolation) where that is
  * in 0..last. */
 ISA_DECLARE(void, recon_smear, float *slice, int64_t columns, const float *projection, int64_t last,
+            double first, double step_x, double step_y)
+
+/* The transpose: projection += what the pixels of a slice cast onto the two columns next to their place. */
+ISA_DECLARE(void, recon_throw, const float *slice, int64_t columns, float *projection, int64_t last,
             double first, double step_x, double step_y)
 
 /* In place: -log((value - dark) / (flat - dark)) of n values; flat NULL: -log(value). NaN where there is no

@@ -10,8 +10,10 @@ static const struct method {
   int64_t (*bytes)(const struct recon_geometry *);
 } methods[] = {
     {"gridding", recon_gridding_make, recon_gridding_slices, recon_gridding_free,
-     recon_gridding_bytes                                                                           },
-    {"direct",   recon_direct_make,   recon_direct_slices,   recon_direct_free,   recon_direct_bytes},
+     recon_gridding_bytes                                                                            },
+    {"direct",   recon_direct_make,   recon_direct_slices,   recon_direct_free,   recon_direct_bytes },
+    {"sirt",     recon_sirt_make,     recon_iterate_slices,  recon_iterate_free,  recon_iterate_bytes},
+    {"cgls",     recon_cgls_make,     recon_iterate_slices,  recon_iterate_free,  recon_iterate_bytes},
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 

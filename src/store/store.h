@@ -115,6 +115,10 @@ bool store_resumed(const struct store_output *output);
 enum status store_create(MPI_Comm comm, struct store_output *output, const char *product,
                          const int64_t *n, const double *axis_um, const char *unit,
                          bool with_errors);
+/* Collective. The same with another type than the table's. */
+enum status store_create_as(MPI_Comm comm, struct store_output *output, const char *product,
+                            enum grid_type type, const int64_t *n, const double *axis_um,
+                            const char *unit, bool with_errors);
 /* Collective. Values of one axis (e.g. energies), from rank 0's array. */
 enum status store_axis(MPI_Comm comm, struct store_output *output, const char *product,
                        const char *axis, const double *value, int64_t n, const char *unit);

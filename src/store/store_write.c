@@ -60,10 +60,18 @@ static enum status create_check(const struct store_output *output, const char *p
 enum status store_create(MPI_Comm comm, struct store_output *output, const char *product,
                          const int64_t *n, const double *axis_um, const char *unit,
                          bool with_errors) {
+  const struct store_product *row = store_product_find(product);
+  return store_create_as(comm, output, product, row ? row->type : GRID_F32, n, axis_um, unit,
+                         with_errors);
+}
+
+enum status store_create_as(MPI_Comm comm, struct store_output *output, const char *product,
+                            enum grid_type type, const int64_t *n, const double *axis_um,
+                            const char *unit, bool with_errors) {
   TRY_ALL(comm, create_check(output, product, n));
   const struct store_product *row = store_product_find(product);
   struct output_dataset pair[2]   = {
-        {.type = row->type, .rank = row->rank, .offset = -1},
+        {.type = type,      .rank = row->rank, .offset = -1},
         {.type = GRID_F32,  .errors = true,    .offset = -1}
   };
   if (with_errors) pair[1].rank = row->rank;

@@ -96,8 +96,13 @@ static inline void scan_make(int64_t columns, int64_t angles, double arc_deg, do
 
 static inline struct recon_geometry geometry_of(const struct scan *s, const char *filter,
                                                 double rolloff) {
-  return (struct recon_geometry){s->columns, s->angles, s->angle_rad, s->weight_rad,
-                                 s->centre,  filter,    rolloff,      0};
+  return (struct recon_geometry){.columns    = s->columns,
+                                 .angles     = s->angles,
+                                 .angle_rad  = s->angle_rad,
+                                 .weight_rad = s->weight_rad,
+                                 .centre_px  = s->centre,
+                                 .filter     = filter,
+                                 .rolloff    = rolloff};
 }
 
 /* RMSE in flat regions (nothing changes within 3 px) inside 0.95 R, and the scale by regression on the truth. */

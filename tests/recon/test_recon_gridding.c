@@ -73,7 +73,14 @@ static void check_definition(MPI_Comm comm, const char *isa) {
   const double centre = 21.7;
   (void)comm;
   noisy_make(&s);
-  struct recon_geometry g = {N, P, s.angle_rad, s.weight_rad, centre, "ramp", 1, PAD};
+  struct recon_geometry g = {.columns    = N,
+                             .angles     = P,
+                             .angle_rad  = s.angle_rad,
+                             .weight_rad = s.weight_rad,
+                             .centre_px  = centre,
+                             .filter     = "ramp",
+                             .rolloff    = 1,
+                             .pad        = PAD};
   CHECK_OK(recon_slices("gridding", &g, &s.sinogram[0][0][0], SLICES, &s.slice[0][0][0]));
   double error = 0, size = 0;
   for (int i = 0; i < SLICES; i++)
@@ -104,7 +111,13 @@ static void check_batches(MPI_Comm comm, const char *isa) {
   CHECK_OK(memory_make(MANY * COLUMNS * COLUMNS, sizeof *all, "slices", &all));
   CHECK_OK(memory_make(MANY * COLUMNS * COLUMNS, sizeof *some, "slices", &some));
   for (int i = 0; i < MANY * ANGLES * COLUMNS; i++) sinogram[i] = noise();
-  struct recon_geometry g = {COLUMNS, ANGLES, angle_rad, weight_rad, 33.25, "hann", 1, 0};
+  struct recon_geometry g = {.columns    = COLUMNS,
+                             .angles     = ANGLES,
+                             .angle_rad  = angle_rad,
+                             .weight_rad = weight_rad,
+                             .centre_px  = 33.25,
+                             .filter     = "hann",
+                             .rolloff    = 1};
   struct recon_work *work = NULL;
   CHECK_OK(recon_work_make("gridding", &g, &work));
   CHECK_OK(recon_work_slices(work, sinogram, MANY, all));
@@ -135,7 +148,13 @@ TEST(lengths_of_all_kinds_are_transformed) {
       for (int k = 0; k < 63; k++) sinogram[k] = 1;
       for (int a = 0; a < 7; a++) angle_rad[a] = PI * a / 7;
       CHECK_OK(recon_weights(angle_rad, 7, weight_rad));
-      struct recon_geometry g = {columns[i], 7, angle_rad, weight_rad, 2, "ramp", 1, 0};
+      struct recon_geometry g = {.columns    = columns[i],
+                                 .angles     = 7,
+                                 .angle_rad  = angle_rad,
+                                 .weight_rad = weight_rad,
+                                 .centre_px  = 2,
+                                 .filter     = "ramp",
+                                 .rolloff    = 1};
       CHECK_OK(recon_slices("gridding", &g, sinogram, 1, slice));
       for (int k = 0; k < columns[i] * columns[i]; k++)
         CHECK(isfinite(slice[k]), "%lld columns", (long long)columns[i]);

@@ -1,0 +1,96 @@
+/* Zingers: rays that hit the camera. A value is one when it leaves the range of its neighbours, which the edge of an
+ * object does not, by many deviations of the noise; this is taken from second differences along the angle. */
+#include "recon_prepare.h"
+#include "recon_private.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LEAST 0.01 /* attenuation: less is no zinger */
+
+enum { SAMPLES = 4096, NEIGHBOURS = 4 };
+static const int64_t reach[NEIGHBOURS] = {-2, -1, 1, 2};
+
+static int ascending(const void *a, const void *b) {
+  float x = *(const float *)a, y = *(const float *)b;
+  return (x > y) - (x < y);
+}
+
+/* 1.4826 times the median of |v - (before + after) / 2|, which has 3/2 of the noise's variance. */
+static double noise_of(const float *value, int64_t angles, int64_t columns) {
+  float sample[SAMPLES];
+  int64_t all = (angles - 2) * columns, n = all < SAMPLES ? all : SAMPLES;
+  for (int64_t i = 0; i < n; i++) {
+    const float *v = value + columns + (int64_t)((double)all * (double)i / (double)n);
+    sample[i]      = fabsf(v[0] - 0.5f * (v[-columns] + v[columns]));
+  }
+  qsort(sample, (size_t)n, sizeof *sample, ascending);
+  return n > 0 ? 1.4826 / sqrt(1.5) * (double)sample[n / 2] : 0;
+}
+
+static int64_t inside(int64_t at, int64_t n) {
+  return at < 0 ? -at < n ? -at : 0 : at >= n ? 2 * n - 2 - at > 0 ? 2 * n - 2 - at : n - 1 : at;
+}
+
+/* How far each value of a line sticks out, along the angle and along the row. */
+static void along_angle(const float *value, int64_t a, int64_t angles, int64_t columns,
+                        float *out) {
+  const float *neighbour[NEIGHBOURS];
+  for (int k = 0; k < NEIGHBOURS; k++)
+    neighbour[k] = value + inside(a + reach[k], angles) * columns;
+  ISA_PICK(recon_stick_out)(neighbour, value + a * columns, columns, out);
+}
+
+static void along_row(const float *line, int64_t columns, float *out) {
+  const float *neighbour[NEIGHBOURS];
+  for (int k = 0; k < NEIGHBOURS; k++) neighbour[k] = line + 2 + reach[k];
+  ISA_PICK(recon_stick_out)(neighbour, line + 2, columns - 4, out + 2);
+  for (int64_t c = 0; c < columns; c++) {
+    if (c == 2 && columns > 4) c = columns - 2;
+    float mine[NEIGHBOURS];
+    for (int k = 0; k < NEIGHBOURS; k++)
+      mine[k] = line[inside(c + reach[k], columns)], neighbour[k] = &mine[k];
+    ISA_PICK(recon_stick_out)(neighbour, line + c, 1, out + c);
+  }
+}
+
+static float mean_at(const float *value, int64_t a, int64_t c, int64_t angles, int64_t columns,
+                     bool row) {
+  const float *before = row ? value + a * columns + inside(c - 1, columns)
+                            : value + inside(a - 1, angles) * columns + c,
+              *after  = row ? value + a * columns + inside(c + 1, columns)
+                            : value + inside(a + 1, angles) * columns + c;
+  return 0.5f * (*before + *after);
+}
+
+static int64_t clean(const char *how, double sd, const float *before, int64_t angles,
+                     int64_t columns, float *out, float *value) {
+  bool angle = strcmp(how, "row") != 0, row = strcmp(how, "angle") != 0;
+  float least   = (float)fmax(sd * noise_of(before, angles, columns), LEAST);
+  int64_t found = 0;
+  for (int64_t a = 0; a < angles; a++) {
+    if (angle) along_angle(before, a, angles, columns, out);
+    if (row) along_row(before + a * columns, columns, out + columns);
+    for (int64_t c = 0; c < columns; c++) {
+      if ((angle && out[c] <= least) || (row && out[columns + c] <= least)) continue;
+      value[a * columns + c] = mean_at(before, a, c, angles, columns, !angle);
+      found++;
+    }
+  }
+  return found;
+}
+
+enum status recon_zingers(const char *how, double sd, float *sinogram, int64_t rows, int64_t angles,
+                          int64_t columns, int64_t *found) {
+  float *before, *out;
+  if (strcmp(how, "none") == 0 || angles < 5 || columns < 5) return STATUS_OK;
+  TRY(memory_make_raw((angles + 2) * columns, sizeof *before, "a sinogram", &before));
+  out = before + angles * columns;
+  for (int64_t r = 0; r < rows; r++) {
+    float *value = sinogram + r * angles * columns;
+    memcpy(before, value, (size_t)(angles * columns) * sizeof *value);
+    *found += clean(how, sd, before, angles, columns, out, value);
+  }
+  memory_free(before);
+  return STATUS_OK;
+}
