@@ -39,22 +39,6 @@ static enum status work_make(const struct stage_job *job, struct compton_work *w
 
 /* ---- counting ------------------------------------------------------------------------------------ */
 
-/* All regions of a state are of one detector with one set of bins. */
-static enum status alike_check(const struct compton_work *w, int r) {
-  const struct compton_cube *a = &w->cube[0], *b = &w->cube[r];
-  const char *first = w->regions.region[0].file[0], *name = w->regions.region[r].file[0];
-  if (a->rows != b->rows || a->columns != b->columns)
-    return FAIL(STATUS_INPUT, "%s has %lld x %lld pixels, %s %lld x %lld: another detector", name,
-                (long long)b->rows, (long long)b->columns, first, (long long)a->rows,
-                (long long)a->columns);
-  if (a->bins != b->bins || fabs(a->first_kev - b->first_kev) > 1e-6 ||
-      fabs(a->bin_kev - b->bin_kev) > 1e-9)
-    return FAIL(STATUS_INPUT, "%s has %lld bins of %g keV from %g keV, %s %lld of %g from %g", name,
-                (long long)b->bins, b->bin_kev, b->first_kev, first, (long long)a->bins, a->bin_kev,
-                a->first_kev);
-  return STATUS_OK;
-}
-
 /* Other code may count otherwise: what it kept is not gone on with. */
 static uint64_t record_hash(const char *record) {
   const char *revision = stage_revision();
@@ -88,11 +72,19 @@ static enum status count_region(struct compton_work *w, const struct compton_reg
   return compton_cube_from_frames(w->job->comm, &settings, cube);
 }
 
+/* The headers were compared before; a file may have changed since. */
+static enum status same_check(const struct compton_work *w, int r) {
+  const struct compton_cube *a = &w->cube[0], *b = &w->cube[r];
+  if (a->rows == b->rows && a->columns == b->columns && a->bins == b->bins) return STATUS_OK;
+  return FAIL(STATUS_INPUT, "%s is of another detector or of other bins than %s",
+              w->regions.region[r].file[0], w->regions.region[0].file[0]);
+}
+
 static enum status count_all(struct compton_work *w) {
   for (int r = 0; r < w->regions.n; r++) {
     TRY(stop_agree(w->job->comm));
     TRY(count_region(w, &w->regions.region[r], r + 1, &w->cube[r]));
-    TRY_ALL(w->job->comm, alike_check(w, r));
+    TRY_ALL(w->job->comm, same_check(w, r));
   }
   if (w->regions.disc.files == 0) return STATUS_OK;
   return count_region(w, &w->regions.disc, 0, &w->disc);
@@ -150,9 +142,25 @@ static enum status shape_of(struct compton_work *w, const struct compton_region 
   return compton_cube_frames_shape(w->job->comm, &settings, shape);
 }
 
+/* All regions of a state are of one detector with one set of bins. */
+static enum status alike_check(const struct compton_work *w, int r, const struct compton_shape *a,
+                               const struct compton_shape *b) {
+  const char *first = w->regions.region[0].file[0], *name = w->regions.region[r].file[0];
+  if (a->rows != b->rows || a->columns != b->columns)
+    return FAIL(STATUS_INPUT, "%s has %lld x %lld pixels, %s %lld x %lld: another detector", name,
+                (long long)b->rows, (long long)b->columns, first, (long long)a->rows,
+                (long long)a->columns);
+  if (a->bins != b->bins || fabs(a->first_kev - b->first_kev) > 1e-6 ||
+      fabs(a->bin_kev - b->bin_kev) > 1e-9)
+    return FAIL(STATUS_INPUT, "%s has %lld bins of %g keV from %g keV, %s %lld of %g from %g", name,
+                (long long)b->bins, b->bin_kev, b->first_kev, first, (long long)a->bins, a->bin_kev,
+                a->first_kev);
+  return STATUS_OK;
+}
+
 /* The most that is there at once: cubes so far beside the counting of the next, then all cubes and maps. */
 static enum status need_of(struct compton_work *w, struct stage_need *need) {
-  struct compton_shape shape;
+  struct compton_shape shape, first = {0};
   int64_t cubes = 0, most = 0;
   int size, regions       = w->regions.n;
   MPI_Comm_size(w->job->comm, &size);
@@ -160,13 +168,15 @@ static enum status need_of(struct compton_work *w, struct stage_need *need) {
   for (int r = 0; r <= regions; r++) {
     if (r == regions && w->regions.disc.files == 0) continue;
     TRY(shape_of(w, r < regions ? &w->regions.region[r] : &w->regions.disc, &shape));
+    if (r == 0) first = shape;
+    if (r < regions) TRY_ALL(w->job->comm, alike_check(w, r, &first, &shape));
     cubes += shape.cube_bytes;
     if (cubes + shape.work_bytes > most) most = cubes + shape.work_bytes;
-    if (r == 0 && w->job->output[0])
-      need->disk_bytes =
-          compton_write_bytes(w->params, shape.rows, shape.columns, shape.bins, regions);
   }
-  int64_t maps = cubes + regions * compton_maps_bytes(w->params, shape.rows, shape.columns, size);
+  if (w->job->output[0])
+    need->disk_bytes =
+        compton_write_bytes(w->params, first.rows, first.columns, first.bins, regions);
+  int64_t maps = cubes + regions * compton_maps_bytes(w->params, first.rows, first.columns, size);
   need->memory_bytes = maps > most ? maps : most;
   return STATUS_OK;
 }
@@ -195,6 +205,8 @@ static enum status run(const struct stage_job *job) {
   if (status == STATUS_OK) {
     log_info("compton: %d region%s", w.regions.n, w.regions.n > 1 ? "s" : "");
     status = run_work(&w);
+    /* other files or settings will be other work, which could not go on with these */
+    if (status == STATUS_INPUT || status == STATUS_USAGE) keeps_drop(&w);
   }
   work_free(&w);
   return status;

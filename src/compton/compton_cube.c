@@ -340,7 +340,8 @@ static enum status frames_need(MPI_Comm comm, const struct compton_frames_settin
   TRY(compton_events_check(settings, frames));
   blocks_choose(settings, frames, size, &blocks);
   shape->rows = frames->rows, shape->columns = frames->columns, shape->frames = frames->frames;
-  shape->bins       = llround((settings->last_kev - settings->first_kev) / settings->bin_kev);
+  shape->bins      = llround((settings->last_kev - settings->first_kev) / settings->bin_kev);
+  shape->first_kev = settings->first_kev, shape->bin_kev = settings->bin_kev;
   shape->cube_bytes = share_most(comm, frames->words) * (4 * shape->bins + 1);
   shape->work_bytes = compton_events_bytes(frames->rows, frames->columns, shape->bins) +
                       blocks.buffer_bytes + blocks.note_bytes + blocks.frame_bytes;
@@ -365,6 +366,8 @@ enum status compton_cube_spectra_shape(MPI_Comm comm, const char *file,
   *shape         = (struct compton_shape){.rows       = spectra.rows,
                                           .columns    = spectra.columns,
                                           .bins       = spectra.bins,
+                                          .first_kev  = spectra.first_kev,
+                                          .bin_kev    = spectra.bin_kev,
                                           .cube_bytes = pixels * (4 * spectra.bins + 1),
                                           .work_bytes = pixels * 8 * spectra.bins};
   raw_spectra_close(&spectra);

@@ -70,8 +70,9 @@ enum status compton_cube_from_frames(MPI_Comm comm, const struct compton_frames_
 /* What a region would be, from its files' headers, and what counting it takes on the busiest rank. */
 struct compton_shape {
   int64_t rows, columns, bins, frames; /* frames: 0 of spectra */
-  int64_t cube_bytes;                  /* a rank's part of the cube */
-  int64_t work_bytes;                  /* beside it, while it is counted */
+  double first_kev, bin_kev;
+  int64_t cube_bytes; /* a rank's part of the cube */
+  int64_t work_bytes; /* beside it, while it is counted */
 };
 /* Collective. */
 enum status compton_cube_frames_shape(MPI_Comm comm, const struct compton_frames_settings *settings,

@@ -1,12 +1,13 @@
 """The command compton: counts against an independent count, the same cube on any ranks and from every form of file,
 rounds that go on after a kill, and words for every bad input."""
-# timeout: 300
+# timeout: 600
+import itertools
 import json
 import os
 import struct
 import subprocess
-import sys
 import tempfile
+import time
 import unittest
 
 import h5py
@@ -23,7 +24,7 @@ def call(folder, *words, ranks=1, env=None):
     command = [XCSCT, "compton", *map(str, words), "--json", "-"]
     if ranks > 1:
         command = [os.environ["MPIEXEC"], "-n", str(ranks), *command]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200,
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300,
                           env=dict(os.environ, **(env or {})))
     results = json.loads(done.stdout)["results"] if done.stdout.startswith("{") else {}
     return done.returncode, {name: row["value"] for name, row in results.items()}, done.stderr
@@ -197,6 +198,209 @@ class Counting(unittest.TestCase):
         np.testing.assert_array_equal(cube[1], first[0])
         self.assertEqual(results["frames_region2"], 100)
         self.assertEqual(results["events"], results["events_region1"] + results["events_region2"])
+
+
+class Hits(unittest.TestCase):
+    """What the thresholds left of frames is counted anew."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory()
+        cls.folder = cls.scratch.name
+        cls.sensor = Sensor(7, 150, 12)
+        cls.sensor.frame[40:90] = cls.sensor.dark  # a gap
+        cls.sensor.write(cls.folder)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    def cube(self, out, *words, **more):
+        code, results, said = call(self.folder, *words, *MAPS, *BINNING, "--output", out, **more)
+        self.assertEqual(code, 0, said)
+        return cube_of(f"{self.folder}/{out}"), results
+
+    def test_hits_are_the_frames(self):
+        want, results = self.cube("a.h5", "--frames", "frames.bin", "--hits", "yes")
+        with open(f"{self.folder}/a_region1.hits", "rb") as file:
+            one = file.read()
+        self.cube("a.h5", "--frames", "frames.bin", "--hits", "yes", ranks=3)
+        with open(f"{self.folder}/a_region1.hits", "rb") as file:
+            self.assertEqual(len(file.read()) // 100, len(one) // 100)  # gaps at the ends of blocks are apart
+        energy = self.sensor.gain * (self.sensor.frame.astype(int) - self.sensor.dark) + self.sensor.offset
+        hits = int(((energy >= THRESHOLD_KEV) & (self.sensor.gain > 0)).sum())
+        self.assertLess(len(one), 48 + 2 * SIDE * SIDE + 4 * hits + 40)
+        for ranks in (1, 2, 5):
+            cube, others = self.cube("b.h5", "--frames", "a_region1.hits", ranks=ranks)
+            np.testing.assert_array_equal(cube, want)
+            self.assertEqual(others, results)
+
+    def test_other_settings_are_those_of_the_frames(self):
+        self.cube("a.h5", "--frames", "frames.bin", "--hits", "yes")
+        for other in (["--veto", "yes"], ["--max-cluster", 1], ["--threshold-kev", 7.5], ["--offset", "more.txt"]):
+            np.savetxt(f"{self.folder}/more.txt", self.sensor.offset - 0.25)
+            cube, others = self.cube("b.h5", "--frames", "a_region1.hits", *other, ranks=2)
+            want, results = self.cube("c.h5", "--frames", "frames.bin", *other)
+            np.testing.assert_array_equal(cube, want)
+            self.assertEqual(others, results)
+
+
+class Killed(unittest.TestCase):
+    def test_a_killed_count_goes_on_and_ends_alike(self):
+        with tempfile.TemporaryDirectory() as folder:
+            Sensor(9, 300, 8).write(folder)
+            with open(f"{folder}/frames.bin", "rb") as file:
+                frames = file.read()
+            with open(f"{folder}/frames.bin", "wb") as file:
+                for _ in range(40):
+                    file.write(frames)
+            words = ["--frames", "frames.bin", *MAPS, *BINNING, "--round-s", 0, "--hits", "yes"]
+            code, results, said = call(folder, *words, "--output", "whole.h5")
+            self.assertEqual(code, 0, said)
+            command = [XCSCT, "compton", *map(str, words), "--output", "killed.h5"]
+            run = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            for _ in range(4000):
+                if os.path.exists(f"{folder}/killed.h5.region1.kept") or run.poll() is not None:
+                    break
+                time.sleep(0.005)
+            run.kill()
+            self.assertNotEqual(run.wait(), 0, "it was killed amid the count")
+            self.assertFalse(os.path.exists(f"{folder}/killed.h5"))
+            code, others, said = call(folder, *words, "--output", "killed.h5", ranks=2)
+            self.assertEqual(code, 0, said)
+            self.assertIn("goes on after", said)
+            self.assertEqual(others, results)
+            np.testing.assert_array_equal(cube_of(f"{folder}/killed.h5"), cube_of(f"{folder}/whole.h5"))
+            self.assertEqual(sorted(name for name in os.listdir(folder) if name.startswith("killed")),
+                             ["killed.h5", "killed_region1.hits"])
+            code, others, said = call(folder, "--frames", "killed_region1.hits", *MAPS, *BINNING)
+            self.assertEqual((code, others), (0, results), said)
+
+
+class Refused(unittest.TestCase):
+    """One clear message, the right exit code, nothing under the output's name."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory()
+        cls.folder = cls.scratch.name
+        cls.sensor = Sensor(11, 6, 20)
+        cls.sensor.write(cls.folder)
+        flat = np.zeros((1, SIDE, SIDE, 200), "f4")
+        cls.spectra("empty.h5", flat)
+        flat[..., 130] = 1e3  # one line far below the peak
+        cls.spectra("low.h5", np.roll(flat, -120, axis=3))
+        flat[0, 4, 7, 9] = -1
+        cls.spectra("negative.h5", flat)
+        cls.spectra("small.h5", np.ones((1, 40, 40, 200), "f4"))
+        cls.spectra("wide.h5", np.ones((1, SIDE, SIDE, 200), "f4"), 0.25)
+
+    @classmethod
+    def spectra(cls, name, counts, step=0.2):
+        with h5py.File(f"{cls.folder}/{name}", "w") as file:
+            file.create_dataset("pixel_spectra", data=counts, compression=1)
+            file["spectra_bins"] = 75 + step * np.arange(counts.shape[-1])
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    ranks = itertools.cycle((1, 2))
+
+    def refused(self, code, what, *words):
+        got, _, said = call(self.folder, *words, "--output", "refused.h5", ranks=next(self.ranks))
+        lines = [line for line in said.splitlines() if "error:" in line]
+        self.assertEqual((got, len(lines)), (code, 1), said)
+        self.assertIn(what, lines[0])
+        self.assertEqual([name for name in os.listdir(self.folder) if name.startswith("refused.h5")], [])
+
+    def frames(self, code, what, *words):
+        self.refused(code, what, "--frames", "frames.bin", *words)
+
+    def write(self, name, content):
+        with open(f"{self.folder}/{name}", "wb") as file:
+            file.write(content)
+        return name
+
+    def test_a_short_last_frame(self):
+        self.sensor.frame.tofile(f"{self.folder}/short.bin")
+        os.truncate(f"{self.folder}/short.bin", 6 * 12800 - 77)
+        self.refused(3, "short.bin: the last frame has 12723 of 12800 bytes", "--frames", "short.bin", *MAPS)
+        self.refused(3, "is empty", "--frames", self.write("nothing.bin", b""), *MAPS)
+
+    def test_a_map_of_another_size(self):
+        np.savetxt(f"{self.folder}/map.txt", np.ones((SIDE, SIDE - 1)))
+        self.frames(3, "map.txt has 6320 values; 80 x 80 pixels want 6400", "--gain", "map.txt")
+
+    def test_a_map_with_words(self):
+        self.write("words.txt", b"0.1 0.2\n0.1 O.3\n")
+        self.frames(3, 'words.txt:2: "O.3" is no number', "--gain", "words.txt")
+
+    def test_values_out_of_range(self):
+        gain = self.sensor.gain.copy()
+        gain[2, 9] = 1e9
+        np.savetxt(f"{self.folder}/gains.txt", gain)
+        self.frames(3, "gains.txt: the gain of pixel (2, 9) is 1e+09", "--gain", "gains.txt")
+        offset = self.sensor.offset.copy()
+        offset[1, 3] = -1e12
+        np.savetxt(f"{self.folder}/offsets.txt", offset)
+        self.frames(3, "the offset of pixel (1, 3)", "--gain", "gain.txt", "--offset", "offsets.txt")
+        np.savetxt(f"{self.folder}/thresholds.txt", np.full((SIDE, SIDE), 70000))
+        self.frames(3, "the threshold of pixel (0, 0) is 70000", "--gain", "gain.txt", "--threshold", "thresholds.txt")
+
+    def test_negative_gains(self):
+        gain = self.sensor.gain.copy()
+        gain[5, 6] = -0.027
+        np.savetxt(f"{self.folder}/below.txt", gain)
+        self.frames(3, "below.txt: the gain of pixel (5, 6) is -0.027", "--gain", "below.txt")
+
+    def test_an_all_dead_sensor(self):
+        np.savetxt(f"{self.folder}/dead.txt", np.zeros((SIDE, SIDE)))
+        self.frames(3, "none of the 6400 pixels is good", "--gain", "dead.txt")
+
+    def test_frames_of_another_detector(self):
+        with h5py.File(f"{self.folder}/other.h5", "w") as file:
+            file["raw_frames"] = np.zeros((3, 40, 40), "u2")
+        self.refused(3, "frames of another detector", "--frames", "frames.h5", "other.h5", *self.odin())
+        self.refused(3, "another detector", "--frames", "frames.h5", "other.h5", "--files-per-region", "1,1",
+                     "--gain-kev", 0.03, "--bin-kev", 2)
+        self.refused(3, "40 x 40 pixels, the frames 80 x 80", "--frames", "frames.h5", "--dark", "other.h5",
+                     "--gain-kev", 0.03)
+
+    def odin(self):
+        with h5py.File(f"{self.folder}/frames.h5", "w") as file:
+            file["raw_frames"] = self.sensor.frame
+        return ["--gain-kev", 0.03]
+
+    def test_spectra_that_do_not_fit(self):
+        self.refused(3, "negative.h5: pixel 327 has -1 counts in bin 9", "--spectra", "negative.h5")
+        self.refused(3, "another detector", "--spectra", "empty.h5", "small.h5")
+        self.refused(3, "another detector", "--spectra", "empty.h5", "small.h5", "--spectra-per-region", "1,1")
+        self.refused(3, "bins of 0.25 keV", "--spectra", "empty.h5", "wide.h5")
+        self.refused(3, "the disc has 40 x 40 pixels", "--spectra", "low.h5", "--disc", "small.h5")
+
+    def test_settings_that_do_not_fit(self):
+        self.refused(2, "--frames FILE ... or --spectra FILE")
+        self.refused(2, "no gain is given", "--frames", "frames.bin")
+        self.refused(2, "needs a dark run", "--frames", "frames.bin", "--gain-kev", 1, "--threshold-sigma", 5)
+        self.refused(2, "last_kev = 10 keV would be above", "--frames", "frames.bin", "--first-kev", 20, "--last-kev", 10)
+        self.refused(2, "'litium' is none of", "--spectra", "low.h5", "--materials", "litium")
+        self.refused(2, "the regions want more", "--spectra", "low.h5", "--spectra-per-region", "1,1")
+        self.refused(2, "belong to no region", "--spectra", "low.h5", "low.h5", "--spectra-per-region", "1")
+        self.refused(2, "lives_s: 3 s is more than the exposure", "--spectra", "low.h5", "--exposures-s", 2,
+                     "--lives-s", 3)
+        self.refused(2, "frames and spectra", "--spectra", "low.h5", "--frames", "frames.bin")
+        self.refused(2, "pair_loss = half", "--spectra", "low.h5", "--pair-loss", "half")
+
+    def test_no_counts_is_undefined_and_said(self):
+        for name in ("empty.h5", "low.h5"):
+            code, results, said = call(self.folder, "--spectra", name, "--output", "undefined.h5")
+            self.assertEqual(code, 0, said)
+            self.assertIsNone(results["emf"])
+            self.assertIsNone(results["emf_high_side"])
+            self.assertIn("the momentum factor of region 1 is undefined", said)
+            with h5py.File(f"{self.folder}/undefined.h5") as file:
+                self.assertTrue(np.isnan(file["/entry/emf/data"][:]).all())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,139 @@
+"""The twin's cell: momentum factors of its regions against its truths, the maps' errors, one result for every state of a
+run, and the event chain from its raw frames."""
+# timeout: 600
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+import h5py
+import numpy as np
+
+XCSCT = os.environ["XCSCT"]
+SCATTER = ["--tail-percent", "0", "--multiple-percent", "0"]  # of which the twin has none
+
+
+def call(folder, *words):
+    done = subprocess.run([XCSCT, *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Twin(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory()
+        cls.folder = cls.scratch.name
+        call(cls.folder, "twin", "--output", "twin", "--ct", "no", "--frame-source", 2500, "--frame-share", 0.4,
+             "--frame-loss-kev", 3)
+        with open(f"{cls.folder}/twin/truth.json") as file:
+            cls.truth = json.load(file)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    def results(self, *words):
+        return json.loads(call(self.folder, "compton", *words, "--json", "-"))["results"]
+
+    def compare(self, state, results, names):
+        """Against the truths: within 3.5 of the errors that the twin can cause."""
+        for name in names:
+            row, truth = results[name], self.truth["states"][state][name]["value"]
+            error = (row["upper"] - row["lower"]) / 2
+            self.assertLess(abs(row["value"] - truth), 3.5 * error, f"{state} {name}: {row['value']}, not {truth}")
+            self.assertLess(row["sigma"], 0.001 * truth)
+            self.assertLess(error, 0.01 * truth)
+
+    def test_factors_of_all_regions_and_the_maps_that_belong_to_them(self):
+        names = [f"twin/raw/fully_charged_r{r}.h5" for r in (1, 2, 3)]
+        words = ["--spectra", *names, "--spectra-per-region", "1,1,1", "--exposures-s", "500,500,500",
+                 "--disc", "twin/raw/disc.h5", "--disc-exposure-s", 2500, *SCATTER]
+        results = self.results(*words, "--output", "all.h5")
+        self.compare("fully_charged", results, [f"emf{d}_region{r}" for d in ("", "_detector") for r in (1, 2, 3)])
+        self.assertLess(abs(results["angle_offset_deg"]["value"]), 0.02)
+        self.assertAlmostEqual(results["disc_orientation"]["value"], 1, delta=0.02)
+        with h5py.File(f"{self.folder}/all.h5") as file:
+            emf, error = file["/entry/emf/data"][:], file["/entry/emf/data_errors"][:]
+            profile, density = file["/entry/profile/data"][:], file["/entry/density/data"][:]
+            self.assertEqual(file["/entry/density/data"].attrs["units"], b"disc")
+            self.assertEqual(file["/entry/emf"].attrs["signal"], b"data")
+            axis = file["/entry/profile/momentum"][:]
+            budget = file["/entry/error_budget"]
+            np.testing.assert_allclose(budget["emf"][:], [results[f"emf_region{r}"]["value"] for r in (1, 2, 3)])
+        self.assertEqual(emf.shape, (3, 80, 80))
+        self.assertEqual(profile.shape, (3, 80, 80, len(axis)))
+        row, column = np.mgrid[0:80, 0:80] - 39.5
+        middle = (np.hypot(row, column) * 0.25 / 0.9375 < 6) & np.isfinite(emf[2])
+        pull = (emf[2] - np.average(emf[2][middle], weights=error[2][middle] ** -2)) / error[2]
+        self.assertAlmostEqual(pull[middle].std(), 1, delta=0.12)  # lithium alone, the same everywhere
+        self.assertAlmostEqual(np.nanmean(profile[2][middle].sum(axis=1)) * (axis[1] - axis[0]), 1, delta=0.02)
+        self.assertAlmostEqual(np.nanmean(density[2][middle]), 0.9, delta=0.15)
+        return results
+
+    def test_maps_of_squares(self):
+        words = ["--spectra", "twin/raw/pristine_r3.h5", "--disc", "twin/raw/disc.h5", *SCATTER]
+        self.results(*words, "--bin-pixels", 9, "--output", "nine.h5")
+        self.results(*words, "--output", "one.h5")
+        with h5py.File(f"{self.folder}/nine.h5") as nine, h5py.File(f"{self.folder}/one.h5") as one:
+            emf, error = nine["/entry/emf/data"][0], nine["/entry/emf/data_errors"][0]
+            own, own_error = one["/entry/emf/data"][0, 36:45, 36:45], one["/entry/emf/data_errors"][0, 36:45, 36:45]
+            self.assertEqual(emf.shape, (9, 9))  # the last squares are smaller
+            self.assertEqual(one["/entry/cube/data"].shape[:3], (1, 80, 80))
+            np.testing.assert_array_equal(one["/entry/cube/data"][:], nine["/entry/cube/data"][:])
+        good = np.isfinite(own)
+        mean = np.average(own[good], weights=own_error[good] ** -2)
+        self.assertAlmostEqual(emf[4, 4], mean, delta=2.5 * error[4, 4])
+        self.assertAlmostEqual(error[4, 4], np.median(own_error[good]) / np.sqrt(good.sum()), delta=0.2 * error[4, 4])
+
+    def test_a_run_makes_the_regions_of_a_state(self):
+        call(self.folder, "run", "twin/cycle.yaml", "--output", "out", "--stages", "compton", "--state", "pristine",
+             "--quiet")
+        with h5py.File(f"{self.folder}/out/pristine/compton.h5") as file:
+            self.assertEqual(file["/entry/cube/data"].shape[:3], (3, 80, 80))
+            self.assertEqual(file["/entry/density/data"].attrs["units"], b"disc")
+            found = {r: float(file[f"/entry/results/emf_region{r}"][()]) for r in (1, 2, 3)}
+        for r, value in found.items():
+            self.assertAlmostEqual(value, self.truth["states"]["pristine"][f"emf_region{r}"]["value"], delta=0.005)
+        said = subprocess.run([XCSCT, "run", "twin/cycle.yaml", "--output", "out", "--stages", "compton", "--state",
+                               "pristine"], cwd=self.folder, capture_output=True, text=True)
+        self.assertIn("pristine/compton: kept", said.stderr)
+
+    def test_frames_are_counted_with_gains_of_a_source(self):
+        dark = ["--dark", "twin/raw/dark.bin", "--threshold-kev", 3]
+        maps = self.results("--frames", "twin/raw/pristine_r2.bin", *dark, "--gain", "twin/raw/gain.txt", "--offset",
+                            "twin/raw/offset.txt")
+        source = self.results("--frames", "twin/raw/pristine_r2.bin", *dark, "--source", "twin/raw/am241.bin",
+                              "--output", "source.h5")
+        photons = self.truth["sample"]["frame_photons"]["value"]
+        for results in (maps, source):
+            share = results["events"]["value"] / photons
+            self.assertTrue(0.9 < share <= 1, share)
+        self.assertAlmostEqual(source["events"]["value"] / maps["events"]["value"], 1, delta=0.03)
+        with h5py.File(f"{self.folder}/source.h5") as file:
+            gain = file["/entry/sensor/gain"][:]
+            flags = file["/entry/sensor/flags"][:]
+        want = np.loadtxt(f"{self.folder}/twin/raw/gain.txt").ravel()
+        good = flags == 0
+        self.assertGreater(good.sum(), 2000)
+        self.assertLess(abs(np.median(gain[good] / want[good]) - 1), 0.003)
+
+    def test_what_pairs_lose_comes_from_the_source(self):
+        words = ["--frames", "twin/raw/am241.bin", "--dark", "twin/raw/dark.bin", "--threshold-kev", 3, "--bin-kev", 0.2,
+                 "--first-kev", 50, "--last-kev", 66, "--gain", "twin/raw/gain.txt", "--offset",
+                 "twin/raw/offset.txt", "--fit-first-kev", 51, "--fit-last-kev", 65]
+        given = self.results(*words, "--pair-loss", "3,-3,0")
+        none = self.results(*words)
+        self.assertGreater(given["events"]["value"], 0)
+        self.assertEqual(given["pairs"]["value"], none["pairs"]["value"])
+        call(self.folder, "compton", "--frames", "twin/raw/am241.bin", "--dark", "twin/raw/dark.bin", "--threshold-kev", 3,
+             "--source", "twin/raw/am241.bin", "--pair-loss", "source", "--output", "loss.h5", "--quiet")
+        with h5py.File(f"{self.folder}/loss.h5") as file:
+            loss = [float(file[f"/entry/results/pair_loss_{k}"][()]) for k in (0, 2, 4)]
+        r = np.linspace(0.1, 0.9, 9)
+        np.testing.assert_allclose(loss[0] + r**2 * (loss[1] + r**2 * loss[2]), 3 * (1 - r**2), atol=0.25)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
