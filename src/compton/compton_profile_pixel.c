@@ -198,42 +198,64 @@ static void step_column(const struct compton_table *t, const struct pixel_view *
   }
 }
 
-/* About how many of the counts from..to are of the line: what lies in the last third of the bins above is taken for
- * background. A group's pixels may see much of a sample, or none of it, beneath one and the same background. */
-static double of_line(const struct sums *s, int64_t from, int64_t to) {
-  int64_t n = s->bins, first = n - (n - to) / 3;
-  double counted = 0, beneath = 0;
-  for (int64_t b = from; b <= to; b++) counted += s->count[b];
-  for (int64_t b = first; b < n; b++) beneath += s->count[b];
-  if (first < n) beneath *= (double)(to - from + 1) / (double)(n - first);
-  return fmax(counted - beneath, 1e-3 * counted);
+/* How much of equal parts of all shapes the pixel sees: by its counts alone when it stands for itself (any scale does, but 0
+ * would not). In a group it is the pixel's weight, and what is background must not count: pixels that look beside the
+ * sample have some. Then from the counts within the windows and above them, as shapes on a constant: noisy, but right in
+ * the mean. */
+static double intensity_of(const struct compton_table *t, const struct pixel_view *v,
+                           const struct sums *s) {
+  enum { LEAST_BINS = 8 };
+  int64_t from = v->cut[0].bin, to = v->cut[COMPTON_WINDOWS].bin + 1;
+  double in = 0, in_shape = 0, above = 0, above_shape = 0;
+  double in_bins = (double)(to - from), above_bins = (double)(s->bins - to);
+  for (int64_t b = from; b < s->bins; b++) {
+    double shape = 0;
+    for (int k = 0; k < t->set.shapes; k++) shape += s->column[k][b] / t->set.shapes;
+    if (b < to)
+      in += s->count[b], in_shape += shape;
+    else
+      above += s->count[b], above_shape += shape;
+  }
+  if (v->alone || above_bins < LEAST_BINS) return in / in_shape;
+  return (in * above_bins - above * in_bins) / (in_shape * above_bins - above_shape * in_bins);
 }
 
-/* Shapes times the pixel's intensity, then what lies beneath. */
-static void columns(const struct compton_table *t, struct pixel_view *v, struct sums *s) {
-  int64_t n = s->bins, from = v->cut[0].bin, to = v->cut[COMPTON_WINDOWS].bin;
-  double expected = 0, top = 0;
+static double top_of(const struct compton_table *t, const struct pixel_view *v,
+                     const struct sums *s) {
+  double top = 0;
+  for (int64_t b = v->cut[0].bin; b <= v->cut[COMPTON_WINDOWS].bin; b++) {
+    double here = 0;
+    for (int k = 0; k < t->set.shapes; k++) here += s->column[k][b] / t->set.shapes;
+    top = fmax(top, here);
+  }
+  return top;
+}
+
+/* Shapes times the pixel's intensity. */
+static void shape_columns(const struct compton_table *t, struct pixel_view *v, struct sums *s,
+                          double *top) {
   for (int k = 0; k < t->set.shapes; k++) {
     double part[COMPTON_SHAPES] = {0};
     part[k]                     = 1;
     compton_table_mix(t, &v->at, part, v->integral, v->density);
     compton_table_bins(t, v->integral, v->density, v->true_kev, v->scale, 0, v->edge, s->column[k],
                        NULL);
-    for (int64_t b = from; b <= to; b++) expected += s->column[k][b] / t->set.shapes;
   }
-  v->intensity = of_line(s, from, to) / expected;
+  v->intensity = intensity_of(t, v, s);
+  *top         = v->intensity * top_of(t, v, s);
   for (int k = 0; k < t->set.shapes; k++)
-    for (int64_t b = 0; b < n; b++) s->column[k][b] *= v->intensity;
-  for (int64_t b = from; b <= to; b++) {
-    double here = 0;
-    for (int k = 0; k < t->set.shapes; k++) here += s->column[k][b] / t->set.shapes;
-    top = fmax(top, here);
-  }
+    for (int64_t b = 0; b < s->bins; b++) s->column[k][b] *= v->intensity;
+}
+
+/* Shapes, then what lies beneath. */
+static void columns(const struct compton_table *t, struct pixel_view *v, struct sums *s) {
+  double top;
+  shape_columns(t, v, s, &top);
   for (int c = t->set.shapes; c < s->columns; c++) {
     double *column = s->column[c];
-    memset(column, 0, (size_t)n * sizeof *column);
+    memset(column, 0, (size_t)s->bins * sizeof *column);
     if (s->term[c] == COMPTON_CONSTANT)
-      for (int64_t b = 0; b < n; b++) column[b] = 1;
+      for (int64_t b = 0; b < s->bins; b++) column[b] = 1;
     else if (s->term[c] == COMPTON_STEP)
       step_column(t, v, top, column);
     else if (s->term[c] == COMPTON_ESCAPE)

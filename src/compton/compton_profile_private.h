@@ -126,6 +126,7 @@ struct pixel_view {
   struct pixel_given given;
   struct table_at at;
   double true_kev, scale;          /* of the line; seen over true */
+  bool alone;                      /* not part of a group */
   double intensity;                /* by which the shapes' columns were multiplied */
   double *momentum;                /* [bins + 1] at edges */
   double *per;                     /* [bins] counts to J */

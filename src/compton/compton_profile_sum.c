@@ -378,6 +378,7 @@ enum status compton_profile_pixels(struct compton_table *t, const struct compton
   TRY(rooms_make(t, &rooms));
   enum status status = STATUS_OK;
   int64_t wide       = t->set.bins_au;
+  rooms.view.alone   = true;
   for (int64_t p = 0; p < pixels->cube->pixels && status == STATUS_OK; p++)
     status = one_pixel(t, pixels, p, shared, &rooms, &emf[p], profile ? profile + p * wide : NULL,
                        profile ? profile_sigma + p * wide : NULL);

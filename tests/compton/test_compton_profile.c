@@ -249,6 +249,36 @@ TEST(sums_over_pixels_are_right_only_because_they_are_made_in_momentum) {
   }
 }
 
+/* A third of the pixels look beside the sample and have background alone, a fifth of a peak's height. */
+TEST(pixels_that_see_background_alone_do_not_bias_a_group) {
+  struct compton_profile_settings s = compton_profile_defaults();
+  struct compton_table *table       = table_of(&s);
+  struct xray_profile profile;
+  struct compton_emf emf;
+  struct chunk c;
+  int32_t label[ROW] = {0};
+  int rank;
+  double low = 0, high = 0;
+  MPI_Comm_rank(comm, &rank);
+  if (rank) return;
+  CHECK_OK(xray_profile_of(XRAY_LI_METAL, 1, &profile));
+  row_make(&profile, 0, ROW, &c);
+  for (int i = 0; i < ROW; i++) {
+    bool beside = i < 13 || i >= ROW - 13;
+    for (int b = 0; b < SPECTRUM_BINS; b++) {
+      uint32_t *count = counts_of(&c, i) + b;
+      *count          = beside ? 40000 : *count + 38500;
+    }
+    double truth = spectrum_emf(&profile, c.angle[i], c.fwhm_kev[i], NULL);
+    if (!beside) low += truth / (1 + truth), high += 1 / (1 + truth);
+  }
+  CHECK_OK(compton_profile_groups(MPI_COMM_SELF, table, &c.pixels, label, 1, &emf, NULL, NULL));
+  CHECK_NEAR(emf.emf.value / (low / high), 1, 0.0015);
+  CHECK_NEAR(emf.term[COMPTON_CONSTANT], 40000, 40);
+  chunk_free(&c);
+  compton_table_free(table);
+}
+
 /* Ranks hold parts of the row; groups of every third pixel, some left out. */
 TEST(groups_have_the_same_bits_on_any_number_of_ranks) {
   enum { GROUPS = 3, BINS_AU = 100 };
