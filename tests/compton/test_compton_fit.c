@@ -1,6 +1,7 @@
 /* Fits of the peak against spectra whose truth is known, and the scattering angles of measured spectra of diamond.
  * np: 1 */
 #include "compton_fit.h"
+#include "compton_fit_lines.h"
 #include "compton_spectrum.h"
 
 /* The error of a mean over these is a twentieth of a single one's. */
@@ -159,6 +160,64 @@ TEST(nothing_to_fit_does_not_converge_and_does_not_fail) {
         "angle of 0.6 deg");
   status_clear();
   compton_table_free(table);
+}
+
+/* ---- named lines --------------------------------------------------------------------------------------------- */
+
+static const struct compton_line *line_named(const struct compton_line *line, int n,
+                                             const char *name) {
+  for (int i = 0; i < n; i++)
+    if (strcmp(line[i].name, name) == 0) return &line[i];
+  return NULL;
+}
+
+/* A summed spectrum from 15 to 125 keV: a slope, the Compton line as a Gaussian, and four lines of 20000 counts. */
+TEST(lines_of_a_summed_spectrum_are_named_and_counted) {
+  enum { BINS = 550 };
+  static const struct {
+    const char *name;
+    double kev;
+  } put[] = {
+      {"Cd K alpha",   23.11 },
+      {"W K alpha 1",  59.318},
+      {"Pb K alpha 1", 74.97 },
+      {"elastic",      115   }
+  };
+  static double count[BINS];
+  struct compton_line line[COMPTON_LINES_MOST];
+  int n;
+  for (int b = 0; b < BINS; b++) {
+    double e = 15 + 0.2 * (b + 0.5), z = (e - 93.874) / 1, mean = 3000 - 10 * (e - 60);
+    mean += 2e6 * 0.2 * 0.4 * exp(-z * z / 2);
+    for (int k = 0; k < 4; k++) {
+      double sigma =
+          sqrt(0.84 * 0.84 + 8 * log(2) * 0.1 * 4.64e-3 * (put[k].kev - 93.874)) / 2.354820045;
+      z = (e - put[k].kev) / sigma;
+      mean += 20000 * 0.2 / (sigma * sqrt(2 * PI)) * exp(-z * z / 2);
+    }
+    count[b] = (double)random_poisson(8, 0, (uint64_t)b, mean);
+  }
+  const struct compton_lines_request r = {115, 93.874, 0.84, 15, 0.2, BINS, count};
+  CHECK_OK(compton_fit_lines(&r, line, &n));
+  CHECK(n >= 12, "%d lines", n);
+  for (int k = 0; k < 4; k++) {
+    const struct compton_line *found = line_named(line, n, put[k].name);
+    CHECK(found, "no line is named %s", put[k].name);
+    if (!found) continue;
+    CHECK(found->sigma > 100 && found->sigma < 1000, "%s: sigma %g", found->name, found->sigma);
+    CHECK(fabs(found->counts - 20000) < 4 * found->sigma + 200, "%s: %g +- %g", found->name,
+          found->counts, found->sigma);
+  }
+  for (int i = 0; i < n; i++) {
+    CHECK(i == 0 || line[i].energy_kev >= line[i - 1].energy_kev, "not by energy");
+    bool there = false;
+    for (int k = 0; k < 4; k++) there = there || strcmp(line[i].name, put[k].name) == 0;
+    if (there || isnan(line[i].counts)) continue;
+    CHECK(fabs(line[i].counts) < 4.5 * line[i].sigma, "%s at %g keV is not there: %g +- %g",
+          line[i].name, line[i].energy_kev, line[i].counts, line[i].sigma);
+  }
+  const struct compton_line *escape = line_named(line, n, "elastic, Cd K alpha escaped");
+  CHECK(escape && isnan(escape->counts), "a line within the Compton line was told");
 }
 
 /* ---- diamond ---------------------------------------------------------------------------------------------- */
