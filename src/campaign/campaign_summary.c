@@ -54,6 +54,7 @@ void summary_print(const struct campaign *c, FILE *to) {
 static enum status write_by(const struct campaign *c, const char *name,
                             void (*print)(const struct campaign *, FILE *)) {
   if (!log_is_speaker() || c->aside) return STATUS_OK;
+  TRY(fault_here("campaign.note"));
   char path[STORE_NAME_BYTES], *bytes = NULL;
   size_t n = 0;
   FILE *to = open_memstream(&bytes, &n);
@@ -194,6 +195,7 @@ void summary_say_cost(const struct campaign *c) {
 }
 
 static enum status append(const struct campaign *c, const char *line) {
+  TRY(fault_here("campaign.journal"));
   char path[STORE_NAME_BYTES];
   snprintf(path, sizeof path, "%s/journal/run.log", c->folder);
   int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);

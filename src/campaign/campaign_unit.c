@@ -116,6 +116,7 @@ static enum status below_said(const struct campaign *c, const struct unit *unit)
 
 static enum status forecast(const struct campaign *c, struct unit *unit,
                             const struct stage_job *job) {
+  TRY_ALL(c->comm, fault_here("campaign.unit"));
   if (unit->stage->check) TRY_ALL(c->comm, unit->stage->check(job->params, c->common));
   if (!unit->stage->plan) return STATUS_OK;
   TRY(unit->stage->plan(job, &unit->need));

@@ -80,8 +80,9 @@ enum status store_has(MPI_Comm comm, const char *file, const char *path, bool *f
 #define STORE_PROBE_WORD "--probe-child"
 enum status store_probe(MPI_Comm comm, const char *file);
 int store_probe_child(int argc, char **argv); /* the child's main; exit code */
-/* Collective. "size mtime checksum" of a file (checksum of all up to 64 MiB, else of a sample); of
- * our own outputs "own <hash of record and content>", which no copying or later date changes. */
+/* Collective. What a file is: up to 64 MiB "size whole <checksum of all>", larger ones "size mtime <checksum of a
+ * sample>"; of our own outputs "own <hash of record and content>". No copying or later date changes the first
+ * and the last. */
 enum status store_fingerprint(MPI_Comm comm, const char *file, char *text, size_t bytes);
 /* Local. 64-bit hash of bytes (xxHash-like mixing), chained by seed. */
 uint64_t store_hash(const void *bytes, int64_t n, uint64_t seed);

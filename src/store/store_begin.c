@@ -277,7 +277,10 @@ static enum status commit_local(struct store_output *output) {
 
 enum status store_commit(MPI_Comm comm, struct store_output **output) {
   enum status status = AGREE(comm, commit_local(*output));
-  if (status == STATUS_OK) status = ON_ROOT(comm, "store.finish", finish_root(*output));
+  if (status == STATUS_OK)
+    status = AGREE(comm, fault_here("store.finish")); /* before the name is given */
+  if (status == STATUS_OK)
+    status = AGREE(comm, rank_of(comm) == 0 ? finish_root(*output) : STATUS_OK);
   if (status == STATUS_OK) shelf_commit((*output)->path, &(*output)->shelf);
   store_abandon(comm, output, status == STATUS_OK);
   return status;

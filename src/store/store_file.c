@@ -70,7 +70,11 @@ static enum status fingerprint(const char *file, char *text, size_t bytes) {
                            ? STATUS_OK
                            : range_hash(handle, file, 0, (int64_t)info.st_size, &hash);
   close(handle);
-  if (status == STATUS_OK && strncmp(text, "own ", 4) != 0)
+  bool own = strncmp(text, "own ", 4) == 0, whole = info.st_size <= whole_limit_bytes;
+  if (status == STATUS_OK && !own &&
+      whole) /* all of it was looked at: a copy of later date is the same */
+    snprintf(text, bytes, "%lld whole %016llx", (long long)info.st_size, (unsigned long long)hash);
+  if (status == STATUS_OK && !own && !whole)
     snprintf(text, bytes, "%lld %lld.%09ld %016llx", (long long)info.st_size,
              (long long)info.st_mtim.tv_sec, info.st_mtim.tv_nsec, (unsigned long long)hash);
   return status;

@@ -1,12 +1,43 @@
 """Every place of the source where a fault can be asked for, and a command that passes it."""
 import glob, os, re, shutil
 
-from hostile import Folder, SPECTRUM, call, labels, scan, text, volume
+import h5py
+import numpy as np
+
+from hostile import COUNTING, CYCLE, Folder, SPECTRUM, call, frames, hxt, labels, scan, text, volume
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 RANKS = 3
 TWIN = ("twin", "--columns", "24", "--projections", "6", "--frames", "3", "--frame-darks", "2",
-        "--xcs-disc-counts", "0", "--xcs-last-kev", "80", "--xcs-bin-kev", "5")
+        "--xcs-disc-counts", "0", "--xcs-last-kev", "80", "--xcs-bin-kev", "0.5")
+
+
+def cycle(path):
+    """Two states with a volume, run through segment and track."""
+    volume(os.path.join(os.path.dirname(path), "v.h5"))
+    text(CYCLE.replace("flux:\n  conducting: [1, 2]\n  direction: z\n", "track: {phase: 1}\n"))(path)
+
+
+def cycle_of_scans(path):
+    scan(os.path.join(os.path.dirname(path), "v.h5"))
+    text(CYCLE.split("segment:")[0].replace("volume:", "tomogram:") + "recon: {rings: none, centre: 8}\nalign: {}\n")(path)
+
+
+def blobs(path):
+    """Smooth blobs, and beside them the same a voxel further."""
+    z, y, x = np.indices((28, 30, 32))
+    dice = np.random.default_rng(4)
+    grey = sum(np.exp(-((z - a) ** 2 + (y - b) ** 2 + (x - c) ** 2) / 12) for a, b, c in dice.uniform(6, 24, (30, 3)))
+    for name, shift in ((path, 0), (os.path.join(os.path.dirname(path), "moved.h5"), 1)):
+        with h5py.File(name, "w") as f:
+            f["v"] = np.roll(grey, shift, 2).astype("f4")
+
+
+def porous(path):
+    with h5py.File(path, "w") as f:
+        f["labels"] = (np.random.default_rng(1).random((14, 15, 16)) < 0.7).astype("u1")
+
+
 # what a command works on, the command, where its output goes
 COMMANDS = [
     (volume, "volume.h5", ("segment", "--chain", "paper"), "--input", "o.h5"),
@@ -14,6 +45,14 @@ COMMANDS = [
     (labels, "labels.h5", ("surface", "--phase", "1", "--voxel-um", "1"), "--labels", "o.h5"),
     (scan, "scan.nxs", ("recon", "--rings", "none", "--centre", "8"), "--input", "o.h5"),
     (text(SPECTRUM), "eis.csv", ("echem",), "--impedance", "o.h5"),
+    (frames, "f.bin", (*COUNTING, "--gain-kev", "0.05", "--round-s", "0"), "--frames", "o.h5"),
+    (hxt, "s.hxt", COUNTING, "--spectra", "o.h5"),
+    (cycle, "cycle.yaml", ("run", "--stages", "segment,track"), "", "out"),
+    (cycle_of_scans, "cycle.yaml", ("run", "--until", "align"), "", "out"),
+    (blobs, "blobs.h5", ("align", "--box", "all", "--most-px", "4", "--volumes", "moved.h5"), "", "o.h5"),
+    (volume, "volume.h5", ("segment", "--phase-opening-vox", "1", "--fill-holes", "yes"), "--input", "o.h5"),
+    (porous, "labels.h5", ("flux", "--conducting", "1", "--solver", "krylov"), "--input", "o.h5"),
+    (porous, "labels.h5", ("flux", "--conducting", "1", "--electrode", "high"), "--input", "o.h5"),
     (None, "", TWIN, "", "twin"),
 ]
 
@@ -32,7 +71,8 @@ class Faults(Folder):
         make, file, command, option, output = COMMANDS[at]
         if make:
             make(self.at(file))
-        given = (option, self.at(file)) if file else ()
+        given = (option, self.at(file)) if option else (self.at(file),) if file else ()
+        command = tuple(self.at(w) if w == "moved.h5" else w for w in command)
         return command + given + ("--output", self.at(output), "--force", "--quiet")
 
     def passed(self, at):
@@ -45,7 +85,8 @@ class Faults(Folder):
         return names
 
     def fault_is_told_by_all(self, at, site, rank):
-        shutil.rmtree(self.at("twin"), ignore_errors=True)
+        for folder in ("twin", "out"):
+            shutil.rmtree(self.at(folder), ignore_errors=True)
         if os.path.exists(self.at("o.h5")):
             os.unlink(self.at("o.h5"))
         code, _, said = call(*self.words(at), ranks=RANKS, env={"FAULT": f"{site}:{rank}"}, timeout=30)
@@ -54,4 +95,5 @@ class Faults(Folder):
         self.assertEqual(said.count("xcsct: error:"), 1, where + said)
         self.assertIn(f"fault asked for at {site}", said, where)
         self.assertFalse(os.path.exists(self.at("o.h5")), where + "a file under the final name")
-        self.assertEqual([n for n in os.listdir(self.folder) if "partial" in n or "lock" in n], [], where)
+        self.assertEqual([n for _, _, names in os.walk(self.folder) for n in names
+                          if any(w in n for w in ("partial", "lock", "rounds"))], [], where)
