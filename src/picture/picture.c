@@ -160,3 +160,35 @@ enum status picture_slice(MPI_Comm comm, const struct grid_field *field, int axi
   memory_free(pixel);
   return AGREE(comm, status);
 }
+
+/* One voxel stands for a pixel: stages have no mean. */
+static void take_mine(const struct grid_field *f, const struct slice *s, float *pixel) {
+  int64_t p[3];
+  p[s->axis] = s->at - f->mine.start[s->axis];
+  if (p[s->axis] < 0 || p[s->axis] >= f->mine.n[s->axis]) return;
+  for (int64_t y = 0; y < s->ny; y++)
+    for (int64_t x = 0; x < s->nx; x++) {
+      p[s->rows]    = y * s->k - f->mine.start[s->rows];
+      p[s->columns] = x * s->k - f->mine.start[s->columns];
+      bool here     = true;
+      for (int a = 0; a < 3; a++) here &= p[a] >= 0 && p[a] < f->mine.n[a];
+      if (here)
+        pixel[y * s->nx + x] =
+            (float)value_of(f, grid_field_origin(f) + p[0] * f->row[0] + p[1] * f->row[1] + p[2]);
+    }
+}
+
+enum status picture_stages(MPI_Comm comm, const struct grid_field *field, int axis, int64_t at,
+                           const char *path) {
+  struct slice s = slice_of(field, axis, at);
+  float *pixel;
+  TRY_ALL(comm, memory_make(s.ny * s.nx, sizeof *pixel, "a picture", &pixel));
+  take_mine(field, &s, pixel);
+  MPI_Reduce(field->plan.rank == 0 ? MPI_IN_PLACE : pixel, pixel, (int)(s.ny * s.nx), MPI_FLOAT,
+             MPI_SUM, 0, comm);
+  enum status status = field->plan.rank == 0
+                           ? picture_png(path, pixel, s.ny, s.nx, 0, 255, PICTURE_STAGES)
+                           : STATUS_OK;
+  memory_free(pixel);
+  return AGREE(comm, status);
+}

@@ -4,7 +4,15 @@
 
 /* GREY; COLOUR: sequential, dark violet to light yellow; DIVERGING: blue, near white, brown. Both are paths through
  * Oklab of even step, whose lightness alone tells the order, so that they serve colour-blind readers. */
-enum picture_map { PICTURE_GREY, PICTURE_COLOUR, PICTURE_DIVERGING };
+enum picture_map {
+  PICTURE_GREY,
+  PICTURE_COLOUR,
+  PICTURE_DIVERGING,
+  PICTURE_STAGES /* of maps alone: whole numbers, see picture_stage_colour */
+};
+/* Local. Of a state's number: 0 black, 1 grey, 2 yellow, 3 dark blue, 4 green, 5 red, further ones anew from 2; from 128
+ * on the same, dimmed. */
+void picture_stage_colour(double number, uint8_t rgb[3]);
 
 /* Local. The colour at t in 0..1 (beyond: the ends; NaN: light grey). */
 void picture_colour(double t, enum picture_map map, uint8_t rgb[3]);
@@ -30,3 +38,6 @@ enum status picture_range(const float *value, int64_t n, double *low, double *hi
  * `size` pixels of `ink` on a ground of `paper`; what lies outside is left out. */
 void picture_number(float *value, int64_t ny, int64_t nx, int64_t y, int64_t x, int64_t size,
                     const char *text, float ink, float paper);
+/* Collective; rank 0 writes. The same slice of a uint8 field in the colours of stages, every k-th voxel. */
+enum status picture_stages(MPI_Comm comm, const struct grid_field *field, int axis, int64_t at,
+                           const char *path);

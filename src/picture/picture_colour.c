@@ -108,10 +108,28 @@ void picture_colour(double t, enum picture_map map, uint8_t rgb[3]) {
   for (int k = 0; k < 3; k++) rgb[k] = colour[k];
 }
 
+void picture_stage_colour(double number, uint8_t rgb[3]) {
+  static const uint8_t colour[6][3] = {
+      {0,   0,   0  },
+      {150, 150, 150},
+      {250, 215, 40 },
+      {30,  50,  160},
+      {40,  160, 70 },
+      {215, 40,  40 }
+  };
+  int stage = number > 0 ? (int)number % 128 : 0;
+  if (stage > 5) stage = 2 + (stage - 2) % 4;
+  for (int k = 0; k < 3; k++)
+    rgb[k] = number < 128 ? colour[stage][k] : (uint8_t)(colour[stage][k] / 3);
+}
+
 void picture_colours(const float *value, int64_t ny, int64_t nx, double low, double high,
                      enum picture_map map, uint8_t *rgb) {
   for (int64_t i = 0; i < ny * nx; i++) {
     double v = (double)value[i], t = high > low ? (v - low) / (high - low) : 0.5;
-    picture_colour(isnan(v) ? v : t, map, rgb + 3 * i);
+    if (map == PICTURE_STAGES)
+      picture_stage_colour(v, rgb + 3 * i);
+    else
+      picture_colour(isnan(v) ? v : t, map, rgb + 3 * i);
   }
 }

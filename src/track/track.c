@@ -2,7 +2,9 @@
  * standard deviation is that of counting whole voxels: a face's place is even within a voxel, so each face of the phase
  * adds 1/12 of a voxel squared, independently. What a wrong threshold adds is not in it. */
 #include "track.h"
+#include "picture.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CONFIG_OWNER struct track_params
@@ -14,7 +16,8 @@ static const struct config_row rows[] = {
 static const struct config_set param_set = CONFIG_SET("track", struct track_params, rows);
 
 struct source {
-  char name[STORE_NAME_BYTES], state[64];
+  char name[STORE_NAME_BYTES], surface[STORE_NAME_BYTES],
+      state[64]; /* labels, stage surface's file or "" */
 };
 struct work {
   const struct stage_job *job;
@@ -79,6 +82,9 @@ static int sources_of_cycle(const struct stage_bundle *all, struct source *sourc
     if (source) {
       memcpy(source[n].name, name, sizeof name);
       snprintf(source[n].state, sizeof source[n].state, "%s", all->states[i].state);
+      if (stage_bundle_find(&all->states[i], "height", false, name, sizeof name))
+        snprintf(source[n].surface, sizeof source[n].surface, "%.*s",
+                 (int)(strrchr(name, ':') ? strrchr(name, ':') - name : (long)strlen(name)), name);
     }
     n++;
   }
@@ -201,25 +207,124 @@ static enum status do_state(const struct work *w, int at, struct track *track,
   return STATUS_OK;
 }
 
+static enum status write_lineage(const struct stage_job *job, struct store_output *output,
+                                 const struct track *track) {
+  static const char *const names[TRACK_KIN] = {"state", "from", "to", "shared_voxels", "kind"},
+                           *const units[TRACK_KIN] = {"", "", "", "vox", ""};
+  const double *column[TRACK_KIN];
+  double *value;
+  int64_t n = track->kin_n;
+  if (n == 0) return STATUS_OK;
+  TRY_ALL(job->comm, memory_make(TRACK_KIN * n, sizeof *value, "a lineage", &value));
+  for (int k = 0; k < TRACK_KIN; k++) {
+    column[k] = value + k * n;
+    for (int64_t i = 0; i < n; i++) value[k * n + i] = (double)track->kin[i][k];
+  }
+  enum status status =
+      store_table(job->comm, output, "lineage", names, units, TRACK_KIN, column, n);
+  memory_free(value);
+  TRY(status);
+  return store_note(
+      job->comm, output, "lineage_kinds",
+      "state counts from 1; from and to: components (26-connected, in raster order) of the "
+      "state before and of this one, 0: none; kind 0 lives on, 1 birth, 2 death, 3 one of "
+      "several parts, 4 one of several that merge, 5 both");
+}
+
 static enum status write_growth(const struct stage_job *job, struct store_output *output,
-                                const struct grid_field *growth) {
+                                const struct track *track) {
+  const struct grid_field *growth = &track->growth;
   TRY(store_create(job->comm, output, "growth", growth->plan.n, growth->voxel_um, NULL, false));
   TRY(store_default(job->comm, output, "growth"));
   TRY(store_ready(job->comm, output));
   TRY(store_write_field(job->comm, output, "growth", growth, 0));
+  TRY(write_lineage(job, output, track));
   return store_note(job->comm, output, "growth_values",
                     "0 never of the phase; 1 from the first state on; k gained in state k; 128 + k "
                     "lost in state k; states count from 1, the last change stands");
 }
 
-static enum status write_output(const struct stage_job *job, const struct grid_field *growth) {
+/* OUTPUT_zx.png and OUTPUT_yx.png: slices through the middle in the colours of the states. */
+static enum status draw(const struct stage_job *job, const struct grid_field *growth) {
+  static const char *const word[2] = {"yx", "zx"};
+  char path[STORE_NAME_BYTES];
+  size_t n = strlen(job->output);
+  if (n > 3 && strcmp(job->output + n - 3, ".h5") == 0) n -= 3;
+  for (int axis = 0; axis < 2; axis++) {
+    snprintf(path, sizeof path, "%.*s_%s.png", (int)(n < 2000 ? n : 2000), job->output, word[axis]);
+    TRY(picture_stages(job->comm, growth, axis, growth->plan.n[axis] / 2, path));
+  }
+  return STATUS_OK;
+}
+
+static enum status write_output(const struct stage_job *job, const struct track *track) {
   struct store_output *output;
+  const int64_t *n = track->growth.plan.n;
   if (!job->output[0]) return STATUS_OK;
-  TRY(stage_output_begin(job, growth->plan.n[0] * growth->plan.n[1] * growth->plan.n[2] + (1 << 20),
-                         &output));
-  enum status status = write_growth(job, output, growth);
+  TRY(stage_output_begin(job, n[0] * n[1] * n[2] + (1 << 20), &output));
+  enum status status = write_growth(job, output, track);
+  if (status == STATUS_OK) status = draw(job, &track->growth);
   if (status == STATUS_OK) return stage_output_commit(job, &output);
   store_abandon(job->comm, &output, false);
+  return status;
+}
+
+/* ---- the surface's results of every state ------------------------------------------------------------------------ */
+
+enum { TEXT_BYTES = 1 << 20 };
+
+static double number_of(const struct config_node *results, const char *name, const char *key) {
+  const char *text = config_scalar(config_get(config_get(results, name), key));
+  return text && strcmp(text, "null") != 0 ? strtod(text, NULL) : (double)NAN;
+}
+
+struct surface {
+  double Ra, Ra_sigma, envelope, envelope_sigma;
+};
+
+static enum status surface_parse(const char *path, const char *text, struct surface *to) {
+  struct config_file *file;
+  TRY(config_file_parse(path, text, (int64_t)strlen(text), &file));
+  const struct config_node *results = config_get(config_root(file), "results");
+  *to = (struct surface){number_of(results, "Ra_um", "value"), number_of(results, "Ra_um", "sigma"),
+                         number_of(results, "envelope_volume_um3", "value"),
+                         number_of(results, "envelope_volume_um3", "sigma")};
+  config_file_close(&file);
+  return STATUS_OK;
+}
+
+static void add_surface(const struct work *w, int at, const struct surface *first,
+                        const struct surface *now) {
+  struct stage_result *row = add(w, at, "Ra_um", now->Ra, "um");
+  if (row) row->sigma = now->Ra_sigma;
+  if (at == 0) return;
+  add(w, at, "Ra_change_percent", 100 * (now->Ra / first->Ra - 1), "%");
+  row = add(w, at, "envelope_change_percent", 100 * (now->envelope / first->envelope - 1), "%");
+  /* the threshold's error is the same in all states, so it moves their ratio by the difference of its parts alone */
+  if (row)
+    row->sigma =
+        100 * fabs(now->envelope_sigma / now->envelope - first->envelope_sigma / first->envelope);
+}
+
+/* In a cycle, what stage surface found, so that one table holds roughness and volume against the states. */
+static enum status add_surfaces(const struct work *w) {
+  const struct stage_bundle *all = w->job->input;
+  struct surface first           = {0}, now;
+  char *text;
+  bool found;
+  TRY_ALL(w->job->comm, memory_make(TEXT_BYTES, 1, "results", &text));
+  enum status status = STATUS_OK;
+  for (int i = 0; i < w->sources && all && all->states_n && status == STATUS_OK; i++) {
+    char *path = w->source[i].surface;
+    if (!path[0]) continue;
+    status =
+        store_get_text(w->job->comm, path, "/entry/process/results_json", &found, text, TEXT_BYTES);
+    if (status != STATUS_OK || !found) continue;
+    status = AGREE(w->job->comm, surface_parse(path, text, &now));
+    if (i == 0) first = now;
+    if (status == STATUS_OK) add_surface(w, i, &first, &now);
+  }
+  memory_free(text);
   return status;
 }
 
@@ -234,7 +339,8 @@ static enum status run(const struct stage_job *job) {
     if (status == STATUS_OK) status = do_state(&w, i, &track, &first);
     log_progress("track", i + 1, w.sources);
   }
-  if (status == STATUS_OK) status = write_output(job, &track.growth);
+  if (status == STATUS_OK) status = add_surfaces(&w);
+  if (status == STATUS_OK) status = write_output(job, &track);
   track_free(&track);
   memory_free(w.source);
   return status;
@@ -244,7 +350,7 @@ const struct stage track_stage = {
     .name       = "track",
     .words      = "growth, loss and lineage of a phase over the states",
     .params     = &param_set,
-    .reads      = "labels",
+    .reads      = "labels,height",
     .writes     = "growth",
     .all_states = true,
     .check      = check,

@@ -20,10 +20,19 @@ struct track_change {
    * several successors (counted in the state before), with several forerunners; overlap of voxels is descent */
   int64_t components, births, deaths, splits, merges;
 };
+enum track_kind { TRACK_LIVES, TRACK_BIRTH, TRACK_DEATH, TRACK_SPLIT, TRACK_MERGE, TRACK_BOTH };
+enum { TRACK_KIN = 5 };
+/* Sorted numbers of components and their voxels; number owns both. */
+struct track_list {
+  int64_t *number, *voxels, n;
+};
 /* What is kept from state to state. Zeroed at first. */
 struct track {
   int states;
-  int64_t components; /* of the last state, large enough */
+  struct track_list large; /* components of the last state of at least min_voxels */
+  int64_t (*kin)[TRACK_KIN], kin_n,
+      kin_room; /* lineage: rows of state (from 2), component of the state before, of this
+                              one, shared voxels (own ones of those without kin), track_kind; 0: no component */
   struct grid_field
       growth; /* uint8: 0 never of the phase, 1 from the first state on, k gained in state k (from 1),
                                TRACK_LOST + k lost in state k: always the last change */

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Numbers of two components that share voxels, and how many. */
 struct pairs {
-  int64_t (*pair)[2];
+  int64_t (*pair)[3];
   int64_t n, room;
 };
 
@@ -21,17 +22,22 @@ static void pairs_unique(struct pairs *p) {
   int64_t kept = 0;
   qsort(p->pair, (size_t)p->n, sizeof *p->pair, pair_order);
   for (int64_t i = 0; i < p->n; i++)
-    if (i == 0 || pair_order(p->pair[i], p->pair[kept - 1]) != 0)
+    if (kept && pair_order(p->pair[i], p->pair[kept - 1]) == 0)
+      p->pair[kept - 1][2] += p->pair[i][2];
+    else
       memmove(p->pair[kept++], p->pair[i], sizeof *p->pair);
   p->n = kept;
 }
 
 static enum status pairs_add(struct pairs *p, int64_t a, int64_t b) {
-  if (p->n && p->pair[p->n - 1][0] == a && p->pair[p->n - 1][1] == b) return STATUS_OK;
+  if (p->n && p->pair[p->n - 1][0] == a && p->pair[p->n - 1][1] == b) {
+    p->pair[p->n - 1][2]++;
+    return STATUS_OK;
+  }
   if (p->n == p->room) {
     if (p->n) pairs_unique(p);
     if (2 * p->n >= p->room) {
-      int64_t(*larger)[2];
+      int64_t(*larger)[3];
       p->room = 2 * p->room + 1024;
       TRY(memory_make(p->room, sizeof *p->pair, "kin of components", &larger));
       if (p->n) memcpy(larger, p->pair, (size_t)p->n * sizeof *p->pair);
@@ -40,30 +46,31 @@ static enum status pairs_add(struct pairs *p, int64_t a, int64_t b) {
     }
   }
   p->pair[p->n][0]   = a;
-  p->pair[p->n++][1] = b;
+  p->pair[p->n][1]   = b;
+  p->pair[p->n++][2] = 1;
   return STATUS_OK;
 }
 
 /* The pairs of all ranks on all ranks. */
 static enum status pairs_join(MPI_Comm comm, struct pairs *p) {
   int size, here = 0, total = 0, *count, *start;
-  int64_t all         = 2 * p->n;
+  int64_t all         = 3 * p->n;
   struct pairs joined = {NULL, 0, 0};
   MPI_Comm_size(comm, &size);
   if (p->n) pairs_unique(p);
-  all = 2 * p->n;
+  all = 3 * p->n;
   TRY_ALL(comm, base_int_from(all, "kin of components", &here));
   MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT64_T, MPI_SUM, comm);
   TRY_ALL(comm, base_int_from(all, "kin of components", &total));
   TRY_ALL(comm, memory_make(2 * size, sizeof *count, "kin of components", &count));
   start              = count + size;
   enum status status = AGREE(
-      comm, memory_make(total / 2 + 1, sizeof *joined.pair, "kin of components", &joined.pair));
+      comm, memory_make(total / 3 + 1, sizeof *joined.pair, "kin of components", &joined.pair));
   if (status == STATUS_OK) {
     MPI_Allgather(&here, 1, MPI_INT, count, 1, MPI_INT, comm);
     for (int r = 1; r < size; r++) start[r] = start[r - 1] + count[r - 1];
     MPI_Allgatherv(p->pair, here, MPI_INT64_T, joined.pair, count, start, MPI_INT64_T, comm);
-    joined.n = joined.room = total / 2;
+    joined.n = joined.room = total / 3;
     pairs_unique(&joined);
     memory_free(p->pair);
     *p = joined;
@@ -74,9 +81,21 @@ static enum status pairs_join(MPI_Comm comm, struct pairs *p) {
 
 /* ---- one state ------------------------------------------------------------------------------------------ */
 
-/* Counts the phase; numbers of small components become negative. */
+static enum status list_large(const struct voxel_component *table, int64_t count, int64_t least,
+                              int64_t n, struct track_list *large) {
+  TRY(memory_make(2 * n + 1, sizeof *large->number, "components", &large->number));
+  large->voxels = large->number + n;
+  for (int64_t i = 0; i < count; i++)
+    if (table[i].voxels >= least) {
+      large->number[large->n]   = i + 1;
+      large->voxels[large->n++] = table[i].voxels;
+    }
+  return STATUS_OK;
+}
+
+/* Counts the phase, lists its larger components; numbers of small components become negative. */
 static enum status count_phase(MPI_Comm comm, int64_t least, struct grid_field *now, int64_t count,
-                               struct track_change *change) {
+                               struct track_list *large, struct track_change *change) {
   struct voxel_component *table;
   TRY(voxel_component_table(comm, now, count, &table));
   for (int64_t i = 0; i < count; i++) {
@@ -84,11 +103,12 @@ static enum status count_phase(MPI_Comm comm, int64_t least, struct grid_field *
     change->faces += table[i].faces;
     change->components += table[i].voxels >= least;
   }
-  int64_t *data = now->data;
+  enum status status = AGREE(comm, list_large(table, count, least, change->components, large));
+  int64_t *data      = now->data;
   for (int64_t i = 0; i < now->voxels; i++)
     if (data[i] > 0 && table[data[i] - 1].voxels < least) data[i] = -data[i];
   memory_free(table);
-  return STATUS_OK;
+  return status;
 }
 
 /* Growth of this rank's voxels, and kin among its components. */
@@ -115,35 +135,73 @@ static enum status compare(struct track *t, const struct grid_field *now,
   return STATUS_OK;
 }
 
-static int number_order(const void *a, const void *b) {
-  int64_t p = *(const int64_t *)a, q = *(const int64_t *)b;
-  return p < q ? -1 : p > q;
-}
-
-/* How many numbers stand in one column of the pairs, and how many of them more than once. */
-static void count_kin(const struct pairs *kin, int by, int64_t *any, int64_t *several,
-                      int64_t *number) {
-  *any = *several = 0;
-  for (int64_t i = 0; i < kin->n; i++) number[i] = kin->pair[i][by];
-  qsort(number, (size_t)kin->n, sizeof *number, number_order);
-  for (int64_t i = 0, run; i < kin->n; i += run) {
-    for (run = 1; i + run < kin->n && number[i + run] == number[i];) run++;
-    *any += 1;
-    *several += run > 1;
+static int64_t place_of(const struct track_list *list, int64_t number) {
+  int64_t low = 0, high = list->n;
+  while (low < high) {
+    int64_t middle = low + (high - low) / 2;
+    if (list->number[middle] < number)
+      low = middle + 1;
+    else
+      high = middle;
   }
+  return low;
 }
 
-static enum status find_lineage(MPI_Comm comm, int64_t components_before, struct pairs *kin,
-                                struct track_change *change) {
-  int64_t *number, had = 0, has = 0;
-  TRY(pairs_join(comm, kin));
-  TRY_ALL(comm, memory_make(kin->n + 1, sizeof *number, "kin of components", &number));
-  count_kin(kin, 0, &had, &change->splits, number);
-  count_kin(kin, 1, &has, &change->merges, number);
-  change->births = change->components - has;
-  change->deaths = components_before - had;
-  memory_free(number);
+/* How often a number stands in one column of the pairs, by its place in a sorted list. */
+static void count_kin(const struct pairs *kin, int by, const struct track_list *list,
+                      int64_t *times) {
+  for (int64_t i = 0; i < kin->n; i++) times[place_of(list, kin->pair[i][by])]++;
+}
+
+static enum status lineage_add(struct track *t, int64_t from, int64_t to, int64_t voxels,
+                               enum track_kind kind) {
+  if (t->kin_n == t->kin_room) {
+    int64_t(*larger)[TRACK_KIN], room = 2 * t->kin_room + 256;
+    TRY(memory_make(room, sizeof *larger, "a lineage", &larger));
+    if (t->kin_n) memcpy(larger, t->kin, (size_t)t->kin_n * sizeof *larger);
+    memory_free(t->kin);
+    t->kin      = larger;
+    t->kin_room = room;
+  }
+  const int64_t row[TRACK_KIN] = {t->states + 1, from, to, voxels, kind};
+  memcpy(t->kin[t->kin_n++], row, sizeof row);
   return STATUS_OK;
+}
+
+/* One row per kin, then those without; `had`, `has`: how many kin each component has. */
+static enum status write_lineage(struct track *t, const struct pairs *kin,
+                                 const struct track_list *now, const int64_t *had,
+                                 const int64_t *has) {
+  for (int64_t i = 0; i < kin->n; i++) {
+    bool split = had[place_of(&t->large, kin->pair[i][0])] > 1,
+         merge = has[place_of(now, kin->pair[i][1])] > 1;
+    TRY(lineage_add(t, kin->pair[i][0], kin->pair[i][1], kin->pair[i][2],
+                    split && merge ? TRACK_BOTH
+                    : split        ? TRACK_SPLIT
+                    : merge        ? TRACK_MERGE
+                                   : TRACK_LIVES));
+  }
+  for (int64_t i = 0; i < t->large.n; i++)
+    if (had[i] == 0) TRY(lineage_add(t, t->large.number[i], 0, t->large.voxels[i], TRACK_DEATH));
+  for (int64_t i = 0; i < now->n; i++)
+    if (has[i] == 0) TRY(lineage_add(t, 0, now->number[i], now->voxels[i], TRACK_BIRTH));
+  return STATUS_OK;
+}
+
+static enum status find_lineage(MPI_Comm comm, struct pairs *kin, const struct track_list *now,
+                                struct track *t, struct track_change *change) {
+  int64_t *had, *has;
+  TRY(pairs_join(comm, kin));
+  TRY_ALL(comm, memory_make(t->large.n + now->n + 2, sizeof *had, "kin of components", &had));
+  has = had + t->large.n + 1;
+  count_kin(kin, 0, &t->large, had);
+  count_kin(kin, 1, now, has);
+  for (int64_t i = 0; i < t->large.n; i++)
+    change->deaths += had[i] == 0, change->splits += had[i] > 1;
+  for (int64_t i = 0; i < now->n; i++) change->births += has[i] == 0, change->merges += has[i] > 1;
+  enum status status = AGREE(comm, write_lineage(t, kin, now, had, has));
+  memory_free(had);
+  return status;
 }
 
 static enum status begin(MPI_Comm comm, const struct grid_field *labels, struct track *t) {
@@ -156,35 +214,38 @@ static enum status begin(MPI_Comm comm, const struct grid_field *labels, struct 
 }
 
 static enum status add(MPI_Comm comm, const struct track_params *params, struct grid_field *now,
-                       int64_t count, struct track *t, struct track_change *change,
-                       struct pairs *kin) {
-  TRY(count_phase(comm, params->min_voxels, now, count, change));
+                       int64_t count, struct track *t, struct track_list *large,
+                       struct track_change *change, struct pairs *kin) {
+  TRY(count_phase(comm, params->min_voxels, now, count, large, change));
   TRY_ALL(comm, compare(t, now, change, kin));
   int64_t sums[2] = {change->gained, change->lost};
   MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_INT64_T, MPI_SUM, comm);
   change->gained = sums[0];
   change->lost   = sums[1];
-  return t->states ? find_lineage(comm, t->components, kin, change) : STATUS_OK;
+  return t->states ? find_lineage(comm, kin, large, t, change) : STATUS_OK;
 }
 
 enum status track_add(MPI_Comm comm, const struct track_params *params,
                       const struct grid_field *labels, struct track *t,
                       struct track_change *change) {
   struct grid_field now;
-  struct pairs kin = {NULL, 0, 0};
+  struct pairs kin        = {NULL, 0, 0};
+  struct track_list large = {NULL, NULL, 0};
   int64_t count;
   memset(change, 0, sizeof *change);
   TRY(begin(comm, labels, t));
   TRY(voxel_components(comm, labels, (int)params->phase, 26, &now, &count));
-  enum status status = add(comm, params, &now, count, t, change, &kin);
+  enum status status = add(comm, params, &now, count, t, &large, change, &kin);
   memory_free(kin.pair);
   if (status != STATUS_OK) {
+    memory_free(large.number);
     grid_field_free(&now);
     return status;
   }
   grid_field_free(&t->before);
-  t->before     = now;
-  t->components = change->components;
+  memory_free(t->large.number);
+  t->before = now;
+  t->large  = large;
   t->states++;
   return STATUS_OK;
 }
@@ -192,5 +253,7 @@ enum status track_add(MPI_Comm comm, const struct track_params *params,
 void track_free(struct track *t) {
   grid_field_free(&t->growth);
   grid_field_free(&t->before);
+  memory_free(t->large.number);
+  memory_free(t->kin);
   memset(t, 0, sizeof *t);
 }

@@ -55,8 +55,10 @@ static enum status add_stages(const struct twin_params *params, struct twin_text
       yaml, "segment: {threshold: \"%.5f,%.5f,%.5f\", phase: 1, opening_vox: 0, median: 3}\n",
       (mu[TWIN_VOID] + mu[TWIN_LI]) / 2, (mu[TWIN_LI] + mu[TWIN_SPE]) / 2,
       (mu[TWIN_SPE] + mu[TWIN_NMC]) / 2));
-  TRY(twin_text_add(yaml, "surface: {phase: 1, disc: \"%.2f,%.2f,%.2f\", slab: \"0:%.0f\"}\n",
+  /* from within the anode, where the same slice bounds every state, to above the membrane */
+  TRY(twin_text_add(yaml, "surface: {phase: 1, disc: \"%.2f,%.2f,%.2f\", slab: \"%.0f:%.0f\"}\n",
                     middle - 0.5, middle - 0.5, 0.8 * scan.radius_um / scan.voxel_um,
+                    ceil((interface - scan.anode_um + 10) / scan.voxel_um),
                     floor((interface + 38) / scan.voxel_um)));
   TRY(twin_text_add(yaml, "track: {phase: 1, box: \"%.0f:%.0f,%.0f:%.0f,%.0f:%.0f\"}\n",
                     ceil((interface - 60) / scan.voxel_um), floor((interface + 38) / scan.voxel_um),
@@ -83,16 +85,17 @@ static double truth_of(const struct twin_book *book, const char *state, const ch
 static enum status add_correlate(const struct twin_params *params, const struct twin_book *book,
                                  struct twin_text *yaml) {
   struct twin_scan scan = twin_scan_of(params);
-  double x0 = truth_of(book, twin_states[0].name, "x_Li"),
-         x1 = truth_of(book, twin_states[3].name, "x_Li"),
-         e0 = truth_of(book, twin_states[0].name, "emf_cathode"),
-         e1 = truth_of(book, twin_states[3].name, "emf_cathode");
-  TRY(twin_text_add(yaml,
-                    "# the pin stands for the cell of 8 mm radius, made smaller across alone; its "
-                    "spectra know no pores\n"
-                    "correlate: {scale: %.7g, radii_mm: \"8,9,7\", register_region: 3, pores: ignore, "
-                    "slab_edge_um: 4.2",
-                    scan.radius_um / 8000));
+  double x0             = truth_of(book, twin_states[0].name, "x_Li"),
+         x1             = truth_of(book, twin_states[3].name, "x_Li"),
+         e0             = truth_of(book, twin_states[0].name, "emf_cathode"),
+         e1             = truth_of(book, twin_states[3].name, "emf_cathode");
+  TRY(twin_text_add(
+      yaml,
+      "# the pin stands for the cell of 8 mm radius, made smaller across alone; its "
+      "spectra know no pores\n"
+      "correlate: {scale: %.7g, radii_mm: \"8,9,7\", register_region: 3, pores: ignore, "
+      "slab_edge_um: 4.2",
+      scan.radius_um / 8000));
   if (isfinite(e0) && e0 != e1)
     TRY(twin_text_add(yaml, ", calibration_line: \"%.6g,%.6g\"", x0 - e0 * (x1 - x0) / (e1 - e0),
                       (x1 - x0) / (e1 - e0)));

@@ -113,6 +113,19 @@ TEST(births_deaths_splits_and_merges_are_counted) {
       CHECK(got[i] == wanted[k][i], "state %d, count %d: %lld, not %lld", k, i, (long long)got[i],
             (long long)wanted[k][i]);
   }
+  static const int64_t lineage[8][TRACK_KIN] = {
+      {2, 1, 1, 64, TRACK_MERGE},
+      {2, 2, 1, 64, TRACK_MERGE},
+      {3, 1, 1, 64, TRACK_SPLIT},
+      {3, 1, 3, 64, TRACK_SPLIT},
+      {3, 0, 2, 64, TRACK_BIRTH},
+      {4, 2, 1, 64, TRACK_LIVES},
+      {4, 3, 2, 64, TRACK_LIVES},
+      {4, 1, 0, 64, TRACK_DEATH}
+  };
+  CHECK(s.track.kin_n == 8, "%lld rows of lineage", (long long)s.track.kin_n);
+  CHECK(s.track.kin_n == 8 && memcmp(s.track.kin, lineage, sizeof lineage) == 0,
+        "the family's lineage");
   track_free(&s.track);
 }
 
