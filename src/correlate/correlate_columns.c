@@ -1,6 +1,7 @@
 /* Layers from labels, column by column.
  * Top of the lithium: the longest run of lithium in the column, grown upwards over pores (gaps of anything but membrane,
- * shorter than gap_um); where there is a height map of the surface, its value.
+ * shorter than gap_um); where there is a height map of the surface, its value. Edges of the can have the lithium's grey
+ * too, all the way up: columns whose top lies further from the median top than the cathode is thick are none of the cell.
  * Cathode: the composite is particles with membrane between them, so single columns do not tell where it begins. In
  * blocks of columns the share of particles in each slice is counted from the lithium up; the face is where it first
  * reaches a third of its median over the cathode's thickness, straight between slices: whole particles pack thinner at a
@@ -28,13 +29,6 @@ struct column {
   int64_t nz, stride;
 };
 static int label(const struct column *c, int64_t z) { return c->at[z * c->stride]; }
-
-/* Is there membrane or cathode close above the lithium? Elsewhere its grey is that of an edge: of a can, of a lid. */
-static bool is_covered(const struct column *c, int64_t top, int spe, int nmc, int64_t gap) {
-  for (int64_t z = top; z < c->nz && z < top + gap; z++)
-    if (label(c, z) == spe || label(c, z) == nmc) return true;
-  return false;
-}
 
 /* Behind the topmost slice of the bulk of lithium; -1: none. */
 static int64_t top_of(const struct column *c, int li, int spe, int64_t gap) {
@@ -71,17 +65,42 @@ static int64_t block_of(const struct make *m, int64_t y, int64_t x) {
   return (m->to->y0 + y) / BLOCK * m->blocks_x + x / BLOCK;
 }
 
-static void look_at_column(struct make *m, int64_t y, int64_t x) {
+/* Tops in slices, and their median over all columns; -1: no column has one. */
+static enum status find_tops(MPI_Comm comm, struct make *m, int64_t *median) {
+  struct correlate_columns *to = m->to;
+  int64_t gap = (int64_t)ceil(gap_um / to->voxel_um[0]), *count = NULL, all = 0, below = 0;
+  int n;
+  *median = -1;
+  TRY_ALL(comm, base_int_from(m->nz + 1, "slices", &n));
+  TRY_ALL(comm, memory_make(n, sizeof *count, "tops of columns", &count));
+  for (int64_t y = 0; y < to->ny_here; y++)
+    for (int64_t x = 0; x < to->nx; x++) {
+      struct column c = column_of(m, y, x);
+      int64_t top     = top_of(&c, (int)m->params->li, (int)m->params->spe, gap);
+      to->top[y * to->nx + x] = (float)top;
+      if (top >= 0) count[top]++;
+    }
+  MPI_Allreduce(MPI_IN_PLACE, count, n, MPI_INT64_T, MPI_SUM, comm);
+  for (int64_t z = 0; z < n; z++) all += count[z];
+  for (int64_t z = 0; z < n && *median < 0 && all > 0; z++) {
+    below += count[z];
+    if (2 * below >= all) *median = z;
+  }
+  memory_free(count);
+  return STATUS_OK;
+}
+
+static void look_at_column(struct make *m, int64_t median, int64_t y, int64_t x) {
   struct correlate_columns *to     = m->to;
   const struct correlate_params *p = m->params;
   struct column c                  = column_of(m, y, x);
-  int64_t at                       = y * to->nx + x;
-  double dz_um                     = to->voxel_um[0];
-  int64_t gap = (int64_t)ceil(gap_um / dz_um), top = top_of(&c, (int)p->li, (int)p->spe, gap);
+  int64_t at = y * to->nx + x, top = (int64_t)to->top[at];
+  double dz_um = to->voxel_um[0];
   to->top[at] = to->face[at] = to->pores[at] = to->touch[at] = NAN;
-  if (top < 0 || !is_covered(&c, top, (int)p->spe, (int)p->nmc, gap)) return;
-  double top_um = m->height && isfinite(m->height[at]) ? (double)m->height[at] : (double)top * dz_um;
-  int64_t deep  = (int64_t)ceil(p->pores_depth_um / dz_um), others = 0;
+  if (top < 0 || fabs((double)(top - median)) * dz_um > p->cathode_um) return;
+  double top_um =
+      m->height && isfinite(m->height[at]) ? (double)m->height[at] : (double)top * dz_um;
+  int64_t deep = (int64_t)ceil(p->pores_depth_um / dz_um), others = 0;
   for (int64_t z = top - 1; z >= 0 && z >= top - deep; z--)
     others += label(&c, z) == 0 && p->li != 0;
   to->top[at]   = (float)top_um;
@@ -176,11 +195,13 @@ enum status correlate_columns_make(MPI_Comm comm, const struct correlate_params 
                                         .ny_here = labels->mine.n[0] ? labels->mine.n[1] : 0};
   memcpy(columns->voxel_um, labels->voxel_um, sizeof columns->voxel_um);
   enum status status = AGREE(comm, room_make(&m));
+  int64_t median = -1;
+  if (status == STATUS_OK) status = find_tops(comm, &m, &median);
   if (status == STATUS_OK) {
     m.cells = m.particles + m.blocks_y * m.blocks_x * m.nz;
     m.tops  = m.cells + m.blocks_y * m.blocks_x;
     for (int64_t y = 0; y < columns->ny_here; y++)
-      for (int64_t x = 0; x < columns->nx; x++) look_at_column(&m, y, x);
+      for (int64_t x = 0; x < columns->nx; x++) look_at_column(&m, median, y, x);
     status = sum_blocks(comm, &m);
   }
   if (status == STATUS_OK) status = AGREE(comm, set_faces(&m));
