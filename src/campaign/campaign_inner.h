@@ -128,6 +128,8 @@ void campaign_leave(struct campaign *campaign);
 
 /* Collective; rank 0 writes. summary.csv, status.json; a line in journal/run.log (appended, fsynced). */
 enum status summary_write(const struct campaign *campaign);
+/* Where the cycle names its truth: truth.csv, and the table truth | result | pull on stdout when `print`. */
+enum status truth_write(const struct campaign *campaign, bool print);
 enum status status_write(const struct campaign *campaign, const char *phase);
 /* Local. status.json of a run going on, unless it was written less than a second ago. */
 enum status status_refresh(const struct campaign *campaign);

@@ -27,6 +27,10 @@ static enum status run_in_folder(struct campaign *c, const char *cycle_file, boo
     status = campaign_do(c);
     if (log_is_speaker()) summary_print(c, stdout);
     if (report && status != STATUS_STOPPED) status = report_after(c, status);
+    if (truth_write(c, !c->common->quiet) != STATUS_OK) { /* spoils no result */
+      log_warning("no truth.csv: %s", status_text());
+      if (status == STATUS_OK) status_clear();
+    }
   }
   campaign_leave(c);
   return status;

@@ -48,33 +48,40 @@ void pinhole_map_free(struct pinhole_map *map) {
   memset(map, 0, sizeof *map);
 }
 
-/* The running sum at a fractional place: bilinear, which is exact for voxels of constant value. */
-static double running(const double *sums, const struct pinhole_map *map, double y, double x) {
+/* A fractional place among the running sums: bilinear, which is exact for voxels of constant value. */
+struct corner {
+  int64_t at;
+  double y, x;
+};
+static struct corner corner_of(const struct pinhole_map *map, double y, double x) {
   double cy = fmin(fmax(y, 0), (double)map->ny), cx = fmin(fmax(x, 0), (double)map->nx);
-  int64_t iy = (int64_t)cy, ix = (int64_t)cx, wide = map->nx + 1;
+  int64_t iy = (int64_t)cy, ix = (int64_t)cx;
   if (iy == map->ny) iy--;
   if (ix == map->nx) ix--;
-  double fy = cy - (double)iy, fx = cx - (double)ix;
-  const double *low = sums + iy * wide + ix, *high = low + wide;
-  return (1 - fy) * ((1 - fx) * low[0] + fx * low[1]) + fy * ((1 - fx) * high[0] + fx * high[1]);
+  return (struct corner){iy * (map->nx + 1) + ix, cy - (double)iy, cx - (double)ix};
 }
 
-static double box_sum(const double *sums, const struct pinhole_map *map, const double y[2],
-                      const double x[2]) {
-  return running(sums, map, y[1], x[1]) - running(sums, map, y[0], x[1]) -
-         running(sums, map, y[1], x[0]) + running(sums, map, y[0], x[0]);
+static double running(const double *sums, int64_t wide, const struct corner *c) {
+  const double *low = sums + c->at, *high = low + wide;
+  return (1 - c->y) * ((1 - c->x) * low[0] + c->x * low[1]) +
+         c->y * ((1 - c->x) * high[0] + c->x * high[1]);
 }
 
 double pinhole_box_mean(const struct pinhole_map *map, double x_mm, double y_mm, double width_x_mm,
                         double width_y_mm) {
-  double middle_x   = x_mm / map->voxel_mm + 0.5 * (double)map->nx,
-         half_x     = 0.5 * width_x_mm / map->voxel_mm;
-  double middle_y   = y_mm / map->voxel_mm + 0.5 * (double)map->ny,
-         half_y     = 0.5 * width_y_mm / map->voxel_mm;
-  const double x[2] = {middle_x - half_x, middle_x + half_x},
-               y[2] = {middle_y - half_y, middle_y + half_y};
-  double count      = box_sum(map->count, map, y, x);
-  return count >= 2 * half_x * half_y ? box_sum(map->sum, map, y, x) / count : (double)NAN;
+  double middle_x = x_mm / map->voxel_mm + 0.5 * (double)map->nx,
+         half_x   = 0.5 * width_x_mm / map->voxel_mm;
+  double middle_y = y_mm / map->voxel_mm + 0.5 * (double)map->ny,
+         half_y   = 0.5 * width_y_mm / map->voxel_mm, sum[2];
+  const struct corner low   = corner_of(map, middle_y - half_y, middle_x - half_x),
+                      right = corner_of(map, middle_y - half_y, middle_x + half_x),
+                      up    = corner_of(map, middle_y + half_y, middle_x - half_x),
+                      high  = corner_of(map, middle_y + half_y, middle_x + half_x);
+  const double *const sums[2] = {map->sum, map->count};
+  for (int k = 0; k < 2; k++)
+    sum[k] = running(sums[k], map->nx + 1, &high) - running(sums[k], map->nx + 1, &right) -
+             running(sums[k], map->nx + 1, &up) + running(sums[k], map->nx + 1, &low);
+  return sum[1] >= 2 * half_x * half_y ? sum[0] / sum[1] : (double)NAN;
 }
 
 /* How finely a pixel's response is summed: rings of the disc, boxes along the pixel's side. */
@@ -212,7 +219,7 @@ static double simplex(const struct search *s, const double *step, double *best_p
     second = best;
     for (int i = 0; i <= FREE; i++)
       if (i != worst && f[i] > f[second]) second = i;
-    if (f[worst] - f[best] < 1e-12) break;
+    if (f[worst] - f[best] < 1e-9) break; /* a hundredth of a pixel is 1e-6 */
     simplex_centre(p, worst, centre);
     double value = try_point(s, centre, p[worst], -1, at);
     if (value < f[best]) {
