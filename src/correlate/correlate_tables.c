@@ -79,7 +79,7 @@ static enum status pixels_make(struct correlate_work *w, struct correlate_table 
 
 /* ---- mixtures ------------------------------------------------------------------------------------------------ */
 
-/* Error of a fraction: its moves, one after the other. */
+/* Error of a fraction: its moves, one after the other, and a step of the heights' histogram. */
 static double fraction_error(const struct correlate_work *w, int state, int r, int c,
                              const struct unmix_matrix *v) {
   const struct correlate_moves moves[3] = {
@@ -89,7 +89,7 @@ static double fraction_error(const struct correlate_work *w, int state, int r, i
   };
   struct correlate_moves none = {0, 0, 0};
   struct unmix_matrix moved;
-  double square = 0;
+  double least = w->state[state].heights.step_um / w->params->slab_um, square = least * least;
   if (w->has_given) return w->params->fraction_error;
   for (int k = 0; k < 4; k++) {
     enum correlate_source source =
