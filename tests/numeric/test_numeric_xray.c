@@ -3,6 +3,7 @@
 #include "check.h"
 #include "numeric_xray.h"
 #include <math.h>
+#include <string.h>
 
 static const double beam = 115;
 static double degrees(double d) { return d * acos(-1.0) / 180; }
@@ -104,4 +105,54 @@ TEST(a_profile_holds_all_its_electrons) {
     for (int i = 0; i < XRAY_PROFILE_POINTS; i++) all += profile.j[i];
     CHECK_NEAR(2 * all * XRAY_PROFILE_STEP, 1, 0.006);
   }
+}
+
+/* Two scatterings by 45 degrees each leave most energy, by 135 least, when the sum of both is to be 90. */
+TEST(photons_scattered_twice_lie_between_the_energies_that_two_angles_allow) {
+  enum { BINS = 600 };
+  static double share[BINS];
+  double all = 0, mean = 0, below = 0, above = 0, square = 0;
+  CHECK_OK(xray_scattered_twice(beam, degrees(90), 20, 0.2, BINS, share));
+  double most  = xray_line_kev(xray_line_kev(beam, degrees(45)), degrees(45)),
+         least = xray_line_kev(xray_line_kev(beam, degrees(135)), degrees(135));
+  CHECK_NEAR(most, 101.6, 0.1);
+  for (int b = 0; b < BINS; b++) {
+    double e = 20 + 0.2 * (b + 0.5);
+    all += share[b];
+    mean += share[b] * e;
+    square += share[b] * e * e;
+    if (e < least - 3) below += share[b];
+    if (e > most + 3) above += share[b];
+  }
+  CHECK_NEAR(all, 1, 1e-3);
+  CHECK(below < 1e-3 && above < 2e-3, "%g below, %g above", below, above);
+  CHECK(mean > 80 && mean < 93.9, "mean %g keV", mean);
+  CHECK(sqrt(square - mean * mean) > 5, "spread %g keV", sqrt(square - mean * mean));
+}
+
+TEST(a_thin_sensor_takes_up_less_and_high_energies_less) {
+  double thin, thick, low, high;
+  CHECK_OK(xray_sensor_efficiency(94, 0.5, &thin));
+  CHECK_OK(xray_sensor_efficiency(94, 2, &thick));
+  CHECK_OK(xray_sensor_efficiency(89, 2, &low));
+  CHECK_OK(xray_sensor_efficiency(99, 2, &high));
+  CHECK(thin < thick && thick < 1, "%g %g", thin, thick);
+  /* 2 mm take up 0.87 at 94 keV, of which most by the photoelectric effect */
+  CHECK_NEAR(thick, 0.8, 0.08);
+  CHECK(low > thick && thick > high && low / high < 1.15, "%g %g %g", low, thick, high);
+  CHECK(xray_sensor_efficiency(-1, 2, &low) == STATUS_INTERNAL, "an energy below 0");
+  status_clear();
+}
+
+TEST(lines_have_names_and_energies) {
+  double kev = 0, last = 0;
+  CHECK(strcmp(xray_line_name(0, &kev), "Cd K alpha 1") == 0, "%s", xray_line_name(0, &kev));
+  CHECK_NEAR(kev, 23.17, 0.01);
+  xray_line_name(12, &kev);
+  CHECK_NEAR(kev, 74.97, 0.01);
+  xray_line_name(14, &kev);
+  CHECK_NEAR(kev, 84.94, 0.01);
+  xray_line_name(8, &last);
+  CHECK_NEAR(last, 59.32, 0.01);
+  CHECK(!xray_line_name(XRAY_LINES, &kev) && !xray_line_name(-1, &kev), "a line beyond the last");
 }
