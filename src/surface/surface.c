@@ -2,6 +2,7 @@
 #include "surface.h"
 #include "picture.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CONFIG_OWNER struct surface_params
@@ -15,7 +16,10 @@ static const struct config_set param_set = CONFIG_SET("surface", struct surface_
 static enum status check(const void *params, const struct stage_common *common) {
   const struct surface_params *p = params;
   double voxel_um[3];
+  char *end;
   (void)common;
+  if (p->void_grey[0] && (!isfinite(strtod(p->void_grey, &end)) || end == p->void_grey || *end))
+    return FAIL(STATUS_USAGE, "surface.void_grey = %s; it would be a grey value", p->void_grey);
   return stage_voxel_parse(p->voxel_um, voxel_um);
 }
 
@@ -160,8 +164,12 @@ static void add_layers(const struct stage_job *job, const struct surface_report 
   add_range(job, "envelope_volume_um3", &r->envelope_um3);
   add(job, "solid_volume_um3", r->solid_um3, "um3");
   struct stage_result *row = add(job, "subsurface_pore_fraction", r->subsurface_pore_fraction, "");
-  if (row && r->contrast_to_noise < 3)
+  if (row && (r->pore_contrast_to_noise < 3 || r->contrast_to_noise < 3))
     snprintf(row->state, sizeof row->state, "contrast too low to show pores");
+  if (isfinite(r->pore_contrast_to_noise)) {
+    add(job, "pore_contrast_to_noise", r->pore_contrast_to_noise, "");
+    add_sigma(job, "pore_fraction_by_grey", r->grey_pore_fraction, r->grey_pore_sigma, "");
+  }
   add(job, "closed_pore_volume_um3", r->closed_pore_um3, "um3");
   add(job, "closed_pores", (double)r->pores, "");
   add(job, "detached_volume_um3", r->detached_um3, "um3");

@@ -27,6 +27,8 @@ struct surface_report {
   double solid_um3;                      /* of the bulk in the same columns */
   double
       subsurface_pore_fraction; /* share of voxels under the surface, to the depth asked for, not of the phase */
+  double grey_pore_fraction, grey_pore_sigma; /* by the mean grey value; NaN without a void's */
+  double pore_contrast_to_noise;              /* of phase and void; NaN likewise */
   double overhang_fraction, hole_fraction; /* of columns: the surface hangs over; no bulk at all */
   int64_t detached, pores;                 /* components apart from the bulk; closed pores */
   double detached_um3, closed_pore_um3;

@@ -1,8 +1,12 @@
 /* What lies under and over the surface, column by column. Counts are whole numbers; volumes under the surface are sums of
- * heights, exact whatever the number of ranks. The threshold's error moves voxels of the phase's own boundary whose grey
+ * heights, exact whatever the number of ranks. Pores by grey values: what the mean from the third voxel under the surface
+ * to the depth asked for lacks of the mean in the third of that depth below it, over what void lacks; blur and partial
+ * volumes do not change a mean. Its error: the noise of both means, and how far the mean of one eighth of the field's
+ * columns strays from another's. The threshold's error moves voxels of the phase's own boundary whose grey
  * value lies within it, and the heights. */
 #include "surface_private.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -21,12 +25,19 @@ enum {
   C_DETACHED, /* in view */
   COUNTS
 };
+enum {
+  PARTS    = 8,
+  SKIN_VOX = 3
+}; /* of the field, by sectors; voxels under the surface that it blurs */
 struct layers {
   struct surface_work *work;
   struct surface_result *result;
   int64_t count[COUNTS], label[256], least_membrane;
   int64_t deep, *depth; /* [deep][3]: voxels at a depth, not of the phase, closed */
   struct exact_sum envelope[3];
+  struct exact_sum
+      grey[2 * PARTS]; /* sums of grey values in the depth, then below it, by part of the field */
+  int64_t greys[2 * PARTS];
 };
 
 /* ---- a column ------------------------------------------------------------------------------------------------ */
@@ -48,6 +59,26 @@ static void under_surface(struct layers *l, int64_t y, int64_t x, int64_t top, i
   l->count[C_CLOSED] += closed;
   ((float *)l->result->pores.data)[y * w->labels->plan.n[2] + x] =
       (float)((double)closed * w->labels->voxel_um[0]);
+}
+
+/* Sector of a column about the volume's axis. */
+static int part_of(const struct surface_work *w, int64_t y, int64_t x) {
+  double dy = (double)(y + w->labels->mine.start[1]) - 0.5 * (double)w->labels->plan.n[1] + 0.25,
+         dx = (double)x - 0.5 * (double)w->labels->plan.n[2] + 0.25;
+  int part  = (int)((atan2(dy, dx) / PI + 1) * (PARTS / 2));
+  return part < PARTS ? part : PARTS - 1;
+}
+
+static void add_greys(struct layers *l, int64_t y, int64_t x, int64_t top, int64_t bottom) {
+  const struct surface_work *w = l->work;
+  int64_t out = w->up ? 1 : -1, thick = out * (top - bottom), below = l->deep + l->deep / 3;
+  int part = part_of(w, y, x);
+  for (int64_t k = SKIN_VOX; k < thick && k <= below; k++) {
+    int64_t z = top - out * k;
+    int which = k > l->deep ? PARTS + part : part;
+    exact_add(&l->grey[which], surface_grey_at(w, z, y, x));
+    l->greys[which]++;
+  }
 }
 
 /* The lowest bulk under an open gap; the top itself where there is none. */
@@ -88,6 +119,7 @@ static void do_column(struct layers *l, int64_t y, int64_t x, const struct grid_
   if (top < 0) return;
   l->count[C_COLUMNS]++;
   under_surface(l, y, x, top, bottom);
+  if (w->volume && w->params->void_grey[0]) add_greys(l, y, x, top, bottom);
   *low = (float)surface_height_um(w, y, x, lowest_open(l, y, x, top, bottom));
   count_label(l, y, x, top);
   for (int i = 0; i < 3; i++)
@@ -177,6 +209,32 @@ static void report(struct layers *l, bool error) {
   r->membrane_least_um = c[C_CONTACT] ? (double)l->least_membrane * um[0] : none;
 }
 
+/* What the grey values say of pores; nothing where no voxel lies below the depth. */
+static void report_greys(struct layers *l, double void_grey) {
+  const struct surface_work *w = l->work;
+  struct surface_report *r     = &l->result->report;
+  double sum[2] = {0, 0}, n[2] = {0, 0}, square = 0, mean = 0, parts = 0;
+  r->grey_pore_fraction = r->grey_pore_sigma = r->pore_contrast_to_noise = (double)NAN;
+  if (!w->volume || !w->params->void_grey[0]) return;
+  r->pore_contrast_to_noise = fabs(w->inside - void_grey) / w->noise;
+  for (int i = 0; i < 2 * PARTS; i++) {
+    sum[i / PARTS] += exact_value(&l->grey[i]);
+    n[i / PARTS] += (double)l->greys[i];
+  }
+  if (n[0] == 0 || n[1] == 0) return;
+  double dense          = sum[1] / n[1] - void_grey;
+  r->grey_pore_fraction = 1 - (sum[0] / n[0] - void_grey) / dense;
+  for (int i = 0; i < PARTS;
+       i++) { /* each part's own dense phase: what both share as they go round is the scan's */
+    if (l->greys[i] == 0 || l->greys[PARTS + i] == 0) continue;
+    double below = exact_value(&l->grey[PARTS + i]) / (double)l->greys[PARTS + i] - void_grey;
+    mean += below, square += below * below, parts++;
+  }
+  double spread      = parts > 1 ? (square - mean * mean / parts) / (parts - 1) / parts : 0;
+  double noise       = w->noise * w->noise * (1 / n[0] + 1 / n[1]);
+  r->grey_pore_sigma = sqrt(fmax(spread, 0) + noise) / fabs(dense);
+}
+
 static enum status fill_depths(struct layers *l) {
   struct surface_table *t = &l->result->pore_depths;
   int64_t rows            = 0;
@@ -215,7 +273,10 @@ static enum status measure(struct layers *l, const struct grid_field *map[3]) {
   MPI_Allreduce(MPI_IN_PLACE, &l->least_membrane, 1, MPI_INT64_T, MPI_MIN, w->comm);
   MPI_Allreduce(MPI_IN_PLACE, l->depth, (int)(3 * l->deep), MPI_INT64_T, MPI_SUM, w->comm);
   TRY(exact_allreduce(w->comm, l->envelope, 3));
+  TRY(exact_allreduce(w->comm, l->grey, 2 * PARTS));
+  MPI_Allreduce(MPI_IN_PLACE, l->greys, 2 * PARTS, MPI_INT64_T, MPI_SUM, w->comm);
   report(l, map[1] != NULL);
+  report_greys(l, strtod(w->params->void_grey, NULL));
   return AGREE(w->comm, fill_depths(l));
 }
 

@@ -157,6 +157,26 @@ TEST(the_threshold_moves_the_volumes_between_their_bounds) {
   scene_free(&s);
 }
 
+/* A third of the phase's upper voxels lacks a third of its grey value: a ninth of them is void, whatever a threshold
+ * says. */
+TEST(pores_below_the_resolution_are_told_by_grey_values) {
+  struct scene s;
+  scene_make(comm, flat, true, &s);
+  for (int64_t z = 9; z < 20; z++)
+    for (int64_t y = 0; y < s.volume.mine.n[1]; y++)
+      for (int64_t x = (z + y + s.volume.mine.start[1]) % 3; x < NX; x += 3)
+        ((float *)s.volume
+             .data)[grid_field_origin(&s.volume) + z * s.volume.row[0] + y * s.volume.row[1] + x] -=
+            1.0F / 3;
+  snprintf(s.params.void_grey, sizeof s.params.void_grey, "0");
+  s.params.depth_um = 20; /* ten voxels, the last at z = 9; three more below */
+  CHECK_OK(surface_measure(comm, &s.params, &s.labels, &s.volume, &s.result));
+  CHECK_NEAR(s.result.report.grey_pore_fraction, 1.0 / 9, 1e-6);
+  CHECK(s.result.report.subsurface_pore_fraction == 0, "by threshold there is none");
+  CHECK(s.result.report.grey_pore_sigma < 0.01, "its error: %g", s.result.report.grey_pore_sigma);
+  scene_free(&s);
+}
+
 static int thin(int64_t z, int64_t y, int64_t x) {
   (void)z, (void)y, (void)x;
   return 1;
