@@ -89,6 +89,21 @@ static bool ends_in(const char *text, const char *end) {
   return n >= m && strcasecmp(text + n - m, end) == 0;
 }
 
+/* Angles without frames: a link that leads nowhere. Opening them says which. */
+static enum status say_lost(MPI_Comm comm, const struct places *at) {
+  for (int i = 0; i < LAYOUTS; i++) {
+    char name[2 * STORE_NAME_BYTES];
+    bool found               = false;
+    struct store_input *none = NULL;
+    if (layouts[i].angles[0]) TRY(store_has(comm, at->file, layouts[i].angles, &found));
+    if (!found) continue;
+    snprintf(name, sizeof name, "%s:%s", at->file, layouts[i].data);
+    TRY(store_open(comm, name, NULL, 0, &none));
+    store_close(&none);
+  }
+  return STATUS_OK;
+}
+
 enum status tomo_find_places(MPI_Comm comm, const char *input, struct places *at) {
   memset(at, 0, sizeof *at);
   split_name(input, at->file, at->data);
@@ -99,7 +114,7 @@ enum status tomo_find_places(MPI_Comm comm, const char *input, struct places *at
     TRY(fits(comm, at, layout, i < LAYOUTS, &found));
     if (found) TRY(take_layout(comm, layout, at));
   }
-  return STATUS_OK;
+  return found || tiff || at->data[0] ? STATUS_OK : say_lost(comm, at);
 }
 
 /* ---- angles ----------------------------------------------------------------------------------------- */

@@ -309,10 +309,10 @@ static int64_t deepest(const double *cost, int64_t n) {
   return best;
 }
 
-/* The least within the range, on columns summed in groups. */
+/* The least within the range, on columns summed in groups; `all`: of every plausible column. */
 static enum status find_roughly(MPI_Comm comm, const struct recon_scanned *scan, enum method method,
-                                int64_t bin, double low, double high, double *cost, double *centre,
-                                bool *at_edge) {
+                                int64_t bin, double low, double high, bool all, double *cost,
+                                double *centre, bool *at_edge) {
   struct search s;
   enum status status = AGREE(comm, search_make(scan->sinogram, scan->angle_rad, scan->angles,
                                                scan->columns, bin, method, &s));
@@ -324,7 +324,7 @@ static enum status find_roughly(MPI_Comm comm, const struct recon_scanned *scan,
     if (n > CANDIDATES_MOST) n = CANDIDATES_MOST;
     status = best_of(comm, &s, first, 0.5, n, cost, &best);
     if (status == STATUS_OK) {
-      if (method != OVERLAP && n > 5) best = deepest(cost, n);
+      if (method != OVERLAP && all) best = deepest(cost, n);
       *at_edge = n > 5 && (best < 2 || best > n - 3);
       *centre  = (first + 0.5 * (double)best + 0.5) * (double)bin - 0.5;
     }
@@ -415,6 +415,7 @@ static enum method method_of(const char *name, bool full_turn) {
 enum status recon_centre_by(MPI_Comm comm, const char *name, const struct recon_scanned *scan,
                             double low, double high, double *centre_px, bool *at_edge) {
   enum method method = method_of(name, scan->full_turn);
+  bool all           = isnan(low) && isnan(high);
   double last = (double)(scan->columns - 1), margin = method == OVERLAP ? 0.03 : 0.15;
   if (isnan(low)) low = margin * last;
   if (isnan(high)) high = (1 - margin) * last;
@@ -427,7 +428,8 @@ enum status recon_centre_by(MPI_Comm comm, const char *name, const struct recon_
   double *cost = NULL;
   int64_t bin  = (scan->columns + 255) / 256;
   TRY_ALL(comm, memory_make(CANDIDATES_MOST, sizeof *cost, "costs of centres", &cost));
-  enum status status = find_roughly(comm, scan, method, bin, low, high, cost, centre_px, at_edge);
+  enum status status =
+      find_roughly(comm, scan, method, bin, low, high, all, cost, centre_px, at_edge);
   if (status == STATUS_OK) status = refine(comm, scan, method, 1.5 * (double)bin, cost, centre_px);
   memory_free(cost);
   return status;
@@ -458,23 +460,18 @@ static double disagreement(const float *a, const float *b, int64_t angles, int64
   return spread > 0 ? 1 - 2 * cover / spread : 2;
 }
 
-enum status recon_overlap_find(const float *a, const float *b, int64_t angles, int64_t columns,
-                               double *shift_px) {
+double recon_overlap_find(const float *a, const float *b, int64_t angles, int64_t columns,
+                          double *shift_px) {
   double least = 2;
   int64_t best = 0, step = 1 + angles / 90;
   for (int64_t s = 1 - columns; s < columns; s++) {
     double d = disagreement(a, b, angles, columns, s, step);
     if (d < least) least = d, best = s;
   }
-  if (least > 0.5)
-    return FAIL(STATUS_INPUT,
-                "two scans side by side have nothing in common (concordance %.2f at most): give "
-                "recon.beside_px",
-                1 - least);
   double d[3];
   for (int k = 0; k < 3; k++) d[k] = disagreement(a, b, angles, columns, best + k - 1, 1);
   double bend = d[0] - 2 * d[1] + d[2];
   *shift_px   = (double)best + (bend > 0 && d[0] < 2 && d[2] < 2 ? 0.5 * (d[0] - d[2]) / bend : 0);
   *shift_px   = round(*shift_px * 100) / 100;
-  return STATUS_OK;
+  return 1 - least;
 }

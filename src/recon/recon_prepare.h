@@ -39,7 +39,7 @@ ISA_DECLARE(void, recon_stick_out, const float *const *neighbour, const float *v
 void recon_air(float *sinogram, int64_t rows, int64_t angles, int64_t columns, int64_t first,
                int64_t n);
 
-/* Lines [lines][columns] to lines [lines][wide]: to[c] = from(c - shift), by a sinc under Lanczos' window of eight
+/* Lines [lines][columns] to lines [lines][wide]: to[c] = from(c - shift), by a sinc under Kaiser's window of eight
  * columns; beyond its ends a line keeps its end values. A whole shift copies. */
 enum status recon_shift(const float *from, int64_t lines, int64_t columns, double shift,
                         int64_t wide, float *to);

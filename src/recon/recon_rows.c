@@ -298,22 +298,35 @@ static enum status parse_places(struct recon_job *w) {
   return STATUS_OK;
 }
 
-/* Each against the one before it in the list. */
+/* A scan beside the one of those before it that it agrees with best. */
+static enum status place_beside(struct recon_job *w, int k, const float *mean, int64_t angles,
+                                int64_t columns) {
+  double best = 0.5;
+  int64_t n   = angles * columns;
+  for (int j = 0; j < k; j++) {
+    double shift, alike = recon_overlap_find(mean + j * n, mean + k * n, angles, columns, &shift);
+    if (alike <= best) continue;
+    best           = alike;
+    w->place_px[k] = w->place_px[j] + shift;
+  }
+  if (best > 0.5) return STATUS_OK;
+  return FAIL(STATUS_INPUT,
+              "scan %d has nothing in common with those before it: give recon.beside_px", k);
+}
+
 static enum status find_places(struct recon_job *w) {
   MPI_Comm comm  = w->job->comm;
   int64_t angles = w->part[0].projections, columns = w->part[0].columns;
   float *mean = NULL;
-  TRY_ALL(comm, memory_make(2 * angles * columns, sizeof *mean, "sinograms", &mean));
+  for (int k = 1; k < w->parts; k++)
+    if (w->part[k].columns != columns)
+      return AGREE(comm, FAIL(STATUS_USAGE, "recon.beside_px = auto needs scans of equal width"));
+  TRY_ALL(comm, memory_make(w->parts * angles * columns, sizeof *mean, "sinograms", &mean));
   enum status status = STATUS_OK;
   for (int k = 0; k < w->parts && status == STATUS_OK; k++) {
-    float *mine = mean + k % 2 * angles * columns, *other = mean + (k + 1) % 2 * angles * columns;
-    double shift = 0;
-    if (w->part[k].columns != columns)
-      status = FAIL(STATUS_USAGE, "recon.beside_px = auto needs scans of equal width");
-    if (status == STATUS_OK) status = read_band(w, k, w->rows / 2, mine);
-    if (k == 0 || status != STATUS_OK) continue;
-    status         = AGREE(comm, recon_overlap_find(other, mine, angles, columns, &shift));
-    w->place_px[k] = w->place_px[k - 1] + shift;
+    status = read_band(w, k, w->rows / 2, mean + k * angles * columns);
+    if (status == STATUS_OK && k > 0)
+      status = AGREE(comm, place_beside(w, k, mean, angles, columns));
   }
   memory_free(mean);
   return status;

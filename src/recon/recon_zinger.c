@@ -39,6 +39,8 @@ static void along_angle(const float *value, int64_t a, int64_t angles, int64_t c
   for (int k = 0; k < NEIGHBOURS; k++)
     neighbour[k] = value + inside(a + reach[k], angles) * columns;
   ISA_PICK(recon_stick_out)(neighbour, value + a * columns, columns, out);
+  if (a == 0 || a == angles - 1)
+    memset(out, 0, (size_t)columns * sizeof *out); /* an edge, perhaps */
 }
 
 static void along_row(const float *line, int64_t columns, float *out) {
@@ -52,6 +54,7 @@ static void along_row(const float *line, int64_t columns, float *out) {
       mine[k] = line[inside(c + reach[k], columns)], neighbour[k] = &mine[k];
     ISA_PICK(recon_stick_out)(neighbour, line + c, 1, out + c);
   }
+  out[0] = out[columns - 1] = 0;
 }
 
 static float mean_at(const float *value, int64_t a, int64_t c, int64_t angles, int64_t columns,
