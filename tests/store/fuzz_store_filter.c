@@ -1,8 +1,4 @@
-/* libFuzzer on the filters: byte 0 chooses one, four parameters follow, the rest is the packed chunk.
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined $(pkg-config --cflags ompi-c liblz4) -Isrc/base
- *     -Isrc/config -Isrc/grid -Isrc/store -I<HDF5's include> tests/store/fuzz_store_filter.c
- *     src/store/store_filter.c -lblosc -llz4 -lz -lhdf5_openmpi -o fuzz_store_filter
- *   ./fuzz_store_filter -max_total_time=600 -max_len=4096 */
+/* libFuzzer on the filters: byte 0 chooses one, four parameters follow, the rest is the packed chunk. See tests/fuzz.sh. */
 #include "store_private.h"
 #include <stdlib.h>
 #include <string.h>
