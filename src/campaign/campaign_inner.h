@@ -141,7 +141,8 @@ void summary_print(const struct campaign *campaign, FILE *to);
 
 /* The commands of campaign_commands, one file each. */
 extern const struct campaign_command campaign_run, campaign_status, campaign_check, campaign_plan,
-    campaign_sweep, campaign_init, campaign_validate, campaign_report, campaign_centre;
+    campaign_sweep, campaign_init, campaign_validate, campaign_report, campaign_export,
+    campaign_preview, campaign_centre;
 
 /* Collective. The cycle's file is kept in OUT/journal, so that the report knows it later; and the report itself, with
  * `done` how the run went. What is returned: `done`, or the report's failure. */

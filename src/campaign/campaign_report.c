@@ -1,4 +1,4 @@
-/* report: the page of a result folder, by hand or at the end of a run. */
+/* report: the page of a result folder, by hand or at the end of a run; export and preview of single files. */
 #include "campaign_inner.h"
 #include "report.h"
 #include <stdlib.h>
@@ -56,3 +56,19 @@ static enum status report(MPI_Comm comm, const struct stage_common *common, cons
 const struct campaign_command campaign_report = {
     "report", "one page of a result folder, its figures as SVG, PNG and CSV", "DIR",
     &report_param_set, report};
+
+static enum status export(MPI_Comm comm, const struct stage_common *common, const void *params,
+                          const char *operand, struct stage_results *results) {
+  return report_export(comm, operand[0] ? operand : common->input, common, params, results);
+}
+static enum status preview(MPI_Comm comm, const struct stage_common *common, const void *params,
+                           const char *operand, struct stage_results *results) {
+  return report_preview(comm, operand[0] ? operand : common->input, common, params, results);
+}
+
+const struct campaign_command campaign_export  = {"export",
+                                                  "a dataset as TIFF, VTK image data, CSV or PNG",
+                                                  "FILE[:DATASET]", &export_param_set, export};
+const struct campaign_command campaign_preview = {"preview",
+                                                  "pictures of a volume, a scan or detector frames",
+                                                  "FILE[:DATASET]", &preview_param_set, preview};

@@ -66,7 +66,7 @@ static void tick_text(double value, int places, double largest, char *text, size
 
 static void ticks_x(struct picture_plot *p, double below) {
   double tick[TICKS_MOST], largest = fmax(fabs(p->x[0]), fabs(p->x[1]));
-  int places, n                    = ticks(p->x, p->wide < 200 ? 3 : 5, tick, &places);
+  int places, n                    = ticks(p->x, p->wide < 200 ? 4 : 5, tick, &places);
   for (int i = 0; i < n && !p->no_x; i++) {
     char text[48];
     double x = place_x(p, tick[i]);

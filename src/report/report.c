@@ -35,7 +35,7 @@ static enum status begin_page(struct report *r) {
     if (!r->part[i]) return FAIL(STATUS_MEMORY, "no memory for a page");
   }
   report_part_choose(r, REPORT_TOP);
-  return fault_here("report.page");
+  return STATUS_OK;
 }
 
 static enum status figures(struct report *r) {
@@ -100,6 +100,7 @@ enum status report_write(MPI_Comm comm, const char *folder, const struct report_
   r.speaks           = rank == 0;
   enum status status = report_read(&r);
   if (status == STATUS_OK) status = AGREE(comm, begin_page(&r));
+  if (status == STATUS_OK) status = AGREE(comm, fault_here("report.page"));
   if (status == STATUS_OK) status = sections(&r, r.speaks ? to : NULL);
   if (status == STATUS_OK) status = AGREE(comm, write_page(&r));
   int counts[3] = {r.figures, r.passed, r.warned};

@@ -324,7 +324,8 @@ static void draw_radial(struct report *r, const struct report_table *t, int regi
   double *y = x + t->rows, *e = y + t->rows;
   for (int64_t k = 0; k < t->rows; k++) {
     if ((int)t->column[1][k] != region) continue;
-    plot.x[1] = fmax(plot.x[1] == 1 ? 0 : plot.x[1], t->column[3][k]);
+    plot.x[1] = isfinite(t->column[4][k]) ? fmax(plot.x[1] == 1 ? 0 : plot.x[1], t->column[3][k])
+                                          : plot.x[1];
     picture_range_add(plot.y, &t->column[4][k], 1);
   }
   picture_range_widen(plot.y);
@@ -357,11 +358,11 @@ static void draw_radials(struct report *r, const struct report_table *t) {
   for (int k = 1; k <= last && r->status == STATUS_OK; k++) draw_radial(r, t, k, &panel[k - 1], to);
   fclose(to);
   if (r->status == STATUS_OK)
-    report_figure_add(r,
-                      &(struct report_figure){
-                          "emf_radial", "EMF from the middle to the edge",
-                          "Means over rings about the cell's axis; bars: one standard deviation.",
-                          panel, last, 2, csv, n});
+    report_figure_add(
+        r, &(struct report_figure){"emf_radial", "EMF from the middle to the edge",
+                                   "Means over rings about the cell's axis; bars: one standard "
+                                   "deviation; rings without counts to speak of are left out.",
+                                   panel, last, 2, csv, n});
 }
 
 /* ---- maps -------------------------------------------------------------------------------------------------------- */
@@ -369,9 +370,12 @@ static void draw_radials(struct report *r, const struct report_table *t) {
 /* A map of one quantity from correlate's table of pixels, x along the beam upwards as in the sample. */
 static void maps_of_pixels(struct report *r, const char *file, const char *quantity,
                            struct report_image *image) {
-  const char *const columns[] = {"state", "row", "column", "x_mm", quantity};
+  char error[64];
+  snprintf(error, sizeof error, "%.50s_error", quantity);
+  const char *const columns[] = {"state", "row", "column", "x_mm", quantity, error};
   struct report_table t;
-  if (!report_table_read(r, file, "pixels", columns, 5, &t)) return;
+  if (!report_table_read(r, file, "pixels", columns, 6, &t)) return;
+  report_table_mask(&t, 4, 5);
   int64_t ny = highest(&t, 1) + 1, nx = highest(&t, 2) + 1;
   double step_um = 0;
   for (int64_t k = 1; k < t.rows && step_um == 0; k++)
@@ -429,7 +433,8 @@ static enum status draw_maps(struct report *r, int64_t region) {
     snprintf(title, sizeof title, "EMF map of region %lld", (long long)region + 1);
     report_image_figure(
         r, name, title,
-        sample ? "In the sample's frame, the pinhole's inversion undone; one scale for all states."
+        sample ? "In the sample's frame, the pinhole's inversion undone; one scale for all states; "
+                 "grey: no counts to speak of (error over 5 times the median's)."
                : "In detector rows and columns; one scale for all states.",
         "EMF", image, PICTURE_COLOUR, 4);
   } else if (r->speaks && region == 1)
@@ -465,6 +470,7 @@ enum status report_compton(struct report *r) {
                                 : "correlate has not worked");
   }
   for (int64_t k = 0; k < 3; k++) TRY(draw_maps(r, k));
+  report_table_mask(&radial, 4, 5);
   if (r->speaks && radial.rows) draw_radials(r, &radial);
   for (int i = 0; i < r->states; i++) free_sums(&spectra[i]);
   memory_free(spectra);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POINTS_MOST = 400, PAIRS = 6 };
+enum { POINTS_MOST = 400, PAIRS = 6, ROWS_LEAST = 20 };
 struct pair {
   const char *x, *y, *x_words;
 };
@@ -74,18 +74,36 @@ static bool draw_pair(struct report *r, const struct report_table *t, const stru
   return true;
 }
 
+/* Rows with both values. */
+static void keep_whole_rows(struct report_table *t) {
+  int64_t n = 0;
+  for (int64_t i = 0; i < t->rows; i++) {
+    if (!isfinite(t->column[1][i]) || !isfinite(t->column[2][i])) continue;
+    for (int k = 0; k < t->columns; k++) t->column[k][n] = t->column[k][i];
+    n++;
+  }
+  t->rows = n;
+}
+
 static enum status draw_pairs(struct report *r, const char *file) {
   struct report_panel panel[PAIRS];
-  char *csv = NULL;
-  size_t n  = 0;
-  int shown = 0;
-  FILE *to  = report_csv(&csv, &n);
+  char *csv    = NULL;
+  size_t n     = 0;
+  int shown    = 0;
+  int64_t most = 0;
+  FILE *to     = report_csv(&csv, &n);
   TRY_ALL(r->comm, to ? STATUS_OK : FAIL(STATUS_MEMORY, "no memory for a figure"));
   for (int k = 0; k < PAIRS; k++) {
-    const char *const columns[] = {"state", pairs[k].x, pairs[k].y};
+    char error[64];
+    snprintf(error, sizeof error, "%.50s_error", pairs[k].y);
+    const char *const columns[] = {"state", pairs[k].x, pairs[k].y, error};
     struct report_table t;
-    if (!report_table_read(r, file, "pixels", columns, 3, &t)) continue;
-    if (r->speaks && draw_pair(r, &t, &pairs[k], to, &panel[shown])) shown++;
+    if (!report_table_read(r, file, "pixels", columns, 4, &t)) continue;
+    report_table_mask(&t, 2, 3);
+    keep_whole_rows(&t);
+    most = t.rows > most ? t.rows : most;
+    if (r->speaks && t.rows >= ROWS_LEAST && draw_pair(r, &t, &pairs[k], to, &panel[shown]))
+      shown++;
     report_table_free(&t);
   }
   fclose(to);
@@ -96,8 +114,12 @@ static enum status draw_pairs(struct report *r, const char *file) {
                              "One mark per pixel of the Compton grid (at most 400 a state are "
                              "drawn). Coefficients with their intervals stand in the table below.",
                              panel, shown, 2, csv, n});
-  else
+  else {
     free(csv);
+    if (r->speaks && most < ROWS_LEAST)
+      report_figure_missing(r, "EMF of the interphase against what the tomograms say",
+                            "the tomograms cover too few pixels of the Compton grid for a plot");
+  }
   return STATUS_OK;
 }
 
@@ -132,7 +154,13 @@ static void table_of(struct report *r, const char *title, const char *note,
     report_raw(r, "<tr><th scope=\"row\">");
     report_text(r, row->name);
     report_raw(r, "</th>");
-    for (int s = 0; s < r->states; s++) {
+    if (strcmp(row->state, "all") == 0) {
+      report_raw(r, "<td class=\"l\" colspan=\"%d\">", r->states);
+      report_number(r, row);
+      report_textf(r, " %s", report_unit_words(row->unit));
+      report_raw(r, "</td>");
+    }
+    for (int s = 0; s < r->states && strcmp(row->state, "all") != 0; s++) {
       const struct report_row *cell = report_row_find(r, r->state[s].name, "correlate", row->name);
       bool clear                    = cell && isfinite(cell->lower) && isfinite(cell->upper) &&
                    (cell->lower > 0 || cell->upper < 0);
@@ -159,6 +187,13 @@ static int most_of(const struct report_table *t, int column) {
   double most = -1;
   for (int64_t i = 0; i < t->rows; i++) most = fmax(most, t->column[column][i]);
   return (int)most;
+}
+
+static void short_cell(struct report *r, double value) {
+  char text[64];
+  snprintf(text, sizeof text, fabs(value) >= 100 ? "%.0f" : "%.2g", fabs(value));
+  if (!isfinite(value)) snprintf(text, sizeof text, "\xe2\x80\x93");
+  report_raw(r, "<td>%s%s</td>", value < 0 ? "\xe2\x88\x92" : "", text);
 }
 
 static void state_cell(struct report *r, double state) {
@@ -194,11 +229,7 @@ static void put_changes(struct report *r, const struct report_table *t) {
     state_cell(r, t->column[1][i]);
     report_raw(r, "<td class=\"l\">%s</td>", name);
     number_cell(r, t->column[3][i], t->column[4][i]);
-    for (int k = 5; k < 10; k++) {
-      char text[64];
-      snprintf(text, sizeof text, "%.2g", t->column[k][i]);
-      report_raw(r, "<td>%s</td>", isfinite(t->column[k][i]) ? text : "\xe2\x80\x93");
-    }
+    for (int k = 5; k < 10; k++) short_cell(r, t->column[k][i]);
     report_raw(r, "</tr>\n");
   }
   report_raw(r, "</tbody></table></div>\n<p class=\"quiet\">Four ways to state a rate of change, "
@@ -223,11 +254,7 @@ static void put_budget(struct report *r, const struct report_table *t) {
     state_cell(r, t->column[0][i]);
     report_raw(r, "<td class=\"l\">%s</td>", name);
     number_cell(r, t->column[2][i], t->column[3][i]);
-    for (int k = 4; k < 10; k++) {
-      char text[64];
-      snprintf(text, sizeof text, "%.2g", t->column[k][i]);
-      report_raw(r, "<td>%s</td>", isfinite(t->column[k][i]) ? text : "\xe2\x80\x93");
-    }
+    for (int k = 4; k < 10; k++) short_cell(r, t->column[k][i]);
     report_raw(r, "</tr>\n");
   }
   report_raw(r, "</tbody></table></div>\n<p class=\"quiet\">Parts of each error, one standard "

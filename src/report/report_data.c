@@ -364,3 +364,25 @@ void report_table_free(struct report_table *t) {
   for (int k = 0; k < t->columns; k++) memory_free(t->column[k]);
   memset(t, 0, sizeof *t);
 }
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+void report_table_mask(struct report_table *t, int value, int error) {
+  double *sorted;
+  int64_t n = 0;
+  if (t->rows == 0 || memory_make_raw(t->rows, sizeof *sorted, "errors", &sorted) != STATUS_OK) {
+    status_clear();
+    return;
+  }
+  for (int64_t i = 0; i < t->rows; i++)
+    if (isfinite(t->column[value][i]) && isfinite(t->column[error][i]))
+      sorted[n++] = t->column[error][i];
+  qsort(sorted, (size_t)n, sizeof *sorted, ascending);
+  double most = n ? 5 * sorted[n / 2] : 0;
+  memory_free(sorted);
+  for (int64_t i = 0; n && i < t->rows; i++)
+    if (!(t->column[error][i] <= most)) t->column[value][i] = (double)NAN;
+}

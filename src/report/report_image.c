@@ -74,6 +74,11 @@ static enum status thin_out(const float *whole, int64_t ny, int64_t nx, int64_t 
   return STATUS_OK;
 }
 
+enum status report_image_thin(const float *value, int64_t ny, int64_t nx, int64_t most, bool flip,
+                              struct report_image *image) {
+  return thin_out(value, ny, nx, most, flip, true, image);
+}
+
 static enum status check_box(const struct store_info *info, const int64_t *start,
                              const int64_t *n) {
   for (int a = 0; a < info->rank; a++)
@@ -120,6 +125,8 @@ void report_image_read(const struct report *r, const char *file, const char *pro
   }
   if (status == STATUS_OK) return;
   report_image_free(image);
+  if (status != STATUS_INPUT)
+    log_warning("no picture of %s in %s: %s", product, file, status_text());
   status_clear();
 }
 

@@ -38,6 +38,14 @@ void report_state_words(const char *name, char *text, size_t bytes) {
 
 void report_part_choose(struct report *r, enum report_part part) { r->html = r->part[part]; }
 
+const char *report_unit_words(const char *unit) {
+  return strcmp(unit, "um") == 0    ? "\xc2\xb5m"
+         : strcmp(unit, "um3") == 0 ? "\xc2\xb5m\xc2\xb3"
+         : strcmp(unit, "Ohm") == 0 ? "\xce\xa9"
+         : strcmp(unit, "deg") == 0 ? "\xc2\xb0"
+                                    : unit;
+}
+
 void report_section(struct report *r, const char *id, const char *title) {
   report_raw(r, "<h2 id=\"%s\">", id);
   report_text(r, title);

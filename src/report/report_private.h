@@ -76,6 +76,8 @@ struct report_table {
 bool report_table_read(const struct report *r, const char *file, const char *table,
                        const char *const *column, int columns, struct report_table *t);
 void report_table_free(struct report_table *t);
+/* Local. Values whose errors are more than 5 times the median error become NAN: they say nothing, and would set the scale. */
+void report_table_mask(struct report_table *t, int value, int error);
 
 /* ---- text (report_page.c); all of them rank 0's ---------------------------------------------------------- */
 
@@ -94,6 +96,7 @@ void report_number_plain(double value, double sigma, double lower, double upper,
 /* A state's name as people write it: underscores become spaces. */
 void report_state_words(const char *name, char *text, size_t bytes);
 const char *report_roman(int n);
+const char *report_unit_words(const char *unit); /* "um" as people write it */
 
 /* ---- figures (report_figure.c) ------------------------------------------------------------------------ */
 
@@ -131,6 +134,9 @@ struct report_image {
   double um_y, um_x; /* per pixel; 0: not known */
 };
 void report_image_free(struct report_image *image);
+/* Rank 0. value[ny][nx] thinned out by means to at most `most` pixels a side; um_y and um_x as they are before. */
+enum status report_image_thin(const float *value, int64_t ny, int64_t nx, int64_t most, bool flip,
+                              struct report_image *image);
 /* Collective. The box (of up to two axes longer than 1) of a dataset of rank 2..4, thinned out to at most `most` pixels a
  * side: means of floats, middle voxels of labels. `flip`: the first of both axes upwards (z). A file that cannot be read
  * leaves the image empty. */
@@ -169,9 +175,9 @@ void report_truth_table(struct report *r, FILE *plain); /* rank 0 */
 enum status report_checks(struct report *r);
 enum status report_methods(struct report *r);
 
-/* Rank 0. rgb[ny][nx][3] of the volume code[nz][ny][nx] of `growth` as it was in state `stage` (1..): rendered from the
- * membrane's side, voxels coloured by the state in which they came. */
-enum status report_render(const uint8_t *code, const int64_t n[3], int stage, int64_t ny,
-                          int64_t nx, uint8_t *rgb, double *px_per_voxel);
+/* Rank 0. rgb[ny][nx][3] of the voxels code[n0][n1][n2] (0: empty, else the state since which it is there, its colour),
+ * rendered from above at an angle. */
+enum status report_render(const uint8_t *code, const int64_t n[3], int64_t ny, int64_t nx,
+                          uint8_t *rgb, double *px_per_voxel);
 /* Colours of the stages I..V: grey, yellow, dark blue, green, red; further ones repeat. */
 void report_stage_colour(int stage, uint8_t rgb[3]);

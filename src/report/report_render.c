@@ -1,11 +1,9 @@
 /* A rendering of voxels: parallel rays from above at an angle, marched through a smoothed occupancy to its level 1/2, where
- * its gradient is the normal; light from the upper left, and farther parts darker. The occupancy is the phase as it was
- * in one state; the colour is that of the nearest voxel. */
+ * its gradient is the normal; light from the upper left, and farther parts darker. The colour is that of the nearest
+ * voxel that is there. */
 #include "report_private.h"
 #include <math.h>
 #include <string.h>
-
-enum { LOST = 128 };
 
 void report_stage_colour(int stage, uint8_t rgb[3]) {
   static const uint8_t colour[5][3] = {
@@ -18,17 +16,9 @@ void report_stage_colour(int stage, uint8_t rgb[3]) {
   memcpy(rgb, colour[(stage - 1) % 5], 3);
 }
 
-/* The state in which a voxel came, 0: it was not there in `stage`. What was lost later was there from the first state. */
-static int came_in(uint8_t code, int stage) {
-  if (code == 0) return 0;
-  if (code > LOST) return code - LOST > stage ? 1 : 0;
-  return code <= stage ? code : 0;
-}
-
 struct scene {
   const uint8_t *code;
   int64_t n[3];
-  int stage;
   float *fill;                       /* smoothed occupancy 0..1 */
   double ahead[3], right[3], up[3];  /* z, y, x */
   double middle[3], scale, light[3]; /* scale: px per voxel */
@@ -78,7 +68,7 @@ static enum status make_fill(struct scene *s) {
   for (int a = 0; a < 3; a++) longest = s->n[a] > longest ? s->n[a] : longest;
   TRY(memory_make_raw(voxels, sizeof *s->fill, "a rendered volume", &s->fill));
   TRY(memory_make_raw(longest, sizeof *line, "a rendered volume", &line));
-  for (int64_t i = 0; i < voxels; i++) s->fill[i] = came_in(s->code[i], s->stage) ? 1 : 0;
+  for (int64_t i = 0; i < voxels; i++) s->fill[i] = s->code[i] ? 1 : 0;
   for (int axis = 0; axis < 3; axis++) smooth_along(s->fill, s->n, axis, line);
   memory_free(line);
   return STATUS_OK;
@@ -170,9 +160,7 @@ static int stage_at(const struct scene *s, const double p[3]) {
       inside &= q[a] >= 0 && q[a] < s->n[a];
       d += ((double)q[a] - p[a]) * ((double)q[a] - p[a]);
     }
-    int came = inside && d < least
-                   ? came_in(s->code[(q[0] * s->n[1] + q[1]) * s->n[2] + q[2]], s->stage)
-                   : 0;
+    int came = inside && d < least ? s->code[(q[0] * s->n[1] + q[1]) * s->n[2] + q[2]] : 0;
     if (came) best = came, least = d;
   }
   return best;
@@ -184,7 +172,7 @@ static void shade(const struct scene *s, double px, double py, double reach, dou
   for (int a = 0; a < 3; a++)
     from[a] = s->middle[a] + px / s->scale * s->right[a] + py / s->scale * s->up[a];
   if (!find_surface(s, from, &depth, p)) {
-    for (int k = 0; k < 3; k++) sum[k] += 255;
+    for (int k = 0; k < 3; k++) sum[k] += 234 + k;
     return;
   }
   report_stage_colour(stage_at(s, p), rgb);
@@ -193,11 +181,10 @@ static void shade(const struct scene *s, double px, double py, double reach, dou
   for (int k = 0; k < 3; k++) sum[k] += fmin(255, rgb[k] * light);
 }
 
-enum status report_render(const uint8_t *code, const int64_t n[3], int stage, int64_t ny,
-                          int64_t nx, uint8_t *rgb, double *px_per_voxel) {
+enum status report_render(const uint8_t *code, const int64_t n[3], int64_t ny, int64_t nx,
+                          uint8_t *rgb, double *px_per_voxel) {
   struct scene s = {
-      .code = code, .n = {n[0], n[1], n[2]},
-           .stage = stage
+      .code = code, .n = {n[0], n[1], n[2]}
   };
   enum status status = make_fill(&s);
   place_camera(&s, ny, nx);

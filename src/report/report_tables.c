@@ -63,9 +63,10 @@ static void put_cell(struct report *r, const struct report_row *row) {
                         (double)NAN, text, sizeof text);
     char *error = strstr(text, " \xc2\xb1");
     if (error && text[0] != '(') *error = 0;
-    report_raw(r, "<small>truth ");
+    report_raw(r, "<small>true ");
     report_text(r, text);
-    if (isfinite(pull)) report_textf(r, ", pull %+.1f", pull);
+    if (isfinite(pull))
+      report_textf(r, ", %s%.1f \xcf\x83", pull < 0 ? "\xe2\x88\x92" : "+", fabs(pull));
     report_raw(r, "</small>");
   }
   report_raw(r, "</td>");
@@ -177,13 +178,13 @@ static void put_sentences(struct report *r) {
 void report_answer(struct report *r) {
   report_section(r, "answer", "Answer");
   put_sentences(r);
-  report_raw(r, "<div class=\"wide\"><table>\n<thead><tr><th class=\"l\" "
-                "scope=\"col\">Quantity</th><th class=\"l\" scope=\"col\">Unit</th>");
+  report_raw(r, "<div class=\"wide\"><table class=\"answer\">\n<thead><tr><th class=\"l\" "
+                "scope=\"col\">Quantity</th>");
   state_heads(r);
   report_raw(r, "</tr></thead>\n<tbody>\n");
   for (int k = 0; k < KEYS; k++) {
     if (!key_is_there(r, &keys[k])) continue;
-    report_raw(r, "<tr><th scope=\"row\">%s</th><td class=\"l\">%s</td>", keys[k].words,
+    report_raw(r, "<tr><th scope=\"row\">%s%s%s</th>", keys[k].words, keys[k].unit[0] ? ", " : "",
                keys[k].unit);
     for (int i = 0; i < r->states; i++) put_cell(r, cell_of(r, i, &keys[k]));
     report_raw(r, "</tr>\n");
@@ -296,7 +297,7 @@ static void put_truth_row(struct report *r, const struct report_row *row, double
   report_raw(r, "</td><td>%s</td><td>", true_value);
   report_text(r, value);
   report_raw(r, "</td><td class=\"l\">");
-  report_text(r, row->unit);
+  report_text(r, report_unit_words(row->unit));
   report_raw(r, isfinite(pull) ? "</td><td>%+.2f</td></tr>\n" : "</td><td>\xe2\x80\x93</td></tr>\n",
              pull);
   snprintf(name, sizeof name, "%s/%s", row->state, row->name);
