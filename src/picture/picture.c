@@ -133,7 +133,7 @@ enum status picture_range(const float *value, int64_t n, double *low, double *hi
   if (known) qsort(sorted, (size_t)known, sizeof *sorted, ascending);
   *low  = known ? (double)sorted[known / 200] : 0;
   *high = known ? (double)sorted[known - 1 - known / 200] : 1;
-  if (!(*high > *low)) *high = *low + (*low != 0 ? fabs(*low) : 1);
+  if (!(*high > *low)) *high = *low + 1e-6 * (*low != 0 ? fabs(*low) : 1);
   memory_free(sorted);
   return STATUS_OK;
 }

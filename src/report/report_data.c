@@ -94,18 +94,35 @@ static enum status read_cycle(struct report *r) {
   return STATUS_OK;
 }
 
+/* A file name of the cycle, relative to where it was. */
+static void path_of(const struct report *r, const char *name, char *path) {
+  const char *slash = strrchr(r->cycle_path, '/');
+  snprintf(path, STORE_NAME_BYTES, "%.*s%.1000s",
+           name[0] == '/' || !slash ? 0 : (int)(slash - r->cycle_path + 1), r->cycle_path, name);
+}
+
+bool report_given(const struct report *r, const char *state, const char *key, char *path) {
+  const struct config_node *states = config_get(root_of(r->cycle), "states");
+  for (int i = 0; i < config_count(states); i++) {
+    const struct config_node *node = config_item(states, i);
+    const char *name               = scalar_of(node, key);
+    if (strcmp(scalar_of(node, "name"), state) != 0 || !name[0]) continue;
+    path_of(r, name, path);
+    return true;
+  }
+  return false;
+}
+
 static enum status read_truth(struct report *r) {
   char path[STORE_NAME_BYTES];
   const char *name = scalar_of(root_of(r->cycle), "truth");
   if (strcmp(r->params->truth, "none") == 0) return STATUS_OK;
   if (r->params->truth[0])
     snprintf(path, sizeof path, "%s", r->params->truth);
-  else {
-    const char *slash = strrchr(r->cycle_path, '/');
-    snprintf(path, sizeof path, "%.*s%.1000s",
-             name[0] == '/' || !slash ? 0 : (int)(slash - r->cycle_path + 1), r->cycle_path, name);
-    if (!name[0]) return STATUS_OK;
-  }
+  else if (name[0])
+    path_of(r, name, path);
+  else
+    return STATUS_OK;
   TRY(document(r, path, &r->truth));
   if (!r->truth && r->params->truth[0])
     return AGREE(r->comm, FAIL(STATUS_INPUT, "the truth %s cannot be read", path));

@@ -393,7 +393,7 @@ static enum status finish(struct job *job, enum status status) {
 enum status report_export(MPI_Comm comm, const char *input, const struct stage_common *common,
                           const struct export_params *p, struct stage_results *results) {
   struct job job = {.comm = comm, .path = common->output};
-  char format[16];
+  char format[CONFIG_CHOICE_BYTES];
   if (!input[0] || !job.path[0])
     return AGREE(comm, FAIL(STATUS_USAGE,
                             "usage: xcsct export FILE[:DATASET] --output FILE.tif|.vti|.csv|.png"));

@@ -14,6 +14,7 @@ static enum status open_product(const struct report *r, const char *file, const 
                                 struct store_input **input) {
   char name[STORE_NAME_BYTES], path[128];
   bool found;
+  if (!product[0]) return store_open(r->comm, file, "volume", 3, input);
   snprintf(path, sizeof path, "/entry/%s/data", product);
   TRY(store_has(r->comm, file, path, &found));
   if (!found) return AGREE(r->comm, FAIL(STATUS_INPUT, "%s has no %s", file, product));

@@ -51,15 +51,18 @@ static void read_height(struct report *r, int state, const struct store_info *vo
   height->um_x    = volume->voxel_um[2] * (double)k;
 }
 
-/* The aligned volume where there is one. */
+/* The aligned volume where there is one, else the reconstructed, else the one the state brings. */
 static bool find_volume(struct report *r, int state, char *path, const char **product,
                         struct store_info *info) {
   *product = "aligned";
   if (report_file(r, r->state[state].name, "align", path) && report_shape(r, path, *product, info))
     return info->rank == 3;
   *product = "volume";
-  return report_file(r, r->state[state].name, "recon", path) &&
-         report_shape(r, path, *product, info) && info->rank == 3;
+  if (report_file(r, r->state[state].name, "recon", path) && report_shape(r, path, *product, info))
+    return info->rank == 3;
+  *product = "";
+  return report_given(r, r->state[state].name, "volume", path) &&
+         report_shape(r, path, *product, info);
 }
 
 static void read_volume(struct report *r, int state, struct pictures *p) {

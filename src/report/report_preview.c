@@ -151,7 +151,7 @@ static enum status show_sinogram(struct look *l, struct raw_tomo *scan) {
   if (status == STATUS_OK) status = raw_tomo_read(l->r.comm, scan, scan->rows / 2, &sinogram);
   if (status == STATUS_OK && l->r.speaks)
     show(l, sinogram.data, n[1], n[2], 0, 0, false, PICTURE_GREY,
-         "sinogram of the middle row, angle downwards", "sinogram");
+         "sinogram of the middle row as recorded, angle downwards", "sinogram");
   grid_field_free(&sinogram);
   return status;
 }

@@ -64,6 +64,8 @@ const struct report_unit *report_unit_find(const struct report *r, const char *s
 const char *report_why_not(const struct report *r, const char *state, const char *stage);
 /* FOLDER/[state/]stage.h5; the same answer on all ranks: is it there, and not left over by a failed unit? Collective. */
 bool report_file(const struct report *r, const char *state, const char *stage, char *path);
+/* Local. FILE[:DATASET] that a state brings under this key of the cycle; false: none. */
+bool report_given(const struct report *r, const char *state, const char *key, char *path);
 /* Collective. A number list of a file, NULL when it is not there or unreadable; memory_free'd by the caller. */
 double *report_numbers(const struct report *r, const char *file, const char *path, int64_t *n);
 /* Collective. Columns of a table as numbers (NULL where the table is not there); free column[0..k-1] by
@@ -137,7 +139,7 @@ void report_image_free(struct report_image *image);
 /* Rank 0. value[ny][nx] thinned out by means to at most `most` pixels a side; um_y and um_x as they are before. */
 enum status report_image_thin(const float *value, int64_t ny, int64_t nx, int64_t most, bool flip,
                               struct report_image *image);
-/* Collective. The box (of up to two axes longer than 1) of a dataset of rank 2..4, thinned out to at most `most` pixels a
+/* Collective. The box (of up to two axes longer than 1) of a dataset of rank 2..4 (product "": a volume, FILE[:DATASET]), thinned out to at most `most` pixels a
  * side: means of floats, middle voxels of labels. `flip`: the first of both axes upwards (z). A file that cannot be read
  * leaves the image empty. */
 void report_image_read(const struct report *r, const char *file, const char *product,
