@@ -105,7 +105,7 @@ static enum status look_at_volume(struct look *l, const char *input) {
 static enum status show_flat_and_dark(struct look *l, struct raw_tomo *scan, float *flat,
                                       float *dark) {
   int64_t mine = l->r.speaks ? scan->rows : 0;
-  TRY(raw_tomo_flat(l->r.comm, scan, 0, mine, flat, dark, NULL));
+  TRY(raw_tomo_flat(l->r.comm, scan, 0, mine, flat, dark));
   if (!l->r.speaks || scan->kind != RAW_COUNTS) return STATUS_OK;
   show(l, flat, scan->rows, scan->columns, scan->pixel_um, scan->pixel_um, false, PICTURE_GREY,
        "mean flat", "flat");
@@ -159,10 +159,11 @@ static enum status show_sinogram(struct look *l, struct raw_tomo *scan) {
 static enum status look_at_scan(struct look *l, struct raw_tomo *scan) {
   int64_t pixels = l->r.speaks ? scan->rows * scan->columns : 1;
   float *flat    = NULL;
-  TRY_ALL(l->r.comm, memory_make(3 * pixels, sizeof *flat, "frames", &flat));
-  enum status status = show_flat_and_dark(l, scan, flat, flat + pixels);
+  TRY_ALL(l->r.comm, memory_make((scan->flats.groups + 2) * pixels, sizeof *flat, "frames", &flat));
+  float *dark = flat + scan->flats.groups * pixels, *value = dark + pixels;
+  enum status status = show_flat_and_dark(l, scan, flat, dark);
   if (status == STATUS_OK && !scan->is_sinogram)
-    status = show_projections(l, scan, flat, flat + pixels, flat + 2 * pixels);
+    status = show_projections(l, scan, flat, dark, value);
   if (status == STATUS_OK) status = show_sinogram(l, scan);
   memory_free(flat);
   stage_result_add(l->results, "projections", (double)scan->projections, "");
@@ -171,8 +172,8 @@ static enum status look_at_scan(struct look *l, struct raw_tomo *scan) {
   stage_result_add(l->results, "first_angle", scan->angle_rad[0] * DEG_PER_RAD, "deg");
   stage_result_add(l->results, "last_angle", scan->angle_rad[scan->projections - 1] * DEG_PER_RAD,
                    "deg");
-  stage_result_add(l->results, "flats", (double)scan->flat_count, "");
-  stage_result_add(l->results, "darks", (double)scan->dark_count, "");
+  stage_result_add(l->results, "flats", (double)scan->flats.count, "");
+  stage_result_add(l->results, "darks", (double)scan->darks.count, "");
   return status;
 }
 
