@@ -35,7 +35,7 @@ enum status report_after(const struct campaign *c, enum status done) {
   snprintf(words, sizeof words, "%.1000s", status_text());
   status_clear();
   enum status status = AGREE(c->comm, config_defaults(&report_param_set, &params));
-  if (status == STATUS_OK) status = report_write(c->comm, c->folder, &params, stdout, NULL);
+  if (status == STATUS_OK) status = report_write(c->comm, c->folder, &params, NULL, NULL);
   if (status == STATUS_OK) log_info("report: %s/report.html", c->folder);
   if (done == STATUS_OK) return status;
   if (status != STATUS_OK) log_warning("the report could not be written: %s", status_text());
