@@ -292,7 +292,10 @@ static enum status resample_to(struct work *w, const struct source *source,
   enum status status = grid_halo_exchange(comm, &volume, GRID_EDGE_NEAREST);
   if (status == STATUS_OK) status = grid_field_make(comm, &volume.plan, GRID_F32, NULL, &aligned);
   memcpy(aligned.voxel_um, w->voxel_um, sizeof w->voxel_um);
-  if (status == STATUS_OK) status = AGREE(comm, voxel_resample(&report->map, &volume, &aligned));
+  bool steep = strcmp(w->params->resampling, "lanczos") == 0;
+  if (status == STATUS_OK)
+    status = AGREE(comm, steep ? voxel_resample_lanczos(&report->map, &volume, &aligned)
+                               : voxel_resample(&report->map, &volume, &aligned));
   grid_field_free(&volume);
   if (status == STATUS_OK) status = write_aligned(w, job, &aligned);
   grid_field_free(&aligned);

@@ -38,12 +38,12 @@ static struct resample_source source_of(const struct grid_field *from) {
 }
 
 static enum status check_fields(const struct voxel_map *map, const struct grid_field *from,
-                                const struct grid_field *to) {
+                                const struct grid_field *to, int slices) {
   TRY(fault_here("voxel.resample"));
   if (from->type != GRID_F32 || to->type != GRID_F32 || !grid_plan_equal(&from->plan, &to->plan))
     return FAIL(STATUS_INTERNAL, "a resampling between fields of different plans or types");
   double reach = fmin(ceil(voxel_map_reach(map, from->plan.n)), (double)from->plan.n[0]);
-  double need  = reach + VOXEL_RESAMPLE_SLICES;
+  double need  = reach + slices;
   if (from->mine.n[0] < from->plan.n[0] && (double)from->halo[0] < need)
     return FAIL(STATUS_INTERNAL, "a halo of %lld slices where %g are needed",
                 (long long)from->halo[0], need);
@@ -56,7 +56,7 @@ enum status voxel_resample(const struct voxel_map *map, const struct grid_field 
   const double step[3]           = {map->turn[0][2], map->turn[1][2], map->turn[2][2]};
   const int64_t *n               = to->mine.n;
   float *line;
-  TRY(check_fields(map, from, to));
+  TRY(check_fields(map, from, to, VOXEL_RESAMPLE_SLICES));
   if (n[0] * n[1] * n[2] == 0) return STATUS_OK;
   TRY(memory_make(n[2] + 4, sizeof *line, "a row", &line));
   for (int64_t z = 0; z < n[0]; z++)
@@ -71,6 +71,24 @@ enum status voxel_resample(const struct voxel_map *map, const struct grid_field 
         ISA_PICK(resample_turned)(&s, start, step, n[2], row);
     }
   memory_free(line);
+  return STATUS_OK;
+}
+
+enum status voxel_resample_lanczos(const struct voxel_map *map, const struct grid_field *from,
+                                   struct grid_field *to) {
+  const struct resample_source s = source_of(from);
+  const double step[3]           = {map->turn[0][2], map->turn[1][2], map->turn[2][2]};
+  const int64_t *n               = to->mine.n;
+  TRY(check_fields(map, from, to, VOXEL_LANCZOS_SLICES));
+  if (n[0] * n[1] * n[2] == 0) return STATUS_OK;
+  for (int64_t z = 0; z < n[0]; z++)
+    for (int64_t y = 0; y < n[1]; y++) {
+      double pz = (double)(z + to->mine.start[0]), py = (double)y, start[3];
+      float *row = (float *)to->data + grid_field_origin(to) + z * to->row[0] + y * to->row[1];
+      for (int a = 0; a < 3; a++)
+        start[a] = map->turn[a][0] * pz + map->turn[a][1] * py + map->at[a];
+      ISA_PICK(resample_lanczos)(&s, start, step, n[2], row);
+    }
   return STATUS_OK;
 }
 

@@ -14,3 +14,6 @@ ISA_DECLARE(void, resample_turned, const struct resample_source *source, const d
 /* The same for a step along x of one voxel; line: scratch of n + 4. */
 ISA_DECLARE(void, resample_shifted, const struct resample_source *source, const double start[3],
             int64_t n, float *line, float *to)
+/* As resample_turned, by Lanczos' kernel. */
+ISA_DECLARE(void, resample_lanczos, const struct resample_source *source, const double start[3],
+            const double step[3], int64_t n, float *to)

@@ -11,11 +11,16 @@ double voxel_map_reach(const struct voxel_map *map, const int64_t n[3]);
 
 /* Slices that voxel_resample reads beyond the reach of a map: the halo of its source is at least
  * ceil(reach) + VOXEL_RESAMPLE_SLICES, or the rank owns all slices. */
-enum { VOXEL_RESAMPLE_SLICES = 2 };
+enum { VOXEL_RESAMPLE_SLICES = 2, VOXEL_LANCZOS_SLICES = 3 };
 /* Local. to(p) = from(map p) for the owned voxels of `to`, by cubic convolution. Both float32 on the same slabs along
  * z; from has its halo along z filled. Beyond the volume stands its outermost voxel. */
 enum status voxel_resample(const struct voxel_map *map, const struct grid_field *from,
                            struct grid_field *to);
+
+/* Local. The same by a Lanczos kernel of three lobes (six taps an axis, weights of unit sum): steeper edges, which
+ * overshoot by some per cent; several times as long. */
+enum status voxel_resample_lanczos(const struct voxel_map *map, const struct grid_field *from,
+                                   struct grid_field *to);
 
 /* Collective. `half`, made here with `halo`, holds means of 2 x 2 x 2 voxels (an odd last row is left out, an axis of one
  * voxel stays). Slabs along z, float32; the halo of `from` (at least 1 along z) is exchanged here. */

@@ -243,6 +243,50 @@ TEST(resampling_is_exact_for_quadratics_and_takes_the_nearest_beyond) {
   grid_plan_free(&plan);
 }
 
+/* Waves down to five voxels, turned and shifted: the longer kernel follows them more closely. */
+TEST(lanczos_follows_waves_that_cubics_flatten) {
+  const int64_t n[3] = {24, 25, 26}, halo[3] = {24, 0, 0};
+  const struct voxel_map map = {
+      {{1, 0.004, -0.003}, {-0.004, 1, 0.002}, {0.003, -0.002, 1}},
+      {0.37,               -0.22,              0.48              }
+  };
+  struct grid_plan plan;
+  struct grid_field from, to;
+  double error[2] = {0, 0};
+  status_clear();
+  CHECK_OK(grid_plan_slabs(comm, n, 0, &plan));
+  CHECK_OK(grid_field_make(comm, &plan, GRID_F32, halo, &from));
+  CHECK_OK(grid_field_make(comm, &plan, GRID_F32, NULL, &to));
+  for (int64_t z = 0; z < from.mine.n[0]; z++)
+    for (int64_t i = 0; i < from.row[0]; i++)
+      ((float *)from.data)[(z + 24) * from.row[0] + i] = (float)sin(
+          2 * PI *
+          ((double)(z + from.mine.start[0]) + 2 * (double)(i / 26) + 3 * (double)(i % 26)) / 16);
+  CHECK_OK(grid_halo_exchange(comm, &from, GRID_EDGE_NEAREST));
+  for (int kernel = 0; kernel < 2; kernel++) {
+    CHECK_OK(kernel ? voxel_resample_lanczos(&map, &from, &to) : voxel_resample(&map, &from, &to));
+    for (int64_t i = 0; i < to.voxels; i++) {
+      double p[3] = {(double)(to.mine.start[0] + i / to.row[0]), (double)(i % to.row[0] / 26),
+                     (double)(i % 26)},
+             q[3];
+      bool inner = true;
+      for (int a = 0; a < 3; a++) {
+        q[a] = map.at[a];
+        for (int b = 0; b < 3; b++) q[a] += map.turn[a][b] * p[b];
+        inner &= q[a] >= 2 && q[a] <= (double)(n[a] - 4);
+      }
+      double want = sin(2 * PI * (q[0] + 2 * q[1] + 3 * q[2]) / 16);
+      if (inner) error[kernel] = fmax(error[kernel], fabs((double)((float *)to.data)[i] - want));
+    }
+  }
+  MPI_Allreduce(MPI_IN_PLACE, error, 2, MPI_DOUBLE, MPI_MAX, comm);
+  CHECK(error[1] < 0.03 && error[1] < 0.65 * error[0], "errors %g (cubic) and %g", error[0],
+        error[1]);
+  grid_field_free(&from);
+  grid_field_free(&to);
+  grid_plan_free(&plan);
+}
+
 TEST(a_fault_on_one_rank_ends_all) {
   static const char *const sites[] = {"align.look", "align.find", "voxel.shift", "voxel.halve",
                                       "voxel.resample"};
