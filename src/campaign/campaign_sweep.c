@@ -284,8 +284,9 @@ static enum status choose(const struct call *call) {
     return STATUS_OK;
   }
   TRY_ALL(call->comm, write_memory(call, "manifest.tsv", print_manifest, p->list));
-  if (p->collect) TRY_ALL(call->comm, write_memory(call, "sweep.csv", print_collected, false));
-  return STATUS_OK;
+  if (!p->collect) return STATUS_OK;
+  TRY_ALL(call->comm, write_memory(call, "sweep.csv", print_collected, false));
+  return AGREE(call->comm, sweep_plots(call->cycle, call->sweep, call->folder));
 }
 
 static enum status sweep(MPI_Comm comm, const struct stage_common *common, const void *params,

@@ -10,6 +10,7 @@ struct sweep_axis {
   char key[CYCLE_NAME_BYTES + 64 + 64 + 2]; /* as the file has it */
   char (*text)[CONFIG_CHOICE_BYTES * 2];
   int n;
+  bool logarithmic; /* a range on a logarithmic scale */
 };
 struct sweep {
   struct sweep_axis axis[SWEEP_AXES_MOST];
@@ -29,3 +30,5 @@ enum status sweep_read(const struct cycle *cycle, struct sweep *sweep);
 void sweep_free(struct sweep *sweep);
 /* The value of an axis in a row; the last axis runs fastest when crossed. */
 const char *sweep_text(const struct sweep *sweep, int64_t row, int axis);
+/* Local; rank 0 writes. Each result of the rows that have any, against each parameter, into DIR/plots. */
+enum status sweep_plots(const struct cycle *cycle, const struct sweep *sweep, const char *folder);

@@ -31,7 +31,8 @@ static bool read_range(const struct config_node *node, struct sweep_axis *axis) 
   if (!isfinite(from) || !isfinite(to) || !(n >= 1 && n <= SWEEP_VALUES_MOST) || n != floor(n))
     return false;
   if (logarithmic && !(from > 0 && to > 0)) return false;
-  axis->n = (int)n;
+  axis->n           = (int)n;
+  axis->logarithmic = logarithmic;
   for (int i = 0; i < axis->n; i++) {
     double part  = axis->n > 1 ? (double)i / (axis->n - 1) : 0;
     double value = logarithmic ? from * pow(to / from, part) : from + part * (to - from);

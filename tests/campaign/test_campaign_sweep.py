@@ -1,6 +1,6 @@
 """sweep: rows, shared stages, collection.
 timeout: 300"""
-import csv, os, unittest
+import csv, os, unittest, xml.etree.ElementTree
 
 from cycles import Folder, call
 
@@ -32,6 +32,15 @@ class Sweep(Folder):
         with open(self.at("out/sweep.csv")) as f:
             found = {(r["row"], r["segment.classes"]) for r in csv.DictReader(f) if r["result"] == "threshold" or r["result"].startswith("phase_fraction_2")}
         self.assertIn(("3", "3"), found)
+        plots = os.listdir(self.at("out/plots"))
+        for parameter in ("segment.chain", "segment.classes"):
+            self.assertIn(f"{parameter}__segment.phase_fraction_0.svg", plots)
+            root = xml.etree.ElementTree.parse(self.at("out/plots", f"{parameter}__segment.phase_fraction_0.svg")).getroot()
+            words = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+            for word in (parameter, "phase_fraction_0", "a"):
+                self.assertIn(word, words)
+        self.assertIn("measure", [t.text for t in xml.etree.ElementTree.parse(self.at(
+            "out/plots/segment.chain__segment.phase_fraction_0.svg")).getroot().iter("{http://www.w3.org/2000/svg}text")])
         self.ends(self.sweep("--row", 0), 0)
         log = self.read("out/rows/00000/journal/run.log")
         self.assertIn("kept a segment", log)
