@@ -139,6 +139,8 @@ static enum status shape_of(struct compton_work *w, const struct compton_region 
   struct compton_frames_settings settings;
   if (!region->is_frames) return compton_cube_spectra_shape(w->job->comm, region->file[0], shape);
   compton_regions_settings(w->params, &w->regions, region, &settings);
+  if (w->regions.source.files > 0 && !(settings.gain_kev > 0))
+    settings.gain_kev = 1; /* they will come from the source */
   return compton_cube_frames_shape(w->job->comm, &settings, shape);
 }
 
@@ -158,6 +160,27 @@ static enum status alike_check(const struct compton_work *w, int r, const struct
   return STATUS_OK;
 }
 
+/* Windows and fits that the spectra do not hold are told before anything is counted. */
+static enum status windows_check(const struct compton_params *p,
+                                 const struct compton_shape *shape) {
+  struct compton_profile_settings settings;
+  struct compton_table *table = NULL;
+  TRY(compton_maps_settings(p, &settings));
+  enum status status =
+      compton_table_make(&settings, shape->first_kev, shape->bin_kev, shape->bins, &table);
+  compton_table_free(table);
+  return status;
+}
+
+/* The source is counted before all, and its cube is gone then. */
+static enum status source_need(struct compton_work *w, int64_t *bytes) {
+  struct compton_shape shape = {0};
+  if (w->regions.source.files > 0)
+    TRY(compton_sensor_shape(w->job->comm, w->params, &w->regions, &shape));
+  *bytes = shape.cube_bytes + shape.work_bytes;
+  return STATUS_OK;
+}
+
 /* The most that is there at once: cubes so far beside the counting of the next, then all cubes and maps. */
 static enum status need_of(struct compton_work *w, struct stage_need *need) {
   struct compton_shape shape, first = {0};
@@ -165,6 +188,7 @@ static enum status need_of(struct compton_work *w, struct stage_need *need) {
   int size, regions       = w->regions.n;
   MPI_Comm_size(w->job->comm, &size);
   *need = (struct stage_need){.rounds = regions};
+  TRY(source_need(w, &most));
   for (int r = 0; r <= regions; r++) {
     if (r == regions && w->regions.disc.files == 0) continue;
     TRY(shape_of(w, r < regions ? &w->regions.region[r] : &w->regions.disc, &shape));
@@ -176,6 +200,7 @@ static enum status need_of(struct compton_work *w, struct stage_need *need) {
   if (w->job->output[0])
     need->disk_bytes =
         compton_write_bytes(w->params, first.rows, first.columns, first.bins, regions);
+  TRY_ALL(w->job->comm, windows_check(w->params, &first));
   int64_t maps = cubes + regions * compton_maps_bytes(w->params, first.rows, first.columns, size);
   need->memory_bytes = maps > most ? maps : most;
   return STATUS_OK;

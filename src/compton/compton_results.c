@@ -71,6 +71,14 @@ static void factors_add(struct compton_work *w, int r) {
   result(w, "fit_chi2_per_bin", r, e->bins > 0 ? e->chi2 / (double)e->bins : (double)NAN, "");
 }
 
+static void sensor_add(struct compton_work *w) {
+  const struct compton_sensor *s   = &w->sensor;
+  static const char *const loss[3] = {"pair_loss_0", "pair_loss_2", "pair_loss_4"};
+  if (s->pixel) stage_result_add(w->job->results, "source_pixels", (double)s->good, "");
+  for (int k = 0; k < 3 && s->has_loss; k++)
+    stage_result_add(w->job->results, loss[k], s->loss_kev[k], "keV");
+}
+
 static void disc_add(struct compton_work *w) {
   const struct compton_disc_result *d = &w->known.disc;
   if (!w->known.has_disc) return;
@@ -85,5 +93,6 @@ void compton_results_add(struct compton_work *w) {
   sums_add(w);
   for (int r = 0; r < w->regions.n; r++) counted_add(w, &w->cube[r], r);
   for (int r = 0; r < w->regions.n; r++) factors_add(w, r);
+  sensor_add(w);
   disc_add(w);
 }

@@ -55,18 +55,38 @@ static enum status memory_take(int64_t pixels, struct compton_sensor *sensor) {
   return memory_make(pixels, sizeof *sensor->offset, "offsets of pixels", &sensor->offset);
 }
 
-static enum status gains_learn(MPI_Comm comm, const struct compton_params *p,
-                               struct compton_frames_settings settings,
-                               struct compton_sensor *sensor) {
-  struct compton_cube cube;
-  double guess           = p->gain_kev > 0 ? p->gain_kev : USUAL_GAIN_KEV;
-  settings.gain_kev      = 1;
-  settings.threshold_kev = p->threshold_kev / guess; /* energies are ADU */
-  settings.max_cluster   = 1;
+static double gain_guess(const struct compton_params *p) {
+  return p->gain_kev > 0 ? p->gain_kev : USUAL_GAIN_KEV;
+}
+
+/* Energies are ADU. */
+static struct compton_frames_settings in_adu(const struct compton_params *p,
+                                             const struct compton_regions *regions) {
+  struct compton_frames_settings settings;
+  compton_regions_settings(p, regions, &regions->source, &settings);
+  settings.gain = settings.offset = "";
+  settings.gain_kev               = 1;
+  settings.threshold_kev          = p->threshold_kev / gain_guess(p);
+  settings.max_cluster            = 1;
   settings.first_kev = 0, settings.last_kev = LAST_ADU, settings.bin_kev = STEP_ADU;
+  return settings;
+}
+
+enum status compton_sensor_shape(MPI_Comm comm, const struct compton_params *p,
+                                 const struct compton_regions *regions,
+                                 struct compton_shape *shape) {
+  const struct compton_frames_settings settings = in_adu(p, regions);
+  return compton_cube_frames_shape(comm, &settings, shape);
+}
+
+static enum status gains_learn(MPI_Comm comm, const struct compton_params *p,
+                               const struct compton_regions *regions,
+                               struct compton_sensor *sensor) {
+  const struct compton_frames_settings settings = in_adu(p, regions);
+  struct compton_cube cube;
   TRY(compton_cube_from_frames(comm, &settings, &cube));
   enum status status = AGREE(comm, memory_take(cube.rows * cube.columns, sensor));
-  if (status == STATUS_OK) status = gains_here(comm, &cube, guess, sensor);
+  if (status == STATUS_OK) status = gains_here(comm, &cube, gain_guess(p), sensor);
   compton_cube_free(&cube);
   return status;
 }
@@ -135,7 +155,7 @@ enum status compton_sensor_learn(MPI_Comm comm, const struct compton_params *p,
   if (regions->source.files == 0) return STATUS_OK;
   compton_regions_settings(p, regions, &regions->source, &settings);
   settings.gain = settings.offset = "";
-  enum status status              = gains_learn(comm, p, settings, sensor);
+  enum status status              = gains_learn(comm, p, regions, sensor);
   if (status == STATUS_OK && strcmp(p->pair_loss, "source") == 0)
     status = loss_learn(comm, settings, sensor);
   if (status != STATUS_OK) compton_sensor_free(sensor);

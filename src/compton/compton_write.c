@@ -162,6 +162,30 @@ static enum status write_spectra(struct compton_work *w, struct store_output *ou
   return status;
 }
 
+/* What a source's lines tell of every pixel, in raster order. */
+static enum status write_sensor(struct compton_work *w, struct store_output *output) {
+  enum { COLUMNS = 6 };
+  static const char *const name[COLUMNS]        = {"gain",         "offset", "gain_error",
+                                                   "offset_error", "fwhm",   "flags"},
+                           *const unit[COLUMNS] = {"keV/ADU", "keV", "keV/ADU", "keV", "keV", ""};
+  const struct compton_sensor *s                = &w->sensor;
+  double *column[COLUMNS];
+  if (!s->pixel) return STATUS_OK;
+  TRY_ALL(w->job->comm, memory_make(COLUMNS * s->pixels, sizeof(double), "a table", &column[0]));
+  for (int k = 1; k < COLUMNS; k++) column[k] = column[k - 1] + s->pixels;
+  for (int64_t p = 0; p < s->pixels; p++) {
+    const struct compton_gain *g = &s->pixel[p];
+    const double row[COLUMNS]    = {
+           g->gain_kev, g->offset_kev,   sqrt(g->gain_variance), sqrt(g->offset_variance),
+           g->fwhm_kev, (double)g->flags};
+    for (int k = 0; k < COLUMNS; k++) column[k][p] = row[k];
+  }
+  enum status status = store_table(w->job->comm, output, "sensor", name, unit, COLUMNS,
+                                   (const double *const *)column, s->pixels);
+  memory_free(column[0]);
+  return status;
+}
+
 /* ---- all ----------------------------------------------------------------------------------------- */
 
 static enum status write_all(struct compton_work *w, struct store_output *output) {
@@ -170,7 +194,8 @@ static enum status write_all(struct compton_work *w, struct store_output *output
   for (int r = 0; r < w->regions.n; r++) TRY(write_region(w, output, r));
   TRY(write_budget(w, output));
   TRY(write_profiles(w, output));
-  return write_spectra(w, output);
+  TRY(write_spectra(w, output));
+  return write_sensor(w, output);
 }
 
 int64_t compton_write_bytes(const struct compton_params *p, int64_t rows, int64_t columns,

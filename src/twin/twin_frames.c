@@ -21,7 +21,7 @@ enum run { RUN_DARK, RUN_CELL, RUN_SOURCE };
 static const double source_kev[4]   = {59.5409, 26.3446, 17.75, 13.946},
                     source_until[4] = {0.53, 0.57, 0.81, 1}; /* of an open Am-241 source, about */
 enum { FRAMES_EACH = 64, PHOTONS_MOST = 4096, MOMENTA = 2001, REGION = 1 };
-static const double momentum_most = 20, offset_sigma_kev = 0.05, source_hits = 32;
+static const double momentum_most = 20, offset_sigma_kev = 0.05;
 
 struct sensor {
   const struct twin_params *params;
@@ -140,7 +140,8 @@ static void add_photon(struct sensor *s, enum run run, uint64_t index) {
   };
   int side = (int)(4 * draw[4]), row = at / XCS_SIDE + step[side][0],
       column    = at % XCS_SIDE + step[side][1];
-  double larger = 0.5 + 0.5 * draw[5];
+  double larger = 0.5 + 0.5 * draw[5], r = 2 * larger - 1;
+  kev *= 1 - s->params->frame_loss_kev / source_kev[0] * (1 - r * r);
   s->kev[at] += larger * kev;
   if (row >= 0 && row < XCS_SIDE && column >= 0 && column < XCS_SIDE)
     s->kev[row * XCS_SIDE + column] += (1 - larger) * kev;
@@ -157,7 +158,7 @@ static void make_frame(struct sensor *s, int64_t number, enum run run, uint16_t 
   const struct twin_params *p = s->params;
   uint64_t seed               = (uint64_t)p->seed;
   memset(s->kev, 0, sizeof s->kev);
-  double mean = run == RUN_CELL ? p->frame_hits : run == RUN_SOURCE ? source_hits : 0;
+  double mean = run == RUN_CELL ? p->frame_hits : run == RUN_SOURCE ? p->frame_source_hits : 0;
   double gain =
       run == RUN_CELL ? 1 + 0.01 * p->frame_drift_percent * (double)number / (double)p->frames : 1;
   int64_t n = random_poisson(seed, stream_of(run, DRAW_NUMBER), (uint64_t)number, mean);
