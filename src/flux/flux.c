@@ -18,7 +18,7 @@ bool flux_runs(const struct flux_params *p, int axis) {
   return strcmp(p->direction, "all") == 0 || p->direction[0] == "zyx"[axis];
 }
 static bool keeps_fields(const struct flux_params *p, int axis) {
-  if (strcmp(p->fields, "none") == 0) return false;
+  if (strcmp(p->fields, "none") == 0 || strcmp(p->fixed, "middles") == 0) return false;
   if (strcmp(p->fields, "auto") == 0)
     return strcmp(p->direction, "all") == 0 ? axis == 0 : flux_runs(p, axis);
   return p->fields[0] == "zyx"[axis];
@@ -41,11 +41,12 @@ static enum status open_labels(const struct stage_job *job, struct store_input *
 }
 static enum status shape_check(const struct flux_params *p, const struct grid_box *box) {
   for (int a = 0; a < 3; a++)
-    if (flux_runs(p, a) && box->n[a] < 2)
+    if (flux_runs(p, a) && box->n[a] < (strcmp(p->fixed, "middles") == 0 ? 3 : 2))
       return FAIL(STATUS_INPUT,
-                  "flux.direction = %s, but the volume has %lld voxel along %c (2 or "
+                  "flux.direction = %s, but the volume has %lld voxel along %c (%d or "
                   "more are needed)",
-                  p->direction, (long long)box->n[a], "zyx"[a]);
+                  p->direction, (long long)box->n[a], "zyx"[a],
+                  strcmp(p->fixed, "middles") == 0 ? 3 : 2);
   return STATUS_OK;
 }
 /* Option over file over 1. */
@@ -174,6 +175,7 @@ void flux_case_of(const struct flux_task *t, int axis, struct flux_case *problem
   const struct flux_params *p = t->params;
   *problem                    = (struct flux_case){.axis           = axis,
                                                    .periodic       = p->periodic,
+                                                   .middles        = strcmp(p->fixed, "middles") == 0,
                                                    .volume_vox     = t->domain_vox,
                                                    .tolerance      = p->tolerance,
                                                    .iterations_max = (int)p->iterations_max,

@@ -32,8 +32,9 @@ struct flux_case {
   double diffusivity[FLUX_CODES]; /* by code; [0] = 0 */
   int64_t volume_vox;             /* of the domain (box or mask) that fractions refer to */
   double tolerance;               /* of (upper - lower) / (upper + lower) */
-  bool high;                      /* ELECTRODE: c is fixed on the high face instead */
-  double negligible;              /* CELL: an upper bound of D_eff below this is narrow enough */
+  bool middles;      /* THROUGH: c is fixed at the middles of the outer layers, L = N - 1 */
+  bool high;         /* ELECTRODE: c is fixed on the high face instead */
+  double negligible; /* CELL: an upper bound of D_eff below this is narrow enough */
   int iterations_max;
   enum flux_solver solver;
   bool certify;              /* false: no lower bound, stop on the estimated error */

@@ -94,11 +94,11 @@ static bool face_read(const struct flux_fine *f, struct cell *c, int s, double *
   const int64_t q              = c->p + (s % 2 ? step[a] : -step[a]);
   c->weight[s]                 = 0;
   if (beyond && side->dirichlet) {
-    c->weight[s]  = 2 * (v->uniform ? 1 : flux_fine_conductance(f, c->code, c->code, a));
+    c->weight[s]  = flux_fine_face(f, c->code, f->code[q], a);
     c->outside[s] = side->potential;
-    *count        = 2 * flux_boxes_count(f, c->code, c->code, a);
+    *count        = flux_boxes_face(f, c->code, f->code[q], a);
     *to           = -1;
-    return true;
+    return c->weight[s] > 0;
   }
   if (!f->code[q] || (beyond && side->rank == MPI_PROC_NULL)) return false;
   c->weight[s]  = v->uniform ? 1 : flux_fine_conductance(f, c->code, f->code[q], a);
@@ -296,7 +296,7 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
     inner[s]    = s % 2 ? place[a] < f->boxes[a] - 1 : place[a] > 0;
     if (!inner[s] && s % 2 && v->n[a] % 2) all_slow = true;
     if (inner[s] || (!hard_side(f, s) && !f->side[s].dirichlet)) continue;
-    if (hard_side(f, s) || row.outer >= 0) all_slow = true;
+    if (hard_side(f, s) || row.outer >= 0 || f->middles) all_slow = true;
     row.outer     = s;
     row.potential = f->side[s].potential;
     row.face_of   = w->face_of[s % 2];

@@ -292,7 +292,10 @@ static void touch_faces(struct scan *scan) {
         int64_t p[3];
         side_place(f, s, u, w, p);
         const int32_t node = flux_boxes_node(f, p[0], p[1], p[2]);
-        if (node >= 0) scan->touch[root_of(scan->parent, node)] |= s % 2 ? 2 : 1;
+        const uint8_t outer =
+            f->code[f->side[s].outside + u * f->side[s].step_u + w * f->side[s].step_v];
+        if (node >= 0 && (!f->middles || outer))
+          scan->touch[root_of(scan->parent, node)] |= s % 2 ? 2 : 1;
       }
   }
 }
@@ -471,6 +474,18 @@ static void kinds_of(struct scan *scan, int64_t count[FLUX_CODES]) {
   for (int c = 0; c < FLUX_CODES; c++)
     count[c] = c && scan->one_kind && f->first_kind == c ? -1 : 0;
 }
+/* Adds the outer layers that are fixed: all their voxels, or those before a voxel that conducts. */
+static void layers_count(const struct flux_fine *f, bool open, int64_t count[FLUX_CODES]) {
+  for (int s = 0; s < SIDES && f->middles; s++) {
+    const struct flux_side *side = &f->side[s];
+    for (int64_t u = 0; side->dirichlet && u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++) {
+        const int64_t at   = u * side->step_u + w * side->step_v;
+        const uint8_t code = f->code[side->outside + at];
+        if (code && (!open || f->code[side->inside + at])) count[code]++;
+      }
+  }
+}
 enum status flux_boxes_percolate(MPI_Comm comm, const struct flux_case *problem,
                                  struct flux_fine *fine, struct flux_answer *answer) {
   const enum flux_kind kind = problem->kind;
@@ -485,6 +500,7 @@ enum status flux_boxes_percolate(MPI_Comm comm, const struct flux_case *problem,
   s = join_ranks(comm, &scan);
   if (s != STATUS_OK) goto done;
   if (kind != FLUX_CELL) block_rest(&scan, kind == FLUX_THROUGH ? 3 : problem->high ? 2 : 1);
+  layers_count(fine, false, answer->voxels);
   MPI_Allreduce(MPI_IN_PLACE, answer->voxels, FLUX_CODES, MPI_INT64_T, MPI_SUM, comm);
 done:
   scan_free(&scan);
@@ -504,6 +520,10 @@ struct edges {
   int n;
   struct edge edge[96];
 };
+double flux_boxes_face(const struct flux_fine *f, uint8_t in, uint8_t out, int axis) {
+  if (!f->middles) return 2 * flux_boxes_count(f, in, in, axis);
+  return out ? flux_boxes_count(f, in, out, axis) : 0;
+}
 double flux_boxes_count(const struct flux_fine *f, uint8_t a, uint8_t b, int axis) {
   if (f->view.uniform) return 1;
   const double w = nearbyint(flux_fine_conductance(f, a, b, axis) / f->unit);
@@ -725,7 +745,8 @@ static enum status faces_make(const struct flux_fine *f, struct flux_graph *g) {
         side_place(f, s, u, w, p);
         const int32_t node = flux_boxes_node(f, p[0], p[1], p[2]);
         const uint8_t code = f->code[voxel_at(f, p[0], p[1], p[2])];
-        if (node >= 0) of_node[node] += 2 * (float)flux_boxes_count(f, code, code, s / 2);
+        const uint8_t out  = f->code[side->outside + u * side->step_u + w * side->step_v];
+        if (node >= 0) of_node[node] += (float)flux_boxes_face(f, code, out, s / 2);
       }
     const int n = side_nodes(f, s, 0, NULL, g->face_node + g->faces);
     for (int i = g->faces; i < g->faces + n; i++) {
@@ -811,6 +832,7 @@ static enum status codes_finish(struct flux_fine *f) {
       for (int64_t w = 0; w < side->nv; w++) {
         const int64_t in  = side->inside + u * side->step_u + w * side->step_v;
         const int64_t out = side->outside + u * side->step_u + w * side->step_v;
+        if (f->middles) continue;
         if (v->uniform && f->code[in]) f->code[in] = (uint8_t)(f->code[in] + 2);
         if (!v->uniform) f->code[out] = FLUX_CODE_FACE;
       }
@@ -832,6 +854,7 @@ enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_
   e->graph = graph;
   s        = AGREE(comm, scan_all(&scan, answer->percolating));
   if (s != STATUS_OK) goto done;
+  layers_count(fine, true, answer->percolating);
   MPI_Allreduce(MPI_IN_PLACE, answer->percolating, FLUX_CODES, MPI_INT64_T, MPI_SUM, comm);
   flux_fine_swap_codes(fine);
   s = AGREE(comm, first_graph(e, &length));

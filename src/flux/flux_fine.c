@@ -63,10 +63,16 @@ enum status flux_plan_parts(struct grid_plan *plan) {
 
 double flux_fine_drop(const struct flux_case *p, const int64_t n[3]) {
   double drop = 0;
-  if (p->kind != FLUX_CELL) return p->spacing[p->axis] * (double)n[p->axis];
+  if (p->kind != FLUX_CELL)
+    return p->spacing[p->axis] * (double)(n[p->axis] + (p->middles ? 1 : 0));
   for (int a = 0; a < 3; a++)
     drop = fmax(drop, fabs(p->gradient[a]) * p->spacing[a] * (double)n[a]);
   return drop;
+}
+double flux_fine_face(const struct flux_fine *fine, uint8_t in, uint8_t out, int axis) {
+  if (fine->middles && fine->view.uniform) return in && out ? 1 : 0;
+  if (fine->middles) return flux_fine_conductance(fine, in, out, axis);
+  return 2 * (fine->view.uniform ? 1 : flux_fine_conductance(fine, in, in, axis));
 }
 static void sides_set(struct flux_fine *fine, const struct flux_case *problem) {
   const struct flux_view *v  = &fine->view;
@@ -178,10 +184,13 @@ void flux_fine_faces(struct flux_fine *fine, double scale) {
   fine->jumps = scale;
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &fine->side[s];
-    const double value           = scale * side->potential * (fine->view.uniform ? 2 : 1);
+    const bool twice             = fine->view.uniform && !fine->middles;
+    const double value           = scale * side->potential * (twice ? 2 : 1);
     for (int64_t u = 0; side->dirichlet && u < side->nu; u++)
-      for (int64_t w = 0; w < side->nv; w++)
-        fine->x[side->outside + u * side->step_u + w * side->step_v] = (float)value;
+      for (int64_t w = 0; w < side->nv; w++) {
+        const int64_t out = side->outside + u * side->step_u + w * side->step_v;
+        fine->x[out]      = fine->middles && !fine->code[out] ? 0 : (float)value;
+      }
   }
 }
 
@@ -263,10 +272,33 @@ static enum status arrays_make(struct flux_fine *fine) {
   v->box  = fine->box;
   return STATUS_OK;
 }
+/* The outer layers go into the halo. */
+static void layers_copy(struct flux_fine *fine, const struct grid_field *codes,
+                        unsigned char seen[256]) {
+  const int64_t step[3] = {codes->row[0], codes->row[1], 1};
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &fine->side[s];
+    const int a = s / 2, p = a == 0 ? 1 : 0, q = a == 2 ? 1 : 2;
+    if (!side->dirichlet) continue;
+    const uint8_t *from = (const uint8_t *)codes->data + grid_field_origin(codes) +
+                          (s % 2 ? codes->mine.n[a] - 1 : 0) * step[a];
+    for (int64_t u = 0; u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++) {
+        const uint8_t code = from[u * step[p] + w * step[q]];
+        fine->code[side->outside + u * side->step_u + w * side->step_v] = code;
+        seen[code]                                                      = 1;
+      }
+  }
+}
 static unsigned codes_copy(struct flux_fine *fine, const struct grid_field *codes) {
   const struct flux_view *v = &fine->view;
   const uint8_t *from       = (const uint8_t *)codes->data + grid_field_origin(codes);
   unsigned char seen[256]   = {0};
+  if (fine->middles) {
+    const int64_t step[3] = {codes->row[0], codes->row[1], 1};
+    from += (fine->mine.start[fine->axis] + 1 - codes->mine.start[fine->axis]) * step[fine->axis];
+    layers_copy(fine, codes, seen);
+  }
   for (int64_t k = 0; k < v->n[0]; k++)
     for (int64_t j = 0; j < v->n[1]; j++) {
       const uint8_t *row = from + k * codes->row[0] + j * codes->row[1];
@@ -327,13 +359,20 @@ static enum status fine_fill(struct flux_fine *fine, const struct flux_case *pro
       return FAIL(STATUS_INTERNAL, "flux: code %d has no diffusivity", c);
   return STATUS_OK;
 }
+/* Parts hold two layers and more along every axis, so the outer ones keep one at least. */
+static void layers_cut(struct grid_plan *plan, int axis) {
+  plan->n[axis] -= 2;
+  for (int i = 1; i <= plan->parts[axis]; i++) plan->cut[axis][i] -= i == plan->parts[axis] ? 2 : 1;
+}
 enum status flux_fine_make(MPI_Comm comm, const struct flux_case *problem,
                            const struct grid_field *codes, struct flux_fine *fine) {
-  *fine      = (struct flux_fine){.comm = comm, .axis = problem->axis};
-  fine->mine = codes->mine;
+  *fine = (struct flux_fine){.comm = comm, .axis = problem->axis};
   MPI_Comm_rank(comm, &fine->rank);
   MPI_Comm_size(comm, &fine->size);
   TRY_ALL(comm, grid_plan_copy(&codes->plan, &fine->plan));
+  fine->middles = problem->middles;
+  if (fine->middles) layers_cut(&fine->plan, problem->axis);
+  fine->mine = grid_plan_mine(&fine->plan);
   layout_set(fine);
   sides_set(fine, problem);
   unsigned used = 0;

@@ -48,6 +48,7 @@ struct flux_fine {
   int rank, size;
   struct grid_plan plan;
   struct grid_box mine;
+  bool middles; /* the plan lacks the two outer layers, whose codes the halo holds */
   int axis, kinds,
       first_kind; /* kinds of conductors in the whole volume, and the first one's code */
   struct flux_view view;
@@ -159,6 +160,8 @@ void flux_fine_faces(struct flux_fine *fine, double scale);
 double flux_fine_source(const struct flux_fine *fine, const int64_t at[3]);
 /* Difference of the potential over the whole that the levels call 1. */
 double flux_fine_drop(const struct flux_case *problem, const int64_t n[3]);
+/* Of a voxel at a Dirichlet face to what is fixed: half a voxel away, or in the middle of the layer beyond. */
+double flux_fine_face(const struct flux_fine *fine, uint8_t in, uint8_t out, int axis);
 double flux_fine_conductance(const struct flux_fine *fine, uint8_t a, uint8_t b, int axis);
 
 /* flux_boxes.c: components of boxes, percolation, the first graph. */
@@ -169,6 +172,8 @@ enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_
                              struct flux_graph *graph);
 /* Weight of a face in graphs, a whole number. */
 double flux_boxes_count(const struct flux_fine *fine, uint8_t a, uint8_t b, int axis);
+/* The same of a face at what is fixed. */
+double flux_boxes_face(const struct flux_fine *fine, uint8_t in, uint8_t out, int axis);
 int32_t flux_boxes_node(const struct flux_fine *fine, int64_t k, int64_t j, int64_t i);
 
 /* flux_graph.c */

@@ -174,6 +174,12 @@ static void numbers_set(struct flux_krylov *q) {
   int64_t i                   = 0;
   EACH_VOXEL(v, p) q->grid[p] = (double)(q->first + i++);
   halo_swap(q);
+  for (int s = 0; s < SIDES; s++) { /* no unknowns beyond the faces */
+    const struct flux_side *side = &q->levels->fine.side[s];
+    for (int64_t u = 0; side->dirichlet && u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++)
+        q->grid[side->outside + u * side->step_u + w * side->step_v] = -1;
+  }
 }
 static PetscErrorCode assemble(struct flux_krylov *q, MPI_Comm comm) {
   const struct flux_fine *f = &q->levels->fine;
@@ -195,7 +201,7 @@ static PetscErrorCode assemble(struct flux_krylov *q, MPI_Comm comm) {
     for (int a = 0; a < 3; a++)
       for (int d = -1; d <= 1; d += 2) {
         const int64_t next = p + d * step[a];
-        if (!f->code[next] || (f->code[next] & CODE_MASK) == FLUX_CODE_FACE) continue;
+        if (!f->code[next] || q->grid[next] < 0) continue;
         value[n] = -conductance(f, p, next, a);
         col[n]   = (PetscInt)q->grid[next];
         total -= value[n++];
@@ -203,7 +209,7 @@ static PetscErrorCode assemble(struct flux_krylov *q, MPI_Comm comm) {
     if (v->uniform) total = f->code[p] & CODE_MASK;
     for (int a = 0; a < 3 && !v->uniform; a++)
       for (int d = -1; d <= 1; d += 2)
-        if ((f->code[p + d * step[a]] & CODE_MASK) == FLUX_CODE_FACE)
+        if (f->code[p + d * step[a]] && q->grid[p + d * step[a]] < 0)
           total += conductance(f, p, p + d * step[a], a);
     col[n]     = row;
     value[n++] = total;
@@ -233,8 +239,8 @@ static PetscErrorCode source_set(struct flux_krylov *q) {
       for (int64_t w = 0; w < side->nv; w++) {
         const int64_t p = side->inside + u * side->step_u + w * side->step_v;
         if (!f->code[p]) continue;
-        const double g = v->uniform ? 1 : flux_fine_conductance(f, f->code[p], f->code[p], s / 2);
-        q->grid[p] += 2 * g * side->potential;
+        const uint8_t out = f->code[side->outside + u * side->step_u + w * side->step_v];
+        q->grid[p] += flux_fine_face(f, f->code[p], out, s / 2) * side->potential;
       }
     for (int64_t u = 0; side->jump != 0 && u < side->nu; u++)
       for (int64_t w = 0; w < side->nv; w++) {

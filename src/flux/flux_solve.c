@@ -14,12 +14,15 @@ struct run {
   double kept_s;         /* when the state was kept last */
 };
 
-/* D_eff = E L^2 / V with L between the faces and V the domain's volume; the resistance of an electrode's straight
+/* D_eff = E L^2 / V, with L between the faces and V the domain's volume; the resistance of an electrode's straight
  * pores counts by a third. */
 static double diffusivity_unit(const struct flux_case *p, const struct flux_fine *fine) {
   const double length = flux_fine_drop(p, fine->plan.n);
   const double volume = (double)p->volume_vox * p->spacing[0] * p->spacing[1] * p->spacing[2];
-  return fine->scale * length * length / volume / (p->kind == FLUX_ELECTRODE ? 3 : 1);
+  const double whole  = p->middles ? length * (double)(fine->plan.n[p->axis] + 2) /
+                                        (double)(fine->plan.n[p->axis] + 1)
+                                   : length;
+  return fine->scale * length * whole / volume / (p->kind == FLUX_ELECTRODE ? 3 : 1);
 }
 /* Start without the graphs: the ramp of a cell's mean gradient, or an electrode's zero. */
 static void start_plain(struct flux_levels *levels) {
@@ -65,7 +68,8 @@ static double energy_rough(struct run *run) {
         const int64_t p    = side->inside + u * side->step_u + w * side->step_v;
         const uint8_t code = f->code[p];
         if (!code) continue;
-        const double g = 2 * (f->view.uniform ? 1 : flux_fine_conductance(f, code, code, s / 2));
+        const uint8_t out = f->code[side->outside + u * side->step_u + w * side->step_v];
+        const double g    = flux_fine_face(f, code, out, s / 2);
         sum += side->potential * g * (side->potential - (double)f->x[p]);
       }
   }

@@ -58,6 +58,7 @@ static enum status tensor_one(struct flux_task *t, struct pair at, struct flux_a
   struct flux_case problem;
   flux_case_of(t, at.j, &problem);
   problem.kind           = FLUX_CELL;
+  problem.middles        = false;
   problem.gradient[at.i] = problem.gradient[at.j] = 1;
   for (int c = 1; c < FLUX_CODES; c++)
     problem.negligible = fmax(problem.negligible, 1e-9 * problem.diffusivity[c]);
@@ -94,8 +95,9 @@ static enum status electrode_find(struct flux_task *t, int axis) {
   struct flux_case problem;
   struct flux_answer a;
   flux_case_of(t, axis, &problem);
-  problem.kind = FLUX_ELECTRODE;
-  problem.high = strcmp(t->params->electrode, "high") == 0;
+  problem.kind    = FLUX_ELECTRODE;
+  problem.middles = false;
+  problem.high    = strcmp(t->params->electrode, "high") == 0;
   TRY(stop_agree(t->job->comm));
   TRY(flux_solve(t->job->comm, &problem, &t->codes, &a, NULL));
   unsure(t, "electrode", &a);
