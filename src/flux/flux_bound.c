@@ -30,8 +30,9 @@ struct work {
   struct exact_sum total[4];
   uint8_t *slow; /* per box of a row: not for the kernel */
   pattern_inverse *inverse;
-  double most;   /* of |potential| */
-  double voxels; /* that conduct */
+  double strength[FLUX_CODES], routed[FLUX_CODES][3]; /* by code, for the kernel */
+  double most;                                        /* of |potential| */
+  double voxels;                                      /* that conduct */
 };
 /* One box: its conducting voxels, their faces (2 axis + (1: upper)). */
 struct cell {
@@ -234,8 +235,8 @@ static void rows_end(struct work *w) {
 
 /* ---- rows of boxes: most of them by the kernels ---- */
 
-/* Inverse of each pattern's Neumann problem (symmetric, constant vector to zero). */
-static void inverse_set(pattern_inverse *inverse) {
+/* Inverse of each pattern's Neumann problem (symmetric, constant vector to zero); factor: of faces across z, y, x. */
+static void inverse_set(const double factor[3], pattern_inverse *inverse) {
   for (unsigned p = 0; p < 256; p++) {
     double m[BOX][2 * BOX] = {{0}};
     int n                  = __builtin_popcount(p);
@@ -247,8 +248,9 @@ static void inverse_set(pattern_inverse *inverse) {
         const int d = a ^ b;
         m[a][b] += 1. / n; /* makes it regular */
         if (d == 1 || d == 2 || d == 4) {
-          m[a][a] += 1;
-          m[a][b] -= 1;
+          const double weight = factor[d == 4 ? 0 : d == 2 ? 1 : 2];
+          m[a][a] += weight;
+          m[a][b] -= weight;
         }
       }
     }
@@ -260,8 +262,8 @@ static void inverse_set(pattern_inverse *inverse) {
       }
       for (int k = 0; k < 2 * BOX; k++) m[r][k] /= pivot;
       for (int q = 0; q < BOX; q++) {
-        const double factor = m[q][r];
-        for (int k = 0; q != r && k < 2 * BOX; k++) m[q][k] -= factor * m[r][k];
+        const double share = m[q][r];
+        for (int k = 0; q != r && k < 2 * BOX; k++) m[q][k] -= share * m[r][k];
       }
     }
     for (int a = 0; a < BOX; a++)
@@ -281,15 +283,19 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
   const int64_t place[2] = {k, j}, step[2] = {v->box_plane, v->box_row};
   const int64_t b     = k * v->box_plane + j * v->box_row;
   const int64_t last  = f->boxes[2] - 1;
-  struct flux_row row = {.view    = v,
-                         .low     = f->low,
-                         .graph   = w->graph,
-                         .inverse = (const double(*)[BOX][BOX])w->inverse,
-                         .node    = f->box_node + b,
-                         .slow    = w->slow,
-                         .at      = v->origin + 2 * k * v->plane + 2 * j * v->row,
-                         .boxes   = f->boxes[2],
-                         .outer   = -1};
+  struct flux_row row = {.view     = v,
+                         .low      = f->low,
+                         .graph    = w->graph,
+                         .inverse  = (const double(*)[BOX][BOX])w->inverse,
+                         .node     = f->box_node + b,
+                         .slow     = w->slow,
+                         .at       = v->origin + 2 * k * v->plane + 2 * j * v->row,
+                         .boxes    = f->boxes[2],
+                         .factor   = f->factor,
+                         .strength = w->strength,
+                         .routed   = (const double(*)[3])w->routed,
+                         .unit     = f->unit,
+                         .outer    = -1};
   bool inner[4];
   for (int s = 0; s < 4; s++) {
     const int a = s / 2;
@@ -301,7 +307,8 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
     row.potential = f->side[s].potential;
     row.face_of   = w->face_of[s % 2];
   }
-  memset(w->slow, all_slow || !v->uniform || f->source, (size_t)f->boxes[2]);
+  if (!v->uniform && row.outer >= 0) all_slow = true;
+  memset(w->slow, all_slow || f->source, (size_t)f->boxes[2]);
   if (w->slow[0]) return row;
   for (int64_t i = 0; i <= last; i++) {
     bool slow =
@@ -312,6 +319,7 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
   }
   if (hard_side(f, 4)) w->slow[0] = 1;
   if (hard_side(f, 5) || v->n[2] % 2) w->slow[last] = 1;
+  if (!v->uniform) ISA_PICK(flux_row_alike)(&row, w->slow);
   return row;
 }
 static void loads_find(struct work *w) {
@@ -393,7 +401,14 @@ static enum status work_make(struct work *w, struct flux_levels *levels) {
   w->graph  = &levels->graph[0];
   TRY(memory_make(w->fine->boxes[2] + 1, 1, "certificate", &w->slow));
   TRY(memory_make(256, sizeof *w->inverse, "certificate", &w->inverse));
-  inverse_set(w->inverse);
+  inverse_set(w->fine->factor, w->inverse);
+  for (int c = 1; c < FLUX_CODE_FACE; c++) {
+    const uint8_t code = (uint8_t)c;
+    w->strength[c]     = w->fine->conductance[c][c];
+    for (int a = 0; a < 3; a++)
+      w->routed[c][a] = w->fine->unit * flux_boxes_count(w->fine, code, code, a) /
+                        (w->strength[c] * w->fine->factor[a]);
+  }
   return STATUS_OK;
 }
 static void work_free(struct work *w) {

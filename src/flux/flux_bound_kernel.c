@@ -1,4 +1,4 @@
-/* Kernels of the certificate for one conductance: a box at a time, one voxel per lane. For boxes that
+/* Kernels of the certificate: a box at a time, one voxel per lane. For boxes that
  * are whole, of one component, with neighbours of one component, and away from rank borders; the rest
  * goes voxel by voxel in flux_bound.c. The faces of a box's node come in the order z-, z+, y-, y+, x-,
  * x+ in its row of the graph, so that no search is needed. An outer (Dirichlet) face has conductance 2
@@ -92,10 +92,115 @@ INLINE void voxels_get(const struct flux_view *v, const float *low, int64_t at0,
   __builtin_shuffle(v, (ivec){0 ^ (bit), 1 ^ (bit), 2 ^ (bit), 3 ^ (bit), 4 ^ (bit), 5 ^ (bit),    \
                               6 ^ (bit), 7 ^ (bit)})
 
+/* ---- boxes of one code among several, and voxels of any shape ---- */
+
+INLINE uint64_t word_of(const uint8_t *c, int64_t a, int64_t b, int64_t d, int64_t e) {
+  const pair2 p = {two_bytes(c + a), two_bytes(c + b), two_bytes(c + d), two_bytes(c + e)};
+  uint64_t w;
+  memcpy(&w, &p, sizeof w);
+  return w;
+}
+INLINE uint64_t full_bytes(uint64_t w) {
+  return ((w + 0x7f7f7f7f7f7f7f7f) >> 7 & 0x0101010101010101) * 255;
+}
+/* Code of the first voxel that conducts; 0: none does. */
+INLINE uint64_t code_of(uint64_t w) { return w ? w >> (__builtin_ctzll(w) & ~7) & CODE_MASK : 0; }
+INLINE bool others(uint64_t w, uint64_t all) { return ((w ^ all) & full_bytes(w)) != 0; }
+void ISA_NAME(flux_row_alike)(const struct flux_row *row, uint8_t *slow) {
+  const uint8_t *c = row->view->code;
+  const int64_t r = row->view->row, p = row->view->plane;
+  for (int64_t i = 0; i < row->boxes; i++) {
+    const int64_t a = row->at + 2 * i;
+    if (slow[i] || row->node[i] < 0) continue;
+    const uint64_t own = word_of(c, a, a + r, a + p, a + p + r), all = code_of(own) * 0x0101010101010101;
+    slow[i] = others(own, all) || others(word_of(c, a - p, a - p + r, a + 2 * p, a + 2 * p + r), all) ||
+              others(word_of(c, a - r, a + 2 * r, a + p - r, a + p + 2 * r), all) ||
+              others(word_of(c, a - 1, a + r - 1, a + p - 1, a + p + r - 1), all) ||
+              others(word_of(c, a + 1, a + r + 1, a + p + 1, a + p + r + 1), all);
+  }
+}
+INLINE uint64_t code_at(const struct flux_view *v, int64_t a) {
+  return code_of(word_of(v->code, a, a + v->row, a + v->plane, a + v->plane + v->row));
+}
+static void loads_of_several(const struct flux_row *row, double *load) {
+  for (int64_t i = 0; i < row->boxes; i++) {
+    struct eight_voxels e;
+    if (row->slow[i] || row->node[i] < 0) continue;
+    voxels_get(row->view, row->low, row->at + 2 * i, &e);
+    const ivec open = lanes_of(e.open);
+    const vec fall[3] = {masked(TURNED(e.x, 4) - e.x, TURNED(open, 4) & open),
+                         masked(TURNED(e.x, 2) - e.x, TURNED(open, 2) & open),
+                         masked(TURNED(e.x, 1) - e.x, TURNED(open, 1) & open)};
+    vec flow = {0};
+    for (int a = 0; a < 3; a++)
+      flow += (fall[a] + masked(e.beyond[a] - e.x, lanes_of(e.across[a]))) * row->factor[a];
+    double sum = 0;
+    for (int l = 0; l < BOX; l++) sum += flow[l];
+    load[row->node[i]] = sum * row->strength[code_at(row->view, row->at + 2 * i)] / row->unit;
+  }
+}
+INLINE void routed_get(const struct flux_row *row, int32_t node, const struct eight_voxels *e, vec routed[3]);
+
+/* All in units of the box's own conductance, which comes in at its end. */
+static void bound_of_several(const struct flux_row *row, bool route, struct flux_box_sums *sums) {
+  vec energy = {0}, cost = {0}, unbalanced = {0}, worst = {0};
+  for (int64_t i = 0; i < row->boxes; i++) {
+    struct eight_voxels e;
+    if (row->slow[i] || row->node[i] < 0) continue;
+    voxels_get(row->view, row->low, row->at + 2 * i, &e);
+    const uint64_t code = code_at(row->view, row->at + 2 * i);
+    const ivec open     = lanes_of(e.open);
+    const ivec both[3]  = {TURNED(open, 4) & open, TURNED(open, 2) & open, TURNED(open, 1) & open};
+    const vec fall[3]   = {masked(e.x - TURNED(e.x, 4), both[0]), masked(e.x - TURNED(e.x, 2), both[1]),
+                           masked(e.x - TURNED(e.x, 1), both[2])};
+    vec load = {0}, routed[3], cross[3], net = {0}, spent = {0}, here = {0};
+    if (route) routed_get(row, row->node[i], &e, routed);
+    for (int a = 0; a < 3; a++) {
+      const ivec across = lanes_of(e.across[a]);
+      cross[a]          = masked(e.x - e.beyond[a], across);
+      here += (fall[a] * fall[a] + cross[a] * cross[a]) * row->factor[a];
+      if (!route) continue;
+      cross[a] += masked(routed[a] * row->routed[code][a], across);
+      load -= (fall[a] + cross[a]) * row->factor[a];
+    }
+    energy += here * row->strength[code];
+    if (!route) continue;
+    const double(*inverse)[BOX] = row->inverse[e.open * 0x0102040810204080 >> 56];
+    vec u                       = e.x;
+    for (int c = 0; c < BOX; c++) {
+      vec column;
+      memcpy(&column, inverse[c], sizeof column);
+      u += column * load[c];
+    }
+    const vec flux[3] = {masked(u - TURNED(u, 4), both[0]), masked(u - TURNED(u, 2), both[1]),
+                         masked(u - TURNED(u, 1), both[2])};
+    for (int a = 0; a < 3; a++) {
+      spent += (flux[a] * flux[a] + cross[a] * cross[a]) * row->factor[a];
+      net += (flux[a] + cross[a]) * row->factor[a];
+    }
+    cost += spent * row->strength[code];
+    const vec size = masked(net, (ivec){0} + INT64_MAX) * row->strength[code];
+    unbalanced += size;
+    worst = (vec)(((ivec)size & (size > worst)) | ((ivec)worst & (size <= worst)));
+  }
+  for (int l = 0; l < BOX; l++) {
+    sums->energy += 0.5 * energy[l];
+    sums->cost += 0.5 * cost[l];
+    sums->unbalanced += unbalanced[l];
+    if (worst[l] > sums->worst) sums->worst = worst[l];
+  }
+}
+
+/* ---- one conductance ---- */
+
 /* Residual summed over each box of a row that is not `slow` (nor empty), into its node's load. */
 void ISA_NAME(flux_row_loads)(const struct flux_row *row, double *load) {
   const struct flux_view *v = row->view;
   const int64_t r = v->row, p = v->plane;
+  if (!v->uniform) {
+    loads_of_several(row, load);
+    return;
+  }
   for (int64_t i = 0; i < row->boxes; i++) {
     struct eight_voxels e;
     if (row->slow[i] || row->node[i] < 0) continue;
@@ -135,6 +240,10 @@ INLINE void routed_get(const struct flux_row *row, int32_t node, const struct ei
  * to the energy alone. entry_flux and face_flux are per weight. */
 void ISA_NAME(flux_row_bound)(const struct flux_row *row, bool route, struct flux_box_sums *sums) {
   const struct flux_view *v = row->view;
+  if (!v->uniform) {
+    bound_of_several(row, route, sums);
+    return;
+  }
   vec energy = {0}, cost = {0}, unbalanced = {0}, worst = {0}, inflow = {0};
   for (int64_t i = 0; i < row->boxes; i++) {
     struct eight_voxels e;

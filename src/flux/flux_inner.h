@@ -234,8 +234,12 @@ struct flux_row {
   const double (*inverse)[BOX][BOX]; /* of the Neumann problem of each pattern of voxels */
   const int32_t *node, *face_of;     /* of the row's boxes; node -> entry among faces */
   const uint8_t *slow;
-  int64_t at, boxes; /* offset of the first voxel */
-  int outer;         /* which side is a Dirichlet face here, -1 */
+  const double *factor;      /* several conductances: of the axes, */
+  const double *strength;    /* of each code with itself, */
+  const double (*routed)[3]; /* a weight in graphs over that, by code and axis, */
+  double unit;               /* of weights */
+  int64_t at, boxes;         /* offset of the first voxel */
+  int outer;                 /* which side is a Dirichlet face here, -1 */
   double potential;
 };
 
@@ -253,5 +257,7 @@ ISA_DECLARE(void, flux_carry_potential, const struct flux_graph *graph, const fl
 ISA_DECLARE(void, flux_split, const struct flux_graph *graph, const struct flux_graph *next,
             const float *z, double scale)
 ISA_DECLARE(void, flux_row_loads, const struct flux_row *row, double *load)
+/* Boxes with voxels of another code, in or beyond them, become slow. */
+ISA_DECLARE(void, flux_row_alike, const struct flux_row *row, uint8_t *slow)
 ISA_DECLARE(void, flux_row_bound, const struct flux_row *row, bool route,
             struct flux_box_sums *sums)
