@@ -44,8 +44,13 @@ static enum status find_greys(struct surface_work *w) {
   w->inside  = exact_value(&sums[SUM_IN]) / in;
   w->outside = exact_value(&sums[SUM_OUT]) / out;
   w->noise   = sqrt(fmax(exact_value(&sums[SUM_IN2]) / in - w->inside * w->inside, 0));
-  if (in > 0 && out > 0 && isfinite(w->inside) && isfinite(w->outside) && w->inside != w->outside)
-    return STATUS_OK;
+  if (in == 0 || out == 0)
+    return AGREE(w->comm,
+                 FAIL(STATUS_INPUT,
+                      "no column has a voxel of the bulk two under its surface and one two "
+                      "over it, so the grey values of both sides are not known; use "
+                      "--subvoxel no"));
+  if (isfinite(w->inside) && isfinite(w->outside) && w->inside != w->outside) return STATUS_OK;
   return AGREE(w->comm,
                FAIL(STATUS_INPUT,
                     "the volume has no two different grey values on both sides of the surface "

@@ -189,9 +189,26 @@ TEST(a_volume_of_one_phase_has_a_flat_surface_at_its_end) {
   CHECK_NEAR(s.result.report.Ra_um, 0, 1e-12);
   CHECK(isnan(s.result.report.membrane_um), "a membrane of %g um", s.result.report.membrane_um);
   surface_result_free(&s.result);
+  scene_free(&s);
+}
+
+TEST(a_constant_grey_value_is_refused) {
+  struct scene s;
+  scene_make(comm, flat, true, &s);
+  for (int64_t i = 0; i < s.volume.voxels; i++) ((float *)s.volume.data)[i] = 3;
   CHECK(surface_measure(comm, &s.params, &s.labels, &s.volume, &s.result) == STATUS_INPUT &&
-            strstr(status_text(), "subvoxel no"),
+            strstr(status_text(), "(3 and 3)") && strstr(status_text(), "subvoxel no"),
         "constant grey: %s", status_text());
+  status_clear();
+  scene_free(&s);
+}
+
+TEST(a_surface_at_the_end_of_the_slab_has_no_grey_over_it) {
+  struct scene s;
+  scene_make(comm, thin, true, &s);
+  CHECK(surface_measure(comm, &s.params, &s.labels, &s.volume, &s.result) == STATUS_INPUT &&
+            strstr(status_text(), "two over it"),
+        "nothing over the phase: %s", status_text());
   status_clear();
   scene_free(&s);
 }
