@@ -105,7 +105,7 @@ static int64_t memory_of(const struct grid_plan *slabs, bool with_volume, const 
   int64_t own = grid_plan_most(slabs), more = 1, columns = n[1] * n[2];
   for (int a = 0; a < 3; a++) more *= first.n[a] + 2;
   int64_t voxels = 2 * own + more + 8 * more + (with_volume ? 4 * more : 0), maps = 80 * columns;
-  return voxels + 24 * columns / slabs->size + maps;
+  return voxels + 32 * columns / slabs->size + maps;
 }
 
 static enum status plan(const struct stage_job *job, struct stage_need *need) {

@@ -58,19 +58,31 @@ double surface_grey_at(const struct surface_work *w, int64_t z, int64_t y, int64
   return (double)((const float *)w->volume->data)[place(w->volume, z, y, x)];
 }
 
-static int64_t search(const struct surface_work *w, int64_t y, int64_t x, bool from_above) {
-  int64_t high = w->view.high, low = w->view.low;
-  for (int64_t i = 0; i < high - low; i++) {
-    int64_t z = from_above ? high - 1 - i : low + i;
-    if (surface_kind_at(w, z, y, x) == KIND_BULK) return z;
-  }
-  return -1;
-}
 int64_t surface_top(const struct surface_work *w, int64_t y, int64_t x) {
-  return search(w, y, x, w->up);
+  return w->end[w->up][y * w->labels->plan.n[2] + x];
 }
 int64_t surface_bottom(const struct surface_work *w, int64_t y, int64_t x) {
-  return search(w, y, x, !w->up);
+  return w->end[!w->up][y * w->labels->plan.n[2] + x];
+}
+
+/* Row by row, as the voxels lie in memory. */
+static enum status find_ends(struct surface_work *w) {
+  const struct grid_field *k = &w->kind;
+  int64_t columns            = k->mine.n[1] * k->mine.n[2];
+  TRY(memory_make(2 * columns + 1, sizeof *w->end[0], "ends of columns", &w->end[0]));
+  w->end[1] = w->end[0] + columns;
+  for (int64_t i = 0; i < 2 * columns; i++) w->end[0][i] = -1;
+  for (int64_t z = 0; z < k->mine.n[0]; z++)
+    for (int64_t y = 0; y < k->mine.n[1]; y++) {
+      const uint8_t *kind = (const uint8_t *)k->data + place(k, z, y, 0);
+      int32_t *low = w->end[0] + y * k->mine.n[2], *high = w->end[1] + y * k->mine.n[2];
+      for (int64_t x = 0; x < k->mine.n[2]; x++) {
+        if (kind[x] != KIND_BULK) continue;
+        if (low[x] < 0) low[x] = (int32_t)z;
+        high[x] = (int32_t)z;
+      }
+    }
+  return STATUS_OK;
 }
 
 /* ---- the bulk ------------------------------------------------------------------------------------------------- */
@@ -203,5 +215,6 @@ enum status surface_kinds_make(struct surface_work *w) {
   memcpy(w->kind.voxel_um, w->labels->voxel_um, sizeof w->kind.voxel_um);
   if (status == STATUS_OK) status = find_bulk(w, &parts, n);
   grid_field_free(&parts);
+  if (status == STATUS_OK) status = AGREE(w->comm, find_ends(w));
   return status == STATUS_OK ? find_open(w) : status;
 }

@@ -114,8 +114,6 @@ static void do_column(struct layers *l, int64_t y, int64_t x, const struct grid_
   *low = *pores = NAN;
   if (!surface_in_view(w, y + w->labels->mine.start[1], x)) return;
   l->count[C_FIELD]++;
-  for (int64_t z = w->view.low; z < w->view.high; z++)
-    l->count[C_DETACHED] += surface_kind_at(w, z, y, x) == KIND_DETACHED;
   if (top < 0) return;
   l->count[C_COLUMNS]++;
   under_surface(l, y, x, top, bottom);
@@ -170,8 +168,12 @@ static void count_phase(struct layers *l, double error) {
   for (int64_t z = 0; z < n[0]; z++)
     for (int64_t y = 0; y < n[1]; y++)
       for (int64_t x = 0; x < n[2]; x++) {
-        bool phase = is_phase(surface_kind_at(w, z, y, x));
+        int kind   = surface_kind_at(w, z, y, x);
+        bool phase = is_phase(kind);
         l->count[C_PHASE] += phase;
+        if (kind == KIND_DETACHED && z >= w->view.low && z < w->view.high &&
+            surface_in_view(w, y + w->labels->mine.start[1], x))
+          l->count[C_DETACHED]++;
         if (!w->volume || !(fabs(surface_grey_at(w, z, y, x) - level) < within)) continue;
         if (is_boundary(w, z, y, x, phase)) l->count[phase ? C_LOST : C_GAINED]++;
       }

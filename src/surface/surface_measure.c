@@ -170,6 +170,7 @@ enum status surface_measure(MPI_Comm comm, const struct surface_params *params,
   TRY_ALL(comm, fault_here("surface.measure"));
   enum status status = measure(&w, maps, result);
   grid_field_free(&w.kind);
+  memory_free(w.end[0]);
   for (int i = 0; i < 3; i++) grid_field_free(&maps[i]);
   if (status != STATUS_OK) surface_result_free(result);
   return status;

@@ -24,6 +24,8 @@ struct surface_work {
   const struct grid_field *labels; /* slabs along y: whole columns */
   struct grid_field *volume;       /* NULL: no grey values */
   struct grid_field kind;          /* uint8, halo of 1 */
+  int32_t *end[2]; /* of each column here: lowest and highest slice of the bulk in view, -1: none;
+                                      end[0] owns both */
   struct surface_view view;
   bool up;
   int contact; /* phase that lies on the surface */
