@@ -250,6 +250,7 @@ static enum status calculate(struct correlate_work *w, struct correlate_table *t
   TRY_ALL(comm, correlate_maps_make(w));
   TRY_ALL(comm, correlate_tables_make(w, table));
   TRY(correlate_profiles_make(w, table));
+  TRY(correlate_reference_make(w, &table[TABLE_REFERENCE]));
   return correlate_relations_make(w, table);
 }
 

@@ -14,7 +14,10 @@
  *   correlations        state, a, b (places in correlate_maps.def), kind (0 Pearson, 1 Spearman, 2 partial: place and
  *                       radius held), value, lower, upper (95 %), pairs
  *   heterogeneity       state, region, left_right, left_right_error, left_right_p (right less left), middle_edge,
- *                       middle_edge_error, middle_edge_p (middle less edge), moran, moran_p, variation
+ *                       middle_edge_error, middle_edge_p (middle less edge), moran, moran_p, variation;
+ *                       left_right_change, .._error, .._p, moran_change, .._p: of the map less the first state's
+ *   reference           region, scale, scale_error, chi2, freedom, p: the first state's profiles against those of
+ *                       another cell, with a free scale
  *   changes             from, to (states), quantity (0..: emf_region1..R, then emf_Li, emf_SPE, emf_cathode), change,
  *                       error, p, percent, share_of_range, share_of_rest, per_charge (per 100 % of charge): the four
  *                       definitions of a rate of change
@@ -24,7 +27,7 @@
  *   table_S1            state, Ra_um, Ra_error_um, Rq_um, Rq_error_um
  *
  * Results (`of` = state): field_emf_region<n> (of the field alone), emf_Li, emf_SPE, emf_cathode with sigma;
- * emf_<component>_fixed (the paper's fractions, the same in all states); fraction_<component>_region<n>; x_Li (with a calibration line); left_right_region<n>,
+ * emf_<component>_fixed (the paper's fractions, the same in all states); fraction_<component>_region<n>; x_Li (with a calibration line); left_right_region<n>, left_right_change_region<n>,
  * middle_edge_region<n>, moran_region<n>, moran_p_region<n>,
  * variation_region<n>; r_<a>_<b> (Spearman, with lower and upper);
  * registration_scale, _rotation_deg, _x_mm, _y_mm, _quality, slab_shift_um. */

@@ -256,10 +256,19 @@ enum correlate_table_id {
   TABLE_BUDGET,
   TABLE_1,
   TABLE_S1,
+  TABLE_REFERENCE,
   TABLES
 };
 /* Collective where draws are shared among ranks. */
 enum status correlate_relations_make(struct correlate_work *w, struct correlate_table *table);
 enum status correlate_profiles_make(struct correlate_work *w, struct correlate_table *table);
+/* Collective. Two acquisitions: is one the other times a scale? value and error [n] of both. Local part: */
+struct correlate_match {
+  double scale, scale_error, chi2, p_value;
+  int64_t freedom;
+};
+struct correlate_match correlate_match_of(const double *a, const double *a_error, const double *b,
+                                          const double *b_error, int64_t n);
+enum status correlate_reference_make(struct correlate_work *w, struct correlate_table *table);
 enum status correlate_tables_make(struct correlate_work *w, struct correlate_table *table);
 enum status correlate_write(struct correlate_work *w, struct correlate_table *table);

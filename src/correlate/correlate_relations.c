@@ -194,9 +194,40 @@ static void tell_value(struct correlate_work *w, int state, int region, const ch
   tell(w, state, region, what, &d);
 }
 
+/* The change of a map since the first state that has one: what the camera and the transmissions do to every state is
+ * taken out. work: [3][bins]. */
+struct changed {
+  struct correlate_difference sides;
+  double moran, moran_p;
+};
+static enum status look_at_change(struct correlate_work *w, int state, int region,
+                                  const double *place, double *work, int8_t *group,
+                                  struct changed *to) {
+  int64_t bins = w->ny * w->nx;
+  enum correlate_map map = (enum correlate_map)(CORRELATE_MAP_emf_region1 + region);
+  int first = 0;
+  while (!w->state[first].has_seen) first++;
+  const double *value = correlate_map_at(w, false, state, map),
+               *sigma = correlate_map_at(w, true, state, map),
+               *old = correlate_map_at(w, false, first, map), *old_sigma = correlate_map_at(w, true, first, map);
+  *to = (struct changed){{(double)NAN, (double)NAN, (double)NAN, 0, 0}, (double)NAN, (double)NAN};
+  if (state == first) return STATUS_OK;
+  for (int64_t at = 0; at < bins; at++) {
+    work[bins + at]     = value[at] - old[at];
+    work[2 * bins + at] = hypot(sigma[at], old_sigma[at]);
+  }
+  group_sides(w, place, group);
+  to->sides = correlate_group_difference(work + bins, work + 2 * bins, group, bins);
+  fielded(w, work + bins, place, work);
+  return correlate_moran(work, w->ny, w->nx, (int)w->params->draws,
+                         (uint64_t)w->params->seed * 7907u + (uint64_t)(state * 8 + region),
+                         &to->moran, &to->moran_p);
+}
+
 static enum status look_at_map(struct correlate_work *w, int state, int region, const double *place,
                                double *work, int8_t *group, struct correlate_table *table) {
   int64_t bins        = w->ny * w->nx;
+  struct changed changed;
   const double *value = correlate_map_at(w, false, state,
                                          (enum correlate_map)(CORRELATE_MAP_emf_region1 + region)),
                *sigma = correlate_map_at(w, true, state,
@@ -210,10 +241,26 @@ static enum status look_at_map(struct correlate_work *w, int state, int region, 
   TRY(correlate_moran(work, w->ny, w->nx, (int)w->params->draws,
                       (uint64_t)w->params->seed * 7919u + (uint64_t)(state * 8 + region), &moran,
                       &moran_p));
-  double variation   = correlate_variation(work, sigma, bins);
-  const double row[] = {state,       region + 1,    sides.value, sides.sigma, sides.p_value, rings.value,
-                        rings.sigma, rings.p_value, moran,       moran_p,     variation};
+  double variation = correlate_variation(work, sigma, bins);
+  TRY(look_at_change(w, state, region, place, work, group, &changed));
+  const double row[] = {state,
+                        region + 1,
+                        sides.value,
+                        sides.sigma,
+                        sides.p_value,
+                        rings.value,
+                        rings.sigma,
+                        rings.p_value,
+                        moran,
+                        moran_p,
+                        variation,
+                        changed.sides.value,
+                        changed.sides.sigma,
+                        changed.sides.p_value,
+                        changed.moran,
+                        changed.moran_p};
   tell(w, state, region, "left_right", &sides);
+  tell(w, state, region, "left_right_change", &changed.sides);
   tell(w, state, region, "middle_edge", &rings);
   tell_value(w, state, region, "moran", moran);
   tell_value(w, state, region, "moran_p", moran_p);
@@ -224,9 +271,11 @@ static enum status look_at_map(struct correlate_work *w, int state, int region, 
 static enum status heterogeneity(struct correlate_work *w, const double *place, double *work,
                                  int8_t *group, struct correlate_table *table) {
   static const char *const column[] = {
-      "state",       "region",        "left_right", "left_right_error", "left_right_p", "middle_edge",
-      "middle_edge_error", "middle_edge_p", "moran",      "moran_p",          "variation"};
-  correlate_table_begin(table, "heterogeneity", column, NULL, 11);
+      "state",         "region",        "left_right",        "left_right_error",
+      "left_right_p",  "middle_edge",   "middle_edge_error", "middle_edge_p",
+      "moran",         "moran_p",       "variation",         "left_right_change",
+      "left_right_change_error", "left_right_change_p", "moran_change", "moran_change_p"};
+  correlate_table_begin(table, "heterogeneity", column, NULL, 16);
   for (int i = 0; i < w->states; i++)
     for (int r = 0; r < w->regions && r < 3 && w->state[i].has_seen; r++)
       TRY(look_at_map(w, i, r, place, work, group, table));
@@ -264,7 +313,7 @@ enum status correlate_relations_make(struct correlate_work *w, struct correlate_
   double *place = NULL, *work = NULL;
   int8_t *group = NULL;
   enum status status = memory_make(6 * bins, sizeof *place, "places of bins", &place);
-  if (status == STATUS_OK) status = memory_make(bins, sizeof *work, "a map", &work);
+  if (status == STATUS_OK) status = memory_make(3 * bins, sizeof *work, "a map", &work);
   if (status == STATUS_OK)
     status = memory_make(bins + w->pixels, sizeof *group, "groups of bins", &group);
   status = AGREE(comm, status);

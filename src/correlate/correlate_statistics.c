@@ -187,19 +187,72 @@ static double quantile(const double *sorted, int64_t n, double share) {
                      : sorted[n - 1];
 }
 
+/* Places of the values among the different values there are, 0 .. : whole numbers whose ranks in any draw follow by
+ * counting, without sorting again. */
+static enum status dense_ranks(const double *x, int64_t n, double *out) {
+  struct ranked *sorted;
+  int64_t used = 0, place = -1;
+  TRY(memory_make(n, sizeof *sorted, "ranks", &sorted));
+  for (int64_t i = 0; i < n; i++) {
+    out[i] = (double)NAN;
+    if (!isnan(x[i])) sorted[used++] = (struct ranked){x[i], i};
+  }
+  qsort(sorted, (size_t)used, sizeof *sorted, by_value);
+  for (int64_t i = 0; i < used; i++) {
+    if (i == 0 || sorted[i].value != sorted[i - 1].value) place++;
+    out[sorted[i].at] = (double)place;
+  }
+  memory_free(sorted);
+  return STATUS_OK;
+}
+
+/* Ranks of dense places x[used] < n by counting; ties share their mean rank. */
+static void rank_places(double *x, int64_t used, int64_t n, int64_t *count, double *rank) {
+  int64_t before = 0;
+  memset(count, 0, (size_t)n * sizeof *count);
+  for (int64_t i = 0; i < used; i++) count[(int64_t)x[i]]++;
+  for (int64_t p = 0; p < n; p++) {
+    rank[p] = (double)before + 0.5 * (double)(count[p] - 1);
+    before += count[p];
+  }
+  for (int64_t i = 0; i < used; i++) x[i] = rank[(int64_t)x[i]];
+}
+
+static double spearman_of_places(double *x, double *y, int64_t n, int64_t *count, double *rank) {
+  int64_t used = 0;
+  for (int64_t i = 0; i < n; i++) {
+    if (isnan(x[i]) || isnan(y[i])) continue;
+    x[used]   = x[i];
+    y[used++] = y[i];
+  }
+  rank_places(x, used, n, count, rank);
+  rank_places(y, used, n, count, rank);
+  return correlate_pearson(x, y, used);
+}
+
 static enum status draw_values(enum correlate_kind kind, const struct correlate_maps *maps,
                                int64_t block, int draws, uint64_t seed, double *work,
                                double *values, int64_t *good) {
-  int64_t n = maps->ny * maps->nx;
-  double *to[2 + CONTROLS_MOST];
+  int64_t n = maps->ny * maps->nx, *count = (int64_t *)(void *)(work + (2 + CONTROLS_MOST) * n);
+  double *to[2 + CONTROLS_MOST], *rank = work + (3 + CONTROLS_MOST) * n;
   for (int c = 0; c < 2 + maps->controls; c++) to[c] = work + c * n;
   struct correlate_maps drawn = {to[0],          to[1],    (const double *const *)(to + 2),
-                                 maps->controls, maps->ny, maps->nx};
+                                 maps->controls, maps->ny, maps->nx},
+                        from  = *maps;
   *good                       = 0;
+  if (kind == CORRELATE_SPEARMAN) {
+    double *places = work + (4 + CONTROLS_MOST) * n;
+    TRY(dense_ranks(maps->x, n, places));
+    TRY(dense_ranks(maps->y, n, places + n));
+    from.x = places, from.y = places + n;
+  }
   for (int d = 0; d < draws; d++) {
     double value;
-    draw_maps(maps, block, mixed(seed, (uint64_t)d), to);
-    TRY(one_value(kind, &drawn, &value));
+    draw_maps(&from, block, mixed(seed, (uint64_t)d), to);
+    if (kind == CORRELATE_SPEARMAN)
+      value = spearman_of_places(to[0], to[1], n, count, rank);
+    else
+      TRY(one_value(kind, &drawn, &value));
     if (!isnan(value)) values[(*good)++] = value;
   }
   return STATUS_OK;
@@ -213,8 +266,10 @@ enum status correlate_bootstrap(enum correlate_kind kind, const struct correlate
   for (int64_t i = 0; i < n; i++) interval->n += !isnan(maps->x[i]) && !isnan(maps->y[i]);
   if (interval->n < 4) return STATUS_OK;
   TRY(one_value(kind, maps, &interval->value));
+  if (maps->controls > CONTROLS_MOST)
+    return FAIL(STATUS_USAGE, "%d control maps; at most %d", maps->controls, CONTROLS_MOST);
   double *work = NULL, *values = NULL;
-  enum status status = memory_make((2 + maps->controls) * n, sizeof *work, "a bootstrap", &work);
+  enum status status = memory_make((6 + CONTROLS_MOST) * n, sizeof *work, "a bootstrap", &work);
   if (status == STATUS_OK) status = memory_make(draws, sizeof *values, "a bootstrap", &values);
   if (status == STATUS_OK)
     status = draw_values(kind, maps, block, draws, seed, work, values, &good);
