@@ -201,16 +201,15 @@ static enum status make_surface(const struct twin_params *p, const struct twin_s
 }
 
 enum status twin_cell_surface(const struct twin_cell *cell, struct twin_surface *surface) {
-  double half = 0.5 * (double)(cell->n - 1), area = cell->voxel_um * cell->voxel_um;
+  double area = cell->voxel_um * cell->voxel_um;
   *surface = (struct twin_surface){0};
   roughness(cell, cell->height_um, &surface->Ra_um, &surface->Rq_um);
   surface->mean_um = plane_of(cell, cell->height_um).mean;
   for (int64_t y = 0; y < cell->n; y++)
     for (int64_t x = 0; x < cell->n; x++) {
-      double r     = hypot((double)y - half, (double)x - half);
-      double share = clamp(cell->radius_um / cell->voxel_um - r + 0.5, 0, 1);
+      if (!in_field(cell, y, x)) continue;
       surface->envelope_um3 +=
-          area * share *
+          area *
           (cell->interface_um - cell->anode_um + (double)cell->height_um[y * cell->n + x]);
     }
   return STATUS_OK;

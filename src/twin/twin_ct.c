@@ -280,7 +280,7 @@ static enum status add_truth(MPI_Comm comm, const struct work *w, const struct t
       {"phase_fraction_1",         "",    sum[TWIN_LI] / whole                                      },
       {"phase_fraction_2",         "",    sum[TWIN_SPE] / whole                                     },
       {"phase_fraction_3",         "",    solid / whole                                             },
-      {"phase_volume_um3",         "um3", sum[TWIN_LI] * v3                                         },
+      {"lithium_volume_um3",       "um3", sum[TWIN_LI] * v3                                         },
       {"envelope_volume_um3",      "um3", surface.envelope_um3                                      },
       {"pore_volume_um3",          "um3", sum[TWIN_MATERIALS] * v3                                  },
       {"subsurface_pore_fraction", "",    sum[TWIN_MATERIALS] / (sum[TWIN_MATERIALS] + sum[TWIN_LI])},

@@ -36,7 +36,7 @@ enum status twin_cell_make(const struct twin_params *params, const struct twin_s
 /* Its layers alone: no surface, nothing to free. */
 void twin_cell_layers(const struct twin_params *params, struct twin_cell *cell);
 void twin_cell_free(struct twin_cell *cell);
-/* Truths of the height map: mean and rms deviation from its plane in the field, um; volume under it, um3. */
+/* Truths of the height map: mean and rms deviation from its plane in the field, um; volume under it in the field, um3. */
 struct twin_surface {
   double Ra_um, Rq_um, envelope_um3, mean_um;
 };
