@@ -7,9 +7,18 @@
 #include <math.h>
 #include <string.h>
 
+/* The map's middle stays where the camera sees it when scale or turn change: else a shift would tell a turn. */
 static void move(struct pinhole_registration *at, int k, double by) {
-  if (k == 0) at->scale *= 1 + by;
-  if (k == 1) at->rotation_deg += by;
+  double x = at->shift_x_mm, y = at->shift_y_mm, c = cos(by / DEG_PER_RAD),
+         s = sin(by / DEG_PER_RAD);
+  if (k == 0) {
+    at->scale *= 1 + by;
+    at->shift_x_mm *= 1 + by, at->shift_y_mm *= 1 + by;
+  }
+  if (k == 1) {
+    at->rotation_deg += by;
+    at->shift_x_mm = c * x - s * y, at->shift_y_mm = s * x + c * y;
+  }
   if (k == 2) at->shift_x_mm += by;
   if (k == 3) at->shift_y_mm += by;
 }
@@ -28,7 +37,7 @@ static enum status turn_is_told(const struct pinhole_camera *camera, const struc
   TRY(pinhole_likeness(camera, map, seen, &fit->at, &best));
   for (int s = 0; s < 2; s++) {
     struct pinhole_registration at = fit->at;
-    at.rotation_deg += s ? far_deg : -far_deg;
+    move(&at, 1, s ? far_deg : -far_deg);
     TRY(pinhole_likeness(camera, map, seen, &at, &r));
     chi2 += 0.5 * chi2_of(r, best, n);
   }
@@ -60,7 +69,7 @@ static enum status find_errors(const struct pinhole_camera *camera, const struct
     if (told) continue;
     fit->sigma[k] = (double)NAN;
     if (k == 0) fit->at.scale = start->scale;
-    if (k == 1) fit->at.rotation_deg = start->rotation_deg;
+    if (k == 1) move(&fit->at, 1, start->rotation_deg - fit->at.rotation_deg);
     if (k == 2) fit->at.shift_x_mm = start->shift_x_mm;
     if (k == 3) fit->at.shift_y_mm = start->shift_y_mm;
   }

@@ -167,6 +167,6 @@ TEST(two_acquisitions_of_the_same_agree_up_to_a_scale) {
     refused += m.p_value < 0.05;
   }
   CHECK(refused <= 23, "%d of %d refused at 5 %%", refused, SETS);
-  for (int i = 0; i < BINS; i++) b[i] += 0.1 * exp(-0.5 * (i - 20) * (i - 20) / 8.0);
+  for (int i = 0; i < BINS; i++) b[i] += 0.2 * exp(-0.5 * (i - 20) * (i - 20) / 8.0);
   CHECK(correlate_match_of(a, ea, b, eb, BINS).p_value < 1e-4, "another profile was not told apart");
 }
