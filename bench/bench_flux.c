@@ -181,9 +181,16 @@ static double stream_by_cpu(void) {
  * eighth as many nodes some four times. */
 static double cycle_bytes(const struct volume *v) { return 40 * pow((double)v->edge, 3); }
 
+/* A number as JSON has it. */
+static const char *number(double value, char text[32]) {
+  if (!isfinite(value)) return "null";
+  snprintf(text, 32, "%.8g", value);
+  return text;
+}
 static void print(MPI_Comm comm, const char *name, const struct volume *v, const struct measured *m,
                   const char *more) {
   int rank, size;
+  char lower[32], open[32];
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
   if (rank) return;
@@ -191,11 +198,11 @@ static void print(MPI_Comm comm, const char *name, const struct volume *v, const
          "\"wall_s\":%.4g,"
          "\"setup_s\":%.4g,\"solve_s\":%.4g,\"bound_s\":%.4g,\"iterations\":%d,\"converged\":%d,"
          "\"D_eff\":%.8g,"
-         "\"lower\":%.8g,\"bytes_per_voxel\":%.4g,\"bytes_per_conducting_voxel\":%.4g%s%s}\n",
+         "\"lower\":%s,\"bytes_per_voxel\":%.4g,\"bytes_per_conducting_voxel\":%s%s%s}\n",
          name, size, isa_name(isa_now()), (int)v->edge, v->porosity, m->cpu_s, m->wall_s,
          m->answer.setup_s, m->answer.solve_s, m->answer.bound_s, m->answer.iterations,
-         m->answer.converged, m->answer.upper, m->answer.lower, m->bytes_per_voxel,
-         m->bytes_per_open, *more ? "," : "", more);
+         m->answer.converged, m->answer.upper, number(m->answer.lower, lower), m->bytes_per_voxel,
+         number(m->bytes_per_open, open), *more ? "," : "", more);
   fflush(stdout);
 }
 

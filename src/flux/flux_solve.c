@@ -172,6 +172,10 @@ static struct flux_traffic traffic_of(const struct flux_levels *l) {
   }
   return t;
 }
+static struct flux_traffic traffic_add(struct flux_traffic a, struct flux_traffic b, int sign) {
+  return (struct flux_traffic){a.messages + sign * b.messages, a.bytes + sign * b.bytes,
+                               a.sums + sign * b.sums};
+}
 /* Cycles until done. The correction found last serves the certificate and, if that fails, the next
  * cycle. */
 static enum status iterate(struct run *run) {
@@ -180,7 +184,7 @@ static enum status iterate(struct run *run) {
   double before             = HUGE_VAL;
   int slow                  = 0;
   for (run->answer->iterations = 0;; run->answer->iterations++) {
-    const struct flux_traffic traffic = traffic_of(l);
+    struct flux_traffic traffic = traffic_add((struct flux_traffic){0, 0, 0}, traffic_of(l), -1);
     flux_transfer_down(&l->fine, &l->graph[0]);
     const double gain     = flux_levels_correct(l) * l->fine.unit;
     run->answer->estimate = gain / energy_rough(run);
@@ -190,15 +194,15 @@ static enum status iterate(struct run *run) {
     const bool last = run->answer->iterations >= p->iterations_max || slow >= 2;
     const bool near = run->answer->estimate <= 0.5 * p->tolerance;
     before          = gain;
+    traffic         = traffic_add(traffic, traffic_of(l), 1);
     if (p->certify && (near || last)) TRY(bound_now(run, true, false, NULL));
+    traffic = traffic_add(traffic, traffic_of(l), -1); /* the certificate is no part of a cycle */
     if (!p->certify && near) run->answer->converged = true;
     if (run->answer->converged || last) return STATUS_OK;
     flux_transfer_up(&l->fine, &l->graph[0], (float)l->over);
     flux_transfer_pass(&l->fine, true, HALF_SWEEPS, 1);
-    run->answer->traffic = traffic_of(l);
-    run->answer->traffic.messages -= traffic.messages;
-    run->answer->traffic.bytes -= traffic.bytes;
-    run->answer->traffic.sums -= traffic.sums;
+    traffic              = traffic_add(traffic, traffic_of(l), 1);
+    run->answer->traffic = traffic;
     TRY(pause_here(run));
   }
 }

@@ -214,6 +214,33 @@ static int two_phases(const int64_t at[3], const int64_t n[3]) {
   const double r = random_at(at, 9);
   return r < 0.35 ? 0 : r < 0.6 ? 2 : 1;
 }
+TEST(what_a_cycle_sends_is_what_the_model_says_for_a_full_volume_or_less) {
+  const int64_t n[3]  = {96, 80, 72};
+  struct shape_case c = {
+      .n = {96, 80, 72},
+        .code = two_phases
+  };
+  struct grid_plan plan = {0};
+  struct flux_answer a;
+  int size;
+  c.problem.diffusivity[1] = c.problem.diffusivity[2] = 1;
+  c.problem.tolerance                                 = 1e-6;
+  CHECK_OK(solve(comm, &c, &a, NULL));
+  CHECK_OK(flux_plan_make(comm, n, &plan));
+  const struct flux_traffic model = flux_traffic_model(&plan);
+  struct flux_traffic most        = a.traffic;
+  MPI_Allreduce(MPI_IN_PLACE, &most, 3, MPI_INT64_T, MPI_MAX, comm);
+  MPI_Comm_size(comm, &size);
+  CHECK(most.messages <= model.messages && 3 * most.messages >= model.messages,
+        "%lld of %lld messages", (long long)most.messages, (long long)model.messages);
+  CHECK(most.bytes <= model.bytes && 3 * most.bytes >= model.bytes, "%lld of %lld bytes",
+        (long long)most.bytes, (long long)model.bytes);
+  CHECK(most.sums <= model.sums && 3 * most.sums >= model.sums, "%lld of %lld sums",
+        (long long)most.sums, (long long)model.sums);
+  CHECK((model.messages == 0) == (size == 1), "%lld messages", (long long)model.messages);
+  grid_plan_free(&plan);
+}
+
 TEST(ranks_agree_on_random_sites) {
   for (int i = 0; i < 4; i++) {
     struct shape_case c = {
