@@ -252,7 +252,7 @@ TEST(sums_over_pixels_are_right_only_because_they_are_made_in_momentum) {
 /* A third of the pixels look beside the sample and have background alone, a fifth of a peak's height. */
 TEST(pixels_that_see_background_alone_do_not_bias_a_group) {
   struct compton_profile_settings s = compton_profile_defaults();
-  struct compton_table *table       = table_of(&s);
+  struct compton_table *table;
   struct xray_profile profile;
   struct compton_emf emf;
   struct chunk c;
@@ -261,6 +261,7 @@ TEST(pixels_that_see_background_alone_do_not_bias_a_group) {
   double low = 0, high = 0;
   MPI_Comm_rank(comm, &rank);
   if (rank) return;
+  table = table_of(&s);
   CHECK_OK(xray_profile_of(XRAY_LI_METAL, 1, &profile));
   row_make(&profile, 0, ROW, &c);
   for (int i = 0; i < ROW; i++) {
@@ -481,7 +482,7 @@ TEST(a_profile_is_the_blurred_one_per_electron) {
 TEST(pixels_of_600_counts_take_the_background_of_their_group) {
   enum { N = 1200 };
   struct compton_profile_settings s = compton_profile_defaults();
-  struct compton_table *table       = table_of(&s);
+  struct compton_table *table;
   struct xray_profile profile;
   struct compton_emf group, *emf;
   struct chunk c;
@@ -490,6 +491,7 @@ TEST(pixels_of_600_counts_take_the_background_of_their_group) {
   int rank, n = 0;
   MPI_Comm_rank(comm, &rank);
   if (rank) return;
+  table = table_of(&s);
   mixture_make(0.89, 0.11, 0, &profile);
   const struct spectrum_truth t = {.profile  = &profile,
                                    .angle    = 90.7 / DEG_PER_RAD,
