@@ -214,6 +214,7 @@ int64_t recon_rows_fixed_bytes(const struct recon_job *w, int64_t rows) {
   int64_t reading = (int64_t)64 << 20;
   if (line * frames < reading) reading = line * frames;
   if (line > reading) reading = line;
+  reading += reading / 2; /* as the file has them, before they are floats */
   if (reading < 12 * columns * rows) reading = 12 * columns * rows; /* a mean of flats */
   struct recon_rings rings = rings_of(w->p);
   int64_t cleaning         = is(w->p->zingers, "none") ? 0 : 4 * (angles + 2) * columns,

@@ -6,7 +6,7 @@
 
 enum { BATCH_PAIRS = 8 }; /* gridding is fastest with whole batches */
 #define PROGRAM_BYTES                                                                              \
-  ((int64_t)48 << 20) /* of a rank that has not begun: its libraries and buffers */
+  ((int64_t)100 << 20) /* of a rank that has not begun: its libraries and buffers */
 
 static bool is(const char *text, const char *value) { return strcmp(text, value) == 0; }
 
