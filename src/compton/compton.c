@@ -69,6 +69,10 @@ static enum status count_region(struct compton_work *w, const struct compton_reg
     settings.keep_record = record_hash(w->job->record);
     settings.hits        = w->params->hits && place > 0 ? hits_name(w, place) : NULL;
   }
+  if (w->params->drift_parts > 1 && place > 0)
+    return compton_drift_count(w->job->comm, w->params, &settings,
+                               w->regions.disc.files > 0 ? &w->disc : NULL, &w->known,
+                               &w->drift[place - 1], cube);
   return compton_cube_from_frames(w->job->comm, &settings, cube);
 }
 
@@ -81,13 +85,13 @@ static enum status same_check(const struct compton_work *w, int r) {
 }
 
 static enum status count_all(struct compton_work *w) {
+  if (w->regions.disc.files > 0) TRY(count_region(w, &w->regions.disc, 0, &w->disc));
   for (int r = 0; r < w->regions.n; r++) {
     TRY(stop_agree(w->job->comm));
     TRY(count_region(w, &w->regions.region[r], r + 1, &w->cube[r]));
     TRY_ALL(w->job->comm, same_check(w, r));
   }
-  if (w->regions.disc.files == 0) return STATUS_OK;
-  return count_region(w, &w->regions.disc, 0, &w->disc);
+  return STATUS_OK;
 }
 
 /* The result is under its name: nothing needs to go on. */
@@ -100,8 +104,9 @@ static void keeps_drop(struct compton_work *w) {
 
 static enum status maps_all(struct compton_work *w) {
   MPI_Comm comm = w->job->comm;
-  TRY(compton_maps_know(comm, w->params, &w->cube[0], w->regions.disc.files > 0 ? &w->disc : NULL,
-                        &w->known));
+  if (!w->known.angle)
+    TRY(compton_maps_know(comm, w->params, &w->cube[0], w->regions.disc.files > 0 ? &w->disc : NULL,
+                          &w->known));
   for (int r = 0; r < w->regions.n; r++) {
     TRY(stop_agree(comm));
     TRY(compton_maps_make(comm, w->params, &w->known, &w->regions.region[r], &w->cube[r],
@@ -126,6 +131,9 @@ static enum status check(const void *params, const struct stage_common *common) 
                 "compton.source gives gains and offsets; maps of them would be left out");
   if (strcmp(p->pair_loss, "source") == 0 && !p->source)
     return FAIL(STATUS_USAGE, "compton.pair_loss = source, but there is no compton.source");
+  if (p->drift_parts > 1 && p->hits)
+    return FAIL(STATUS_USAGE,
+                "compton.hits goes without compton.drift_parts; drift can be followed in the hits");
   TRY(compton_regions_loss(p->pair_loss, loss_kev));
   TRY(compton_maps_settings(p, &settings));
   TRY(compton_regions_make(params, &regions));

@@ -71,6 +71,15 @@ static void factors_add(struct compton_work *w, int r) {
   result(w, "fit_chi2_per_bin", r, e->bins > 0 ? e->chi2 / (double)e->bins : (double)NAN, "");
 }
 
+/* From the first part to the last. */
+static void drift_add(struct compton_work *w, int r) {
+  const struct compton_drift *d = &w->drift[r];
+  int last                      = d->parts - 1;
+  if (d->parts < 2) return;
+  result(w, "gain_drift", r, 100 * (d->growth[last] / d->growth[0] - 1), "%")->sigma =
+      100 * hypot(d->sigma[0], d->sigma[last]);
+}
+
 static void sensor_add(struct compton_work *w) {
   const struct compton_sensor *s   = &w->sensor;
   static const char *const loss[3] = {"pair_loss_0", "pair_loss_2", "pair_loss_4"};
@@ -93,6 +102,7 @@ void compton_results_add(struct compton_work *w) {
   sums_add(w);
   for (int r = 0; r < w->regions.n; r++) counted_add(w, &w->cube[r], r);
   for (int r = 0; r < w->regions.n; r++) factors_add(w, r);
+  for (int r = 0; r < w->regions.n; r++) drift_add(w, r);
   sensor_add(w);
   disc_add(w);
 }

@@ -1,6 +1,6 @@
 /* Inside compton: a state's work as the stage's files share it. */
 #pragma once
-#include "compton_maps.h"
+#include "compton_drift.h"
 #include "compton_sensor.h"
 
 struct compton_work {
@@ -10,6 +10,7 @@ struct compton_work {
   struct compton_sensor sensor;
   struct compton_cube cube[REGIONS_MOST], disc;
   struct compton_knowledge known;
+  struct compton_drift drift[REGIONS_MOST];
   struct compton_maps maps[REGIONS_MOST];
   char keep[REGIONS_MOST + 1][STORE_NAME_BYTES]; /* of the disc and the regions; "" = nowhere */
   char hits[STORE_NAME_BYTES];                   /* the file of hits in work */

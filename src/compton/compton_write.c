@@ -162,6 +162,28 @@ static enum status write_spectra(struct compton_work *w, struct store_output *ou
   return status;
 }
 
+/* By which energies of each part had grown. */
+static enum status write_drift(struct compton_work *w, struct store_output *output) {
+  enum { COLUMNS = 4, ROWS_MOST = REGIONS_MOST * DRIFT_PARTS_MOST };
+  static const char *const name[COLUMNS]        = {"region", "part", "growth", "growth_error"},
+                           *const unit[COLUMNS] = {"", "", "", ""};
+  double *column[COLUMNS];
+  int64_t rows = 0;
+  TRY_ALL(w->job->comm, memory_make(COLUMNS * ROWS_MOST, sizeof(double), "a table", &column[0]));
+  for (int k = 1; k < COLUMNS; k++) column[k] = column[k - 1] + ROWS_MOST;
+  for (int r = 0; r < w->regions.n; r++)
+    for (int k = 0; k < w->drift[r].parts; k++, rows++) {
+      const double row[COLUMNS] = {r + 1, k + 1, w->drift[r].growth[k], w->drift[r].sigma[k]};
+      for (int c = 0; c < COLUMNS; c++) column[c][rows] = row[c];
+    }
+  enum status status = STATUS_OK;
+  if (rows > 0)
+    status = store_table(w->job->comm, output, "drift", name, unit, COLUMNS,
+                         (const double *const *)column, rows);
+  memory_free(column[0]);
+  return status;
+}
+
 /* What a source's lines tell of every pixel, in raster order. */
 static enum status write_sensor(struct compton_work *w, struct store_output *output) {
   enum { COLUMNS = 6 };
@@ -195,6 +217,7 @@ static enum status write_all(struct compton_work *w, struct store_output *output
   TRY(write_budget(w, output));
   TRY(write_profiles(w, output));
   TRY(write_spectra(w, output));
+  TRY(write_drift(w, output));
   return write_sensor(w, output);
 }
 

@@ -137,6 +137,29 @@ class Twin(unittest.TestCase):
         r = np.linspace(0.1, 0.9, 9)
         np.testing.assert_allclose(loss[0] + r**2 * (loss[1] + r**2 * loss[2]), 3 * (1 - r**2), atol=0.25)
 
+    def test_the_line_follows_a_drifting_gain(self):
+        call(self.folder, "twin", "--output", "drifting", "--ct", "no", "--xcs-counts", 0, "--xcs-disc-counts", 0, "--frames",
+             3000, "--frame-hits", 60, "--frame-share", 0, "--frame-drift-percent", 2)
+        words = ["--frames", "drifting/raw/pristine_r2.bin", "--dark", "drifting/raw/dark.bin", "--gain",
+                 "drifting/raw/gain.txt", "--offset", "drifting/raw/offset.txt"]
+        self.results(*words, "--output", "as_it_is.h5")
+        results = self.results(*words, "--drift-parts", 5, "--output", "followed.h5")
+        with h5py.File(f"{self.folder}/followed.h5") as file:
+            growth, error = file["/entry/drift/growth"][:], file["/entry/drift/growth_error"][:]
+            cube = file["/entry/cube/data"][0]
+            energy = file["/entry/cube/energy"][:]
+        with h5py.File(f"{self.folder}/as_it_is.h5") as file:
+            before = file["/entry/cube/data"][0]
+        truth = 1 + 0.02 * (np.arange(5) + 0.5) / 5
+        self.assertLess(np.abs((growth - truth / truth.mean()) / error).max(), 4)
+        self.assertLess(error.max(), 0.0005)
+        self.assertAlmostEqual(results["gain_drift"]["value"], 1.6, delta=0.2)
+        widths = []
+        for counts in (before, cube):
+            line = counts[:, 35:45].sum(axis=(0, 1))[(energy > 92.5) & (energy < 95.3)]
+            widths.append(line.max() / line.mean())
+        self.assertGreater(widths[1], 1.01 * widths[0])
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
