@@ -1,5 +1,6 @@
 /* The products of a state: cube, profile, emf and density, each with the region in front, and small tables. */
 #include "compton_work.h"
+#include "compton_fit_lines.h"
 #include <math.h>
 #include <string.h>
 
@@ -137,7 +138,72 @@ static enum status write_profiles(struct compton_work *w, struct store_output *o
   return status;
 }
 
-/* Each region's spectrum, all good pixels summed. */
+/* Names of the lines, one a row as the table numbers them; what stands out is told. */
+static enum status name_lines(struct compton_work *w, struct store_output *output,
+                              const struct compton_line *line, int n) {
+  char text[COMPTON_LINES_MOST * sizeof line->name], *at = text;
+  for (int k = 0; k < n; k++) at += sprintf(at, "%d %s\n", k + 1, line[k].name);
+  return store_note(w->job->comm, output, "spectral_lines_names", text);
+}
+
+/* Lines that stand out, and which of them are in the factor although they could be taken out of it. */
+static void tell_lines(const struct compton_params *p, const struct compton_line *line, int n,
+                       int r) {
+  const double clear = 8; /* sigmas: hardly one of that is chance or a crooked background */
+  bool lead = false, elastic = false;
+  for (int k = 0; k < n; k++) {
+    if (!(line[k].counts > clear * line[k].sigma)) continue;
+    log_info("compton: region %d shows %s, %.2f keV: %.4g +- %.2g counts", r + 1, line[k].name,
+             line[k].energy_kev, line[k].counts, line[k].sigma);
+    lead    = lead || strncmp(line[k].name, "Pb", 2) == 0;
+    elastic = elastic || strcmp(line[k].name, "elastic") == 0;
+  }
+  if (lead && !p->lead)
+    log_warning("compton: region %d has lead's K lines; K beta lies in the fit: --lead yes takes "
+                "it out of the factor",
+                r + 1);
+  if (elastic && !p->escape)
+    log_warning("compton: region %d has the beam's elastic line; its escape lies in the windows: "
+                "--escape yes takes it out of the factor",
+                r + 1);
+}
+
+/* Fluorescence, elastic and escape lines of each region's summed spectrum. */
+static enum status write_lines(struct compton_work *w, struct store_output *output,
+                               const double *summed) {
+  enum { COLUMNS = 6 };
+  static const char *const name[COLUMNS]        = {"region", "line",   "energy",
+                                                   "fwhm",   "counts", "counts_error"},
+                           *const unit[COLUMNS] = {"", "", "keV", "keV", "counts", "counts"};
+  const struct compton_cube *c                  = &w->cube[0];
+  double value[COLUMNS][REGIONS_MOST * COMPTON_LINES_MOST];
+  const double *column[COLUMNS];
+  struct compton_line line[COMPTON_LINES_MOST];
+  int n = 0, rows = 0;
+  for (int r = 0; r < w->regions.n; r++) {
+    const struct compton_lines_request request = {
+        w->params->energy_kev,
+        xray_line_kev(w->params->energy_kev, w->params->angle_deg / DEG_PER_RAD),
+        w->known.has_disc ? w->known.disc.fwhm_kev : w->params->fwhm_kev,
+        c->first_kev,
+        c->bin_kev,
+        c->bins,
+        summed + r * c->bins};
+    TRY_ALL(w->job->comm, compton_fit_lines(&request, line, &n));
+    tell_lines(w->params, line, n, r);
+    for (int k = 0; k < n; k++, rows++) {
+      const double row[COLUMNS] = {
+          r + 1, k + 1, line[k].energy_kev, line[k].fwhm_kev, line[k].counts, line[k].sigma};
+      for (int i = 0; i < COLUMNS; i++) value[i][rows] = row[i];
+    }
+  }
+  for (int i = 0; i < COLUMNS; i++) column[i] = value[i];
+  if (rows == 0) return STATUS_OK;
+  TRY(name_lines(w, output, line, n));
+  return store_table(w->job->comm, output, "spectral_lines", name, unit, COLUMNS, column, rows);
+}
+
+/* Each region's spectrum, all good pixels summed, and its lines. */
 static enum status write_spectra(struct compton_work *w, struct store_output *output) {
   enum { COLUMNS = 3 };
   static const char *const name[COLUMNS] = {"region", "energy", "counts"}, *const unit[COLUMNS] = {
@@ -158,6 +224,7 @@ static enum status write_spectra(struct compton_work *w, struct store_output *ou
                 w->job->comm); /* whole numbers */
   enum status status = store_table(w->job->comm, output, "summed_spectra", name, unit, COLUMNS,
                                    (const double *const *)column, rows);
+  if (status == STATUS_OK) status = write_lines(w, output, column[2]);
   memory_free(column[0]);
   return status;
 }
