@@ -9,10 +9,11 @@ folder=${1:-$top/demo}
 ranks=$(nproc) # before mpi_env.sh, whose OMP_NUM_THREADS nproc would obey
 . "$top/jobs/mpi_env.sh"
 xcsct=$top/build/xcsct
-begun=$(date +%s)
+begun=$(date +%s) status=0
 mkdir -p "$folder"
 mpirun -n "$ranks" "$xcsct" twin --size small --seed 1 --output "$folder/twin"
-mpirun -n "$ranks" "$xcsct" run "$folder/twin/cycle.yaml" --output "$folder/result" >"$folder/numbers.txt"
+mpirun -n "$ranks" "$xcsct" run "$folder/twin/cycle.yaml" --output "$folder/result" >"$folder/numbers.txt" || status=$?
 # all numbers are in numbers.txt; what the twin knows of them is the table at its end
 sed -n '/^state .*truth |/,$p' "$folder/numbers.txt"
 echo "The run took $(($(date +%s) - begun)) s on $ranks ranks. Everything is in $folder/result."
+exit "$status"

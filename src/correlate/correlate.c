@@ -293,8 +293,8 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
           maps = 16 * CORRELATE_MAPS * pixels * states, profiles = 2 * 8 * 100 * pixels,
           table = 16 * (5 + 2 * CORRELATE_MAPS) * pixels * states;
   *need = (struct stage_need){
-      .memory_bytes = voxels / size + mine * (4 + 16 * states) + 40 * columns + seen + maps +
-                      (regions * 3 + 4) * 8 * pixels * states + profiles + table,
+      .memory_bytes = voxels / size + mine * (4 + 20 * states) + 40 * columns + seen + maps +
+                      (regions * 3 + 5) * 8 * pixels * states + profiles + table,
       .disk_bytes = maps / 2 + table + (8 << 20),
       .rounds     = states};
   return STATUS_OK;
@@ -304,7 +304,7 @@ const struct stage correlate_stage = {
     .name       = "correlate",
     .words      = "registration, components, correlations and tables of tomography and Compton scattering",
     .params     = &param_set,
-    .reads      = "emf,density,profile,labels,height",
+    .reads      = "emf,density,profile,labels,height,flux",
     .writes     = "maps",
     .all_states = true,
     .check      = check,

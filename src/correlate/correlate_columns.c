@@ -20,6 +20,7 @@ void correlate_columns_free(struct correlate_columns *columns) {
   memory_free(columns->face);
   memory_free(columns->pores);
   memory_free(columns->touch);
+  memory_free(columns->flux);
   memset(columns, 0, sizeof *columns);
 }
 

@@ -98,6 +98,79 @@ static enum status read_roughness(struct correlate_work *w, struct correlate_sta
   return status;
 }
 
+/* ---- flux ----------------------------------------------------------------------------------------------------- */
+
+/* The box of the labels in which flux was solved; its n 0 where the file does not say. */
+static enum status flux_box(struct correlate_work *w, const char *name, struct grid_box *box) {
+  char file[STORE_NAME_BYTES], text[128];
+  long long first[3], behind[3];
+  bool found = false;
+  memset(box, 0, sizeof *box);
+  snprintf(file, sizeof file, "%s", name);
+  char *colon = strrchr(file, ':');
+  if (!colon) return STATUS_OK;
+  *colon = 0;
+  TRY(store_has(w->job->comm, file, "/entry/flux/data", &found));
+  if (found)
+    TRY(store_get_text(w->job->comm, file, "/entry/process/box", &found, text, sizeof text));
+  if (!found || sscanf(text, "%lld:%lld,%lld:%lld,%lld:%lld", &first[0], &behind[0], &first[1],
+                       &behind[1], &first[2], &behind[2]) != 6)
+    return STATUS_OK;
+  for (int a = 0; a < 3; a++) {
+    if (first[a] < 0 || behind[a] > w->n_ct[a] || behind[a] <= first[a]) return STATUS_OK;
+    box->start[a] = first[a];
+    box->n[a]     = behind[a] - first[a];
+  }
+  return STATUS_OK;
+}
+
+/* Means over the box's slices of this rank's rows y0 .. y1 - 1 of the labels. */
+static void flux_means(struct correlate_columns *c, const struct grid_box *box, int64_t y0,
+                       int64_t y1, const float *part) {
+  for (int64_t i = 0; i < c->ny_here * c->nx; i++) c->flux[i] = NAN;
+  for (int64_t y = y0; y < y1; y++)
+    for (int64_t x = 0; x < box->n[2]; x++) {
+      double sum = 0;
+      for (int64_t z = 0; z < box->n[0]; z++)
+        sum += (double)part[(z * (y1 - y0) + y - y0) * box->n[2] + x];
+      c->flux[(y - c->y0) * c->nx + box->start[2] + x] = (float)(sum / (double)box->n[0]);
+    }
+}
+
+static enum status read_flux(struct correlate_work *w, struct correlate_state *state) {
+  MPI_Comm comm               = w->job->comm;
+  struct correlate_columns *c = &state->columns;
+  char name[STORE_NAME_BYTES];
+  struct grid_box box;
+  struct store_input *input;
+  float *part = NULL;
+  int there   = stage_bundle_find(state->bundle, "flux", false, name, sizeof name) != NULL;
+  MPI_Bcast(&there, 1, MPI_INT, 0, comm);
+  if (!there) return STATUS_OK;
+  TRY(flux_box(w, name, &box));
+  if (!box.n[0]) return STATUS_OK;
+  TRY(store_open(comm, name, "flux", 3, &input));
+  const int64_t *n = store_info(input)->n;
+  int64_t y0 = c->y0 > box.start[1] ? c->y0 : box.start[1], end = box.start[1] + box.n[1],
+          y1       = c->y0 + c->ny_here < end ? c->y0 + c->ny_here : end;
+  bool any         = y1 > y0;
+  int64_t start[3] = {0, any ? y0 - box.start[1] : 0, 0},
+          here[3]  = {any ? n[0] : 0, any ? y1 - y0 : 0, any ? n[2] : 0};
+  bool fits = n[0] == box.n[0] && n[1] == box.n[1] && n[2] == box.n[2];
+  enum status status = STATUS_OK;
+  if (fits) {
+    status = memory_make(here[0] * here[1] * here[2], sizeof *part, "a flux", &part);
+    if (status == STATUS_OK)
+      status = memory_make(c->ny_here * c->nx, sizeof *c->flux, "a map of flux", &c->flux);
+    status = AGREE(comm, status);
+    if (status == STATUS_OK) status = store_read_box(comm, input, start, here, GRID_F32, false, part);
+    if (status == STATUS_OK) flux_means(c, &box, any ? y0 : 0, any ? y1 : 0, part);
+  }
+  memory_free(part);
+  store_close(&input);
+  return status;
+}
+
 static enum status read_state(struct correlate_work *w, struct correlate_state *state,
                               const char *name) {
   struct grid_field labels;
@@ -113,6 +186,7 @@ static enum status read_state(struct correlate_work *w, struct correlate_state *
     status = correlate_heights_make(w->job->comm, &state->columns, 0.5 * w->params->disc_mm,
                                     &state->heights);
   if (status == STATUS_OK) status = read_roughness(w, state);
+  if (status == STATUS_OK) status = read_flux(w, state);
   state->has_ct = status == STATUS_OK && state->heights.columns > 0;
   return status;
 }
@@ -142,7 +216,7 @@ void correlate_slab_of(const struct correlate_work *w, int state, int region,
                                   w->params->slab_um, w->params->slab_edge_um};
 }
 
-enum column_map { BELOW_TOP, BELOW_FACE, BELOW_ROOF, HEIGHT, ROUGHNESS, PORES, TOUCH, DENSITY };
+enum column_map { BELOW_TOP, BELOW_FACE, BELOW_ROOF, HEIGHT, ROUGHNESS, PORES, TOUCH, FLUX, DENSITY };
 
 struct plane {
   double mean, slope_y, slope_x, middle_y, middle_x;
@@ -168,6 +242,7 @@ static float column_value(const struct correlate_work *w, int state, int region,
                        plane->slope_x * ((double)x - plane->middle_x));
   case PORES: return (float)((double)c->pores[at] / w->params->pores_depth_um);
   case TOUCH: return c->touch[at];
+  case FLUX: return c->flux[at];
   case DENSITY:
     if (isnan(top)) return 0;
     correlate_slab_column(w->params, &slab, top, isnan(face) ? top : face, (double)c->pores[at],
@@ -258,6 +333,11 @@ static enum status project_state(struct correlate_work *w, int i, double *map) {
   TRY(project(w, map, to->pores));
   TRY(whole_map(w, i, 0, TOUCH, NULL, map));
   TRY(project(w, map, to->touch));
+  for (int64_t p = 0; p < w->pixels; p++) to->flux[p] = (double)NAN;
+  if (w->state[i].columns.flux) {
+    TRY(whole_map(w, i, 0, FLUX, NULL, map));
+    TRY(project(w, map, to->flux));
+  }
   for (int r = 0; r < w->regions; r++)
     for (int k = 0; k < 3; k++) {
       if (!isfinite(w->state[i].height_um[r])) continue;
@@ -276,13 +356,14 @@ enum status correlate_ct_project(struct correlate_work *w) {
   for (int i = 0; i < w->states && status == STATUS_OK; i++) {
     struct correlate_pixels *to = &w->state[i].pixels;
     if (!w->state[i].has_ct) continue;
-    status = AGREE(comm, memory_make((w->regions * 3 + 4) * w->pixels, sizeof *to->below,
+    status = AGREE(comm, memory_make((w->regions * 3 + 5) * w->pixels, sizeof *to->below,
                                      "what pixels see", &to->below));
     if (status != STATUS_OK) break;
     to->height = to->below + w->regions * 3 * w->pixels;
     to->Ra     = to->height + w->pixels;
     to->pores  = to->Ra + w->pixels;
     to->touch  = to->pores + w->pixels;
+    to->flux   = to->touch + w->pixels;
     status     = stop_agree(comm);
     if (status == STATUS_OK) status = project_state(w, i, map);
   }

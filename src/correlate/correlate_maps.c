@@ -119,13 +119,15 @@ static void put_ct(struct correlate_work *w, int state, const struct bin *bin, i
   put(w, state, CORRELATE_MAP_Ra, at, mean_of(bin, p->Ra, NULL, &none), (double)NAN);
   put(w, state, CORRELATE_MAP_pores, at, mean_of(bin, p->pores, NULL, &none), (double)NAN);
   put(w, state, CORRELATE_MAP_contact, at, mean_of(bin, p->touch, NULL, &none), (double)NAN);
+  put(w, state, CORRELATE_MAP_flux, at, mean_of(bin, p->flux, NULL, &none), (double)NAN);
 }
 
 static void set_ct_errors(struct correlate_work *w, int state, int first) {
   static const enum correlate_map maps[] = {CORRELATE_MAP_height, CORRELATE_MAP_Ra,
-                                            CORRELATE_MAP_pores, CORRELATE_MAP_contact};
-  const double systematic[]              = {w->params->threshold_um, 0, 0, 0};
-  for (int m = 0; m < 4; m++)
+                                            CORRELATE_MAP_pores, CORRELATE_MAP_contact,
+                                            CORRELATE_MAP_flux};
+  const double systematic[]              = {w->params->threshold_um, 0, 0, 0, 0};
+  for (int m = 0; m < 5; m++)
     for (int64_t at = 0; at < w->ny * w->nx; at++) {
       const double *map = correlate_map_at(w, false, state, maps[m]);
       if (isfinite(map[at]))

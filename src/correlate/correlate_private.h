@@ -41,6 +41,7 @@ struct correlate_columns {
   float *face;  /* lower face of the cathode */
   float *pores; /* um of what is not lithium under the top, to the depth looked at */
   float *touch; /* 1: membrane lies on the lithium, 0: nothing does */
+  float *flux;  /* mean of the slices in which flux was solved; NULL: nowhere */
 };
 /* Collective. From labels (uint8, slabs along y: whole columns); `height` (the surface's map, same rows) or NULL. */
 enum status correlate_columns_make(MPI_Comm comm, const struct correlate_params *params,
@@ -143,7 +144,7 @@ enum correlate_source { CORRELATE_MEASURED, CORRELATE_BETWEEN, CORRELATE_GIVEN, 
 /* What the tomography says of each pixel; [pixels] each, NaN: not covered. below: share of the beam of each region under
  * the top, the face, the roof of the cathode, [regions][3][pixels]. */
 struct correlate_pixels {
-  double *below, *height, *Ra, *pores, *touch;
+  double *below, *height, *Ra, *pores, *touch, *flux;
 };
 struct correlate_state {
   const struct stage_bundle *bundle;

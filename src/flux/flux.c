@@ -280,6 +280,17 @@ static enum status write_fields(struct flux_task *t, struct store_output *output
   for (int i = 0; i < 5; i++) TRY(store_write_field(comm, output, names[i], field[i], 0));
   return STATUS_OK;
 }
+/* Which part of the labels the fields are of: z, y, x, half-open. */
+static enum status note_box(const struct flux_task *t, struct store_output *output) {
+  const struct grid_box *b = &t->region.box;
+  char text[128];
+  long long at[3], end[3];
+  for (int a = 0; a < 3; a++) at[a] = b->start[a], end[a] = b->start[a] + b->n[a];
+  snprintf(text, sizeof text, "%lld:%lld,%lld:%lld,%lld:%lld", at[0], end[0], at[1], end[1], at[2],
+           end[2]);
+  return store_note(t->job->comm, output, "box", text);
+}
+
 static enum status write_output(struct flux_task *t) {
   struct store_output *output;
   if (!t->job->output[0]) return STATUS_OK;
@@ -290,6 +301,7 @@ static enum status write_output(struct flux_task *t) {
       "all conducting voxels, tortuosity_factor_percolating with those of the percolating ones; "
       "value of effective_diffusivity = energy (upper bound); flux over the mean gradient, so that "
       "its mean over a cross section is D_eff");
+  if (s == STATUS_OK) s = note_box(t, output);
   if (s == STATUS_OK && t->has_state) s = write_fields(t, output);
   if (s == STATUS_OK && t->statistics.slices > 0)
     s = flux_statistics_write(t->job->comm, &t->statistics, t->voxel_um[t->statistics_axis],

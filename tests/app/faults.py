@@ -38,6 +38,26 @@ def porous(path):
         f["labels"] = (np.random.default_rng(1).random((14, 15, 16)) < 0.7).astype("u1")
 
 
+def seen(path):
+    """Two states with labels of a layered cell, momentum factors and densities of three slabs: all that correlate reads."""
+    folder, dice = os.path.dirname(path), np.random.default_rng(2)
+    z, y, x = np.indices((44, 24, 24))
+    cell = np.hypot(y - 11.5, x - 11.5) < 10
+    with h5py.File(os.path.join(folder, "l.h5"), "w") as f:
+        made = f.create_dataset("labels", data=(cell * np.select(
+            [z < 20, z < 26], [1, 2], 2 + (dice.random(z.shape) < 0.63))).astype("u1"))
+        made.attrs["element_size_um"] = (5.0, 100.0, 100.0)
+    with h5py.File(os.path.join(folder, "c.h5"), "w") as f:
+        for name, value in (("emf", (1.5, 2.05, 2.23)), ("density", (4.06, 1.83, 1.44))):
+            shape = np.array(value)[:, None, None] * np.ones((3, 12, 12))
+            f[f"entry/{name}/data"] = shape * (1 + 0.01 * dice.normal(size=shape.shape))
+            f[f"entry/{name}/data_errors"] = 0.01 * shape
+    given = "{name: %s, percent: %d, step: charge, labels: 'l.h5:/labels', emf: 'c.h5:/entry/emf/data', density: 'c.h5:/entry/density/data'}"
+    text("sample: one\nbeam: {beam_deg: 90}\nstates:\n"
+         + "".join(f"  - {given % state}\n" for state in (("pristine", 0), ("full", 100)))
+         + "correlate: {heights_um: '65,2.5,-25', draws: 20, fraction_error: 0.02}\n")(path)
+
+
 # what a command works on, the command, where its output goes
 COMMANDS = [
     (volume, "volume.h5", ("segment", "--chain", "paper"), "--input", "o.h5"),
@@ -53,6 +73,7 @@ COMMANDS = [
     (volume, "volume.h5", ("segment", "--phase-opening-vox", "1", "--fill-holes", "yes"), "--input", "o.h5"),
     (porous, "labels.h5", ("flux", "--conducting", "1", "--solver", "krylov"), "--input", "o.h5"),
     (porous, "labels.h5", ("flux", "--conducting", "1", "--electrode", "high"), "--input", "o.h5"),
+    (seen, "cycle.yaml", ("run", "--stages", "correlate"), "", "out"),
     (None, "", TWIN, "", "twin"),
 ]
 

@@ -1,5 +1,5 @@
 """The whole chain on a small twin: truth, rank counts, resuming, and the program's own words. timeout: 900"""
-import csv, json, os, sys, unittest
+import csv, json, os, re, sys, unittest
 
 import h5py
 import numpy as np
@@ -38,6 +38,7 @@ class Chain(Folder):
                 self.assertAlmostEqual(shift, truth[state][f"shift_{axis}_um"]["value"] / 3.24, delta=0.06)
             self.assertGreater(float(rows[state, "quality"]["value"]), 0.98)
         self.assertLess(roughness[0], roughness[2], "the anode is rougher after the cycle")
+        self.correlated(rows, truth)
         if SANITIZED:
             return
         self.ends(call("run", self.at("twin/cycle.yaml"), "--output", self.at("two"), "--quiet", timeout=600), 0)
@@ -47,6 +48,42 @@ class Chain(Folder):
                 with h5py.File(self.at("out", state, stage + ".h5")) as a, h5py.File(self.at("two", state, stage + ".h5")) as b:
                     same = np.array_equal(a[f"entry/{product}/data"][...], b[f"entry/{product}/data"][...], equal_nan=True)
                     self.assertTrue(same, (state, product))
+        with h5py.File(self.at("out/correlate.h5")) as a, h5py.File(self.at("two/correlate.h5")) as b:
+            for name in ("data", "data_errors"):
+                same = np.array_equal(a[f"entry/maps/{name}"][...], b[f"entry/maps/{name}"][...], equal_nan=True)
+                self.assertTrue(same, ("correlate", name))
+
+    def correlated(self, rows, truth):
+        """What the imposed truth does in the momentum factors comes out, and where nothing was imposed nothing does."""
+        number = lambda state, name: (float(rows[state, name]["value"]), float(rows[state, name]["sigma"]))
+        for state in truth:
+            for name in truth[state]:
+                if not re.fullmatch("emf_(Li|SPE|cathode)|fraction_.*", name) or not float(rows[state, name]["sigma"]) > 0:
+                    continue
+                value, sigma = number(state, name)
+                self.assertLess(abs(value - truth[state][name]["value"]), 4 * sigma, (state, name, value, sigma))
+        up = [number(s, "field_emf_region2")[0] for s in ("pristine", "charging_I", "charging_II", "fully_charged")]
+        down = [number(s, "field_emf_region2")[0] for s in ("fully_charged", "discharging_II", "fully_discharged")]
+        self.assertEqual(up, sorted(up), "region 2 rises on charge")
+        self.assertEqual(down, sorted(down, reverse=True), "region 2 falls on discharge")
+        lithium = [number(s, "emf_Li")[0] for s in truth]
+        self.assertLess(max(lithium) - min(lithium), 0.02, "the lithium itself stays what it is")
+        fixed = [number(s, "emf_cathode_fixed")[0] for s in ("pristine", "fully_charged")]
+        own = [number(s, "emf_cathode")[0] for s in ("pristine", "fully_charged")]
+        self.assertGreater(fixed[1] - fixed[0], 0.02, "fractions held fixed mistake the rise for chemistry")
+        self.assertLess(own[1] - own[0], 0.01)
+        for state in truth:
+            if state == "pristine":
+                continue
+            value, sigma = number(state, "left_right_change_region2")
+            if state.startswith("discharging") or state == "fully_discharged":
+                self.assertGreater(value, 5 * sigma, "the right half keeps its lithium on discharge")
+            else:
+                self.assertLess(abs(value), 4 * sigma, "halves alike on charge")
+        self.assertLess(abs(number("all", "slab_shift_um")[0]), 3)
+        for state, low in (("fully_charged", False), ("fully_discharged", True)):
+            row = rows[state, "r_emf_region2_growth"]
+            self.assertEqual(float(row["lower"]) > 0, low, row)
 
     def test_the_twin_is_the_same_on_any_rank_count(self):
         if SANITIZED:
