@@ -125,6 +125,30 @@ static void add_surface(const struct stage_job *job, const struct parts *parts) 
 
 /* ---- output ------------------------------------------------------------------------------------------------------ */
 
+/* Slice by slice of the thickest rank: int32 in memory, int64 in the file. */
+static enum status write_components(const struct stage_job *job, struct store_output *output,
+                                    const struct grid_field *f) {
+  const int64_t *n = f->mine.n;
+  int64_t most     = n[0], *slice;
+  MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPI_INT64_T, MPI_MAX, job->comm);
+  TRY_ALL(job->comm, memory_make_raw(n[1] * n[2], sizeof *slice, "a slice", &slice));
+  enum status status = STATUS_OK;
+  for (int64_t z = 0; z < most && status == STATUS_OK; z++) {
+    bool here              = z < n[0] && n[1] * n[2] > 0;
+    const int64_t start[3] = {f->mine.start[0] + (here ? z : 0), f->mine.start[1],
+                              f->mine.start[2]},
+                  box[3]   = {here, here ? n[1] : 0, here ? n[2] : 0};
+    for (int64_t y = 0; here && y < n[1]; y++) {
+      const int32_t *from =
+          (const int32_t *)f->data + grid_field_origin(f) + z * f->row[0] + y * f->row[1];
+      for (int64_t x = 0; x < n[2]; x++) slice[y * n[2] + x] = from[x];
+    }
+    status = store_write_box(job->comm, output, "components", false, start, box, slice);
+  }
+  memory_free(slice);
+  return status;
+}
+
 static enum status write_all(const struct stage_job *job, struct store_output *output,
                              const struct parts *parts) {
   const struct segment_params *p  = job->params;
@@ -134,7 +158,7 @@ static enum status write_all(const struct stage_job *job, struct store_output *o
   TRY(store_default(job->comm, output, "labels"));
   TRY(store_ready(job->comm, output));
   TRY(store_write_field(job->comm, output, "labels", labels, 0));
-  TRY(store_write_field(job->comm, output, "components", &parts->components, 0));
+  TRY(write_components(job, output, &parts->components));
   if (p->names[0]) TRY(store_note(job->comm, output, "phase_names", p->names));
   return segment_table_write(job, output, &parts->table);
 }
@@ -185,7 +209,7 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
       grown *= mine.n[a] + 2 * h, key *= mine.n[a] + 2, smooth *= mine.n[a] + 6;
     /* a ball filter has a second volume; surfaces a smoothed one */
     int64_t filter     = segment_has_ball(p) ? grown * bytes : 0;
-    int64_t components = 8 * key + (p->surfaces ? 4 * smooth : 2 * most);
+    int64_t components = 4 * key + (p->surfaces ? 4 * smooth : 2 * most);
     int64_t region     = segment_has_region(p) ? most + 8 * info->n[1] * info->n[2] : 0;
     *need              = (struct stage_need){.memory_bytes = grown * bytes + most + region +
                                                              (filter > components ? filter : components),

@@ -61,8 +61,8 @@ static enum status drop_components(MPI_Comm comm, const struct segment_params *p
       AGREE(comm, memory_make(*count + 1, sizeof *number, "numbers of components", &number));
   if (status == STATUS_OK) {
     *count        = choose(p, table, *count, number);
-    int64_t *data = components->data;
-    for (int64_t i = 0; i < components->voxels; i++) data[i] = number[data[i]];
+    int32_t *data = components->data;
+    for (int64_t i = 0; i < components->voxels; i++) data[i] = (int32_t)number[data[i]];
   }
   memory_free(number);
   memory_free(table);
@@ -92,7 +92,7 @@ static enum status filter_phase(MPI_Comm comm, const struct segment_params *p, i
 /* Voxels of `holes` (components of what is not the phase) that touch no face of the volume become the phase. */
 static void fill(const struct grid_field *holes, const struct voxel_component *table, int phase,
                  struct grid_field *labels) {
-  const int64_t *from = (const int64_t *)holes->data + grid_field_origin(holes);
+  const int32_t *from = (const int32_t *)holes->data + grid_field_origin(holes);
   uint8_t *to         = (uint8_t *)labels->data + grid_field_origin(labels);
   for (int64_t z = 0; z < labels->mine.n[0]; z++)
     for (int64_t y = 0; y < labels->mine.n[1]; y++)

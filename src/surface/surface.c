@@ -104,7 +104,8 @@ static int64_t memory_of(const struct grid_plan *slabs, bool with_volume, const 
   struct grid_box first = grid_plan_box(slabs, 0);
   int64_t own = grid_plan_most(slabs), more = 1, columns = n[1] * n[2];
   for (int a = 0; a < 3; a++) more *= first.n[a] + 2;
-  int64_t voxels = 2 * own + more + 8 * more + (with_volume ? 4 * more : 0), maps = 80 * columns;
+  int64_t voxels = 2 * own + more + 4 * more + 2 * own + (with_volume ? 4 * more : 0),
+          maps   = 80 * columns;
   return voxels + 32 * columns / slabs->size + maps;
 }
 

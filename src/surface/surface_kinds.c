@@ -98,7 +98,7 @@ static void reduce(MPI_Comm comm, void *data, int64_t n, MPI_Datatype type, size
 static void count_numbers(const struct grid_field *f, int64_t *count) {
   for (int64_t z = 0; z < f->mine.n[0]; z++)
     for (int64_t y = 0; y < f->mine.n[1]; y++) {
-      const int64_t *line = (const int64_t *)f->data + place(f, z, y, 0);
+      const int32_t *line = (const int32_t *)f->data + place(f, z, y, 0);
       for (int64_t x = 0; x < f->mine.n[2]; x++) count[line[x]]++;
     }
 }
@@ -108,7 +108,7 @@ static void set_bulk(struct surface_work *w, const struct grid_field *parts, int
                      uint8_t *seen) {
   for (int64_t z = 0; z < parts->mine.n[0]; z++)
     for (int64_t y = 0; y < parts->mine.n[1]; y++) {
-      const int64_t *line = (const int64_t *)parts->data + place(parts, z, y, 0);
+      const int32_t *line = (const int32_t *)parts->data + place(parts, z, y, 0);
       uint8_t *kind       = (uint8_t *)w->kind.data + place(&w->kind, z, y, 0);
       bool in_slab        = z >= w->view.low && z < w->view.high;
       for (int64_t x = 0; x < parts->mine.n[2]; x++) {
@@ -149,7 +149,7 @@ static enum status find_bulk(struct surface_work *w, const struct grid_field *pa
 
 /* Numbers of the components that lie on top of the surface in view. */
 static void mark_open(const struct surface_work *w, const struct grid_field *parts, uint8_t *open) {
-  const int64_t *data = parts->data;
+  const int32_t *data = parts->data;
   int64_t out         = w->up ? 1 : -1;
   for (int64_t y = 0; y < parts->mine.n[1]; y++)
     for (int64_t x = 0; x < parts->mine.n[2]; x++) {
@@ -163,7 +163,7 @@ static void close_pores(struct surface_work *w, const struct grid_field *parts,
                         const uint8_t *open) {
   for (int64_t z = 0; z < parts->mine.n[0]; z++)
     for (int64_t y = 0; y < parts->mine.n[1]; y++) {
-      const int64_t *line = (const int64_t *)parts->data + place(parts, z, y, 0);
+      const int32_t *line = (const int32_t *)parts->data + place(parts, z, y, 0);
       uint8_t *kind       = (uint8_t *)w->kind.data + place(&w->kind, z, y, 0);
       for (int64_t x = 0; x < parts->mine.n[2]; x++)
         if (kind[x] == KIND_OPEN && !open[line[x]]) kind[x] = KIND_PORE;

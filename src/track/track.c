@@ -130,7 +130,7 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
     status = AGREE(job->comm, grid_plan_slabs(job->comm, w.box.n, 0, &slabs));
   if (status == STATUS_OK) {
     struct grid_box first = grid_plan_box(&slabs, 0);
-    int64_t own = grid_plan_most(&slabs), key = 8;
+    int64_t own = grid_plan_most(&slabs), key = 4;
     for (int a = 0; a < 3; a++) key *= first.n[a] + 2;
     *need = (struct stage_need){.memory_bytes = 2 * own + 2 * key + 2 * own,
                                 .disk_bytes   = grid_box_voxels(&w.box) + (1 << 20),

@@ -104,7 +104,7 @@ static enum status count_phase(MPI_Comm comm, int64_t least, struct grid_field *
     change->components += table[i].voxels >= least;
   }
   enum status status = AGREE(comm, list_large(table, count, least, change->components, large));
-  int64_t *data      = now->data;
+  int32_t *data      = now->data;
   for (int64_t i = 0; i < now->voxels; i++)
     if (data[i] > 0 && table[data[i] - 1].voxels < least) data[i] = -data[i];
   memory_free(table);
@@ -114,15 +114,16 @@ static enum status count_phase(MPI_Comm comm, int64_t least, struct grid_field *
 /* Growth of this rank's voxels, and kin among its components. */
 static enum status compare(struct track *t, const struct grid_field *now,
                            struct track_change *change, struct pairs *kin) {
-  const int64_t *n    = now->mine.n, *a, *b;
+  const int64_t *n = now->mine.n;
+  const int32_t *a, *b;
   uint8_t *growth     = (uint8_t *)t->growth.data;
   const uint8_t state = (uint8_t)(t->states + 1);
   TRY(fault_here("track.compare"));
   for (int64_t z = 0; z < n[0]; z++)
     for (int64_t y = 0; y < n[1]; y++) {
       int64_t at = grid_field_origin(now) + z * now->row[0] + y * now->row[1];
-      b          = (const int64_t *)now->data + at;
-      a          = t->states ? (const int64_t *)t->before.data + at : NULL;
+      b          = (const int32_t *)now->data + at;
+      a          = t->states ? (const int32_t *)t->before.data + at : NULL;
       for (int64_t x = 0; x < n[2]; x++, growth++) {
         bool was = a && a[x] != 0, is = b[x] != 0;
         if (is && !was) *growth = state;

@@ -1,5 +1,6 @@
 #include "voxel_components.h"
 #include "voxel_bits.h"
+#include "voxel_exchange.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,14 +126,14 @@ static int64_t key_of(const struct grid_field *field, const struct runs *runs, i
          runs->run[run].start;
 }
 
-/* Writes a number per run into the field; key[run] holds it for roots, parents point to roots. */
+/* Writes a number per run into the field. */
 static void write_runs(struct grid_field *to, const struct runs *runs, const int64_t *number) {
   int64_t rows  = to->mine.n[0] * to->mine.n[1];
-  int64_t *data = (int64_t *)to->data + grid_field_origin(to);
+  int32_t *data = (int32_t *)to->data + grid_field_origin(to);
   for (int64_t q = 0; q < rows; q++) {
-    int64_t *line = data + q / to->mine.n[1] * to->row[0] + q % to->mine.n[1] * to->row[1];
+    int32_t *line = data + q / to->mine.n[1] * to->row[0] + q % to->mine.n[1] * to->row[1];
     for (int64_t i = runs->row[q]; i < runs->row[q + 1]; i++)
-      for (int32_t x = runs->run[i].start; x < runs->run[i].end; x++) line[x] = number[i];
+      for (int32_t x = runs->run[i].start; x < runs->run[i].end; x++) line[x] = (int32_t)number[i];
   }
 }
 
@@ -204,39 +205,84 @@ static enum status pair_add(struct pairs *pairs, int64_t a, int64_t b) {
   return STATUS_OK;
 }
 
-/* Neighbours of one surface voxel that lie beyond this rank's box. */
-static enum status pairs_of_voxel(const struct grid_field *keys, int64_t z, int64_t y, int64_t x,
-                                  int most_steps, struct pairs *pairs) {
-  const int64_t *at = (const int64_t *)keys->data + grid_field_origin(keys) + z * keys->row[0] +
-                      y * keys->row[1] + x;
-  if (!*at) return STATUS_OK;
+/* Ranks send each other the keys of the voxels along their common borders, the lower one of two to the higher. */
+struct border {
+  const struct grid_field *field;
+  const struct runs *runs;
+  const int64_t *key;
+  int steps; /* along how many axes a neighbour may lie off */
+  struct pairs *pairs;
+};
+
+static void pack_border(const void *owner, const struct grid_box *box, void *to) {
+  const struct border *b      = owner;
+  const struct grid_box *mine = &b->field->mine;
+  int64_t *line = to, first = box->start[2] - mine->start[2], behind = first + box->n[2];
+  memset(to, 0, (size_t)grid_box_voxels(box) * sizeof *line);
+  for (int64_t z = box->start[0]; z < box->start[0] + box->n[0]; z++)
+    for (int64_t y = box->start[1]; y < box->start[1] + box->n[1]; y++, line += box->n[2]) {
+      int64_t row = (z - mine->start[0]) * mine->n[1] + y - mine->start[1];
+      for (int64_t i = b->runs->row[row]; i < b->runs->row[row + 1]; i++) {
+        const struct run *run = &b->runs->run[i];
+        for (int64_t x = run->start > first ? run->start : first; x < run->end && x < behind; x++)
+          line[x - first] = b->key[i];
+      }
+    }
+}
+
+/* A run of another rank, start..end in this one's places along x, at row (z, y) of it: joins with what touches it. */
+static enum status pairs_of_run(const struct border *b, int64_t z, int64_t y, int64_t start,
+                                int64_t end, int64_t key) {
+  const int64_t *n = b->field->mine.n;
   for (int dz = -1; dz <= 1; dz++)
-    for (int dy = -1; dy <= 1; dy++)
-      for (int dx = -1; dx <= 1; dx++) {
-        if (abs(dz) + abs(dy) + abs(dx) > most_steps) continue;
-        bool inside = z + dz >= 0 && z + dz < keys->mine.n[0] && y + dy >= 0 &&
-                      y + dy < keys->mine.n[1] && x + dx >= 0 && x + dx < keys->mine.n[2];
-        int64_t other = at[dz * keys->row[0] + dy * keys->row[1] + dx];
-        if (!inside && other && other != *at) TRY(pair_add(pairs, *at, other));
+    for (int dy = -1; dy <= 1; dy++) {
+      int64_t steps = b->steps - abs(dz) - abs(dy), reach = steps > 0;
+      if (steps < 0 || z + dz < 0 || z + dz >= n[0] || y + dy < 0 || y + dy >= n[1]) continue;
+      int64_t row = (z + dz) * n[1] + y + dy, low = b->runs->row[row], last = b->runs->row[row + 1];
+      for (int64_t high = last; low < high;) {
+        int64_t middle = low + (high - low) / 2;
+        if (b->runs->run[middle].end + reach <= start)
+          low = middle + 1;
+        else
+          high = middle;
+      }
+      for (; low < last && b->runs->run[low].start < end + reach; low++)
+        TRY(pair_add(b->pairs, key, b->key[low]));
+    }
+  return STATUS_OK;
+}
+
+static enum status take_border(void *owner, const struct grid_box *box, const void *from) {
+  const struct border *b      = owner;
+  const struct grid_box *mine = &b->field->mine;
+  const int64_t *line         = from;
+  int64_t first               = box->start[2] - mine->start[2];
+  for (int64_t z = box->start[0] - mine->start[0]; z < box->start[0] - mine->start[0] + box->n[0];
+       z++)
+    for (int64_t y = box->start[1] - mine->start[1]; y < box->start[1] - mine->start[1] + box->n[1];
+         y++, line += box->n[2])
+      for (int64_t x = 0, end; x < box->n[2]; x = end) {
+        for (end = x + 1; end < box->n[2] && line[end] == line[x];) end++;
+        if (line[x]) TRY(pairs_of_run(b, z, y, first + x, first + end, line[x]));
       }
   return STATUS_OK;
 }
 
-static enum status find_pairs(const struct grid_field *keys, int connectivity,
-                              struct pairs *pairs) {
-  int most_steps   = connectivity == 6 ? 1 : connectivity == 18 ? 2 : 3;
-  const int64_t *n = keys->mine.n;
-  bool split[3];
-  for (int a = 0; a < 3; a++) split[a] = keys->plan.parts[a] > 1;
-  for (int64_t z = 0; z < n[0]; z++)
-    for (int64_t y = 0; y < n[1]; y++) {
-      bool surface =
-          (split[0] && (z == 0 || z == n[0] - 1)) || (split[1] && (y == 0 || y == n[1] - 1));
-      int64_t step = surface || n[2] == 1 ? 1 : n[2] - 1;
-      if (!surface && !split[2]) continue;
-      for (int64_t x = 0; x < n[2]; x += step)
-        TRY(pairs_of_voxel(keys, z, y, x, most_steps, pairs));
-    }
+static enum status find_pairs(MPI_Comm comm, const struct grid_field *field, int connectivity,
+                              const struct runs *runs, const int64_t *key, struct pairs *pairs) {
+  struct border border                 = {field, runs, key,
+                          connectivity == 6    ? 1
+                                          : connectivity == 18 ? 2
+                                                               : 3,
+                                          pairs};
+  const struct voxel_exchange exchange = {.plan        = &field->plan,
+                                          .reach       = 1,
+                                          .bytes       = sizeof(int64_t),
+                                          .only_upward = true,
+                                          .owner       = &border,
+                                          .pack        = pack_border,
+                                          .take        = take_border};
+  TRY(voxel_exchange_run(comm, &exchange));
   pairs_unique(pairs);
   return STATUS_OK;
 }
@@ -403,27 +449,26 @@ static enum status final_keys(const struct joined *joined, const struct runs *ru
   return STATUS_OK;
 }
 
-static enum status join_and_number(MPI_Comm comm, int connectivity, const struct runs *runs,
-                                   int64_t *key, struct grid_field *components, int64_t *count) {
+/* key[run] becomes its component's number. */
+static enum status join_and_number(MPI_Comm comm, const struct grid_field *field, int connectivity,
+                                   const struct runs *runs, int64_t *key, int64_t *count) {
   struct pairs mine = {NULL, 0, 0}, all = {NULL, 0, 0};
   struct joined joined = {0, NULL, NULL};
   int64_t *list = NULL, n = 0;
   enum status status = STATUS_OK;
-  if (components->plan.size > 1) { /* alone, there is nothing to join with */
-    write_runs(components, runs, key);
-    status = grid_halo_exchange(comm, components, GRID_EDGE_KEEP);
-    if (status == STATUS_OK) status = AGREE(comm, find_pairs(components, connectivity, &mine));
-  }
+  if (field->plan.size > 1) /* alone, there is nothing to join with */
+    status = find_pairs(comm, field, connectivity, runs, key, &mine);
   if (status == STATUS_OK) status = gather_pairs(comm, &mine, &all);
   if (status == STATUS_OK) status = AGREE(comm, join_pairs(&all, &joined));
   if (status == STATUS_OK) status = AGREE(comm, final_keys(&joined, runs, key, &list, &n));
-  if (status == STATUS_OK) status = number_keys(comm, &components->plan, list, n, list + n, count);
+  if (status == STATUS_OK) status = number_keys(comm, &field->plan, list, n, list + n, count);
   if (status == STATUS_OK) {
     for (int64_t i = 0; i < runs->n; i++)
       if (runs->parent[i] == i) key[i] = list[n + find_key(list, n, key[i])];
     for (int64_t i = 0; i < runs->n; i++) key[i] = key[runs->parent[i]];
-    write_runs(components, runs, key);
-    status = grid_halo_exchange(comm, components, GRID_EDGE_KEEP);
+    if (*count > INT32_MAX)
+      status = AGREE(comm, FAIL(STATUS_MEMORY, "%lld components; at most 2^31 - 1 can be numbered",
+                                (long long)*count));
   }
   memory_free(mine.item);
   memory_free(all.item);
@@ -441,10 +486,12 @@ enum status voxel_components(MPI_Comm comm, const struct grid_field *field, int 
   memset(components, 0, sizeof *components);
   *count             = 0;
   enum status status = AGREE(comm, local_components(field, phase, connectivity, &runs, &key));
-  if (status == STATUS_OK) status = grid_field_make(comm, &field->plan, GRID_I64, one, components);
+  if (status == STATUS_OK) status = join_and_number(comm, field, connectivity, &runs, key, count);
+  if (status == STATUS_OK) status = grid_field_make(comm, &field->plan, GRID_I32, one, components);
   if (status == STATUS_OK) {
     memcpy(components->voxel_um, field->voxel_um, sizeof field->voxel_um);
-    status = join_and_number(comm, connectivity, &runs, key, components, count);
+    write_runs(components, &runs, key);
+    status = grid_halo_exchange(comm, components, GRID_EDGE_KEEP);
     if (status != STATUS_OK) grid_field_free(components);
   }
   runs_free(&runs);
@@ -455,12 +502,13 @@ enum status voxel_components(MPI_Comm comm, const struct grid_field *field, int 
 /* ---- the table ------------------------------------------------------------------------------------------------ */
 
 static void measure(const struct grid_field *f, struct voxel_component *table) {
-  const int64_t *data = (const int64_t *)f->data + grid_field_origin(f), *n = f->mine.n;
+  const int32_t *data   = (const int32_t *)f->data + grid_field_origin(f);
+  const int64_t *n      = f->mine.n;
   const int64_t step[3] = {f->row[0], f->row[1], 1};
   for (int64_t z = 0; z < n[0]; z++)
     for (int64_t y = 0; y < n[1]; y++)
       for (int64_t x = 0; x < n[2]; x++) {
-        const int64_t *at = data + z * f->row[0] + y * f->row[1] + x;
+        const int32_t *at = data + z * f->row[0] + y * f->row[1] + x;
         if (!*at) continue;
         struct voxel_component *c = &table[*at - 1];
         const int64_t place[3] = {z + f->mine.start[0], y + f->mine.start[1], x + f->mine.start[2]};

@@ -2,11 +2,12 @@
 #include "grid.h"
 
 /* Collective. Connected components (connectivity 6, 18 or 26) of the voxels of a uint8 field that equal
- * `phase` (or, phase < 0, are not 0). `components` is made here: int64, on the same plan, with a halo of 1 that
+ * `phase` (or, phase < 0, are not 0). `components` is made here: int32, on the same plan, with a halo of 1 that
  * holds the neighbours' numbers; 0 outside, 1..*count in raster order of each component's first voxel
  * (scikit-image's order), the same on any rank count and plan.
+ * At most 2^31 - 1 components (MEMORY else). Beside the field takes 24 bytes per run of voxels along x.
  * Method: runs along x joined by union-find per rank, keyed by the smallest global raster index; joins across
- * ranks from one halo exchange of keys; numbers by a distributed sort of the keys. */
+ * ranks from one exchange of the keys along borders; numbers by a distributed sort of the keys. */
 enum status voxel_components(MPI_Comm comm, const struct grid_field *field, int phase,
                              int connectivity, struct grid_field *components, int64_t *count);
 

@@ -101,7 +101,7 @@ static int64_t number_of(const struct work *w, int64_t z, int64_t y, int64_t x) 
   if (!f) return 1;
   int64_t at = place(f, z, y, x);
   int64_t own =
-      f->type == GRID_U8 ? ((const uint8_t *)f->data)[at] : ((const int64_t *)f->data)[at];
+      f->type == GRID_U8 ? ((const uint8_t *)f->data)[at] : ((const int32_t *)f->data)[at];
   return own <= w->count ? own : 0;
 }
 
@@ -240,7 +240,7 @@ static enum status check(const struct grid_field *grey, const struct grid_field 
   bool halo = true;
   for (int a = 0; a < 3; a++) halo &= grey->halo[a] > 0 && (!numbers || numbers->halo[a] > 0);
   bool types = (grey->type == GRID_F32 || grey->type == GRID_U16) &&
-               (!numbers || numbers->type == GRID_U8 || numbers->type == GRID_I64);
+               (!numbers || numbers->type == GRID_U8 || numbers->type == GRID_I32);
   if (halo && types && (!numbers || grid_plan_equal(&grey->plan, &numbers->plan))) return STATUS_OK;
   return FAIL(STATUS_INTERNAL, "an isosurface of a %s field needs a halo, and numbers on its plan",
               grid_type_name(grey->type));

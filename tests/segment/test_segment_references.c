@@ -23,7 +23,7 @@ static uint64_t value_at(const struct grid_field *f, int64_t at) {
   case GRID_F32:
     return (uint64_t)((const float *)f->data)[at];
   default:
-    return (uint64_t)((const int64_t *)f->data)[at];
+    return (uint64_t)((const int32_t *)f->data)[at];
   }
 }
 

@@ -291,7 +291,7 @@ static void check_components(MPI_Comm comm, int s, int kind, int connectivity, i
   CHECK_OK(voxel_components(comm, &in, 3, connectivity, &out, &count));
   CHECK(count == counted, "%lld components, not %lld", (long long)count, (long long)counted);
   bool same           = true;
-  const int64_t *data = (int64_t *)out.data + grid_field_origin(&out);
+  const int32_t *data = (int32_t *)out.data + grid_field_origin(&out);
   for (int64_t z = 0; z < out.mine.n[0]; z++)
     for (int64_t y = 0; y < out.mine.n[1]; y++)
       for (int64_t x = 0; x < out.mine.n[2]; x++)
