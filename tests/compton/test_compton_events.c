@@ -527,6 +527,36 @@ TEST(memory_does_not_grow_with_the_number_of_frames) {
   free(frame);
 }
 
+TEST(the_forecast_is_what_counting_takes) {
+  enum { SIDE = 80, N = 500 };
+  char path[300];
+  const char *file[] = {in_scratch("zero.bin", path)};
+  uint16_t *frame    = calloc((size_t)N * SIDE * SIDE, sizeof *frame);
+  struct compton_shape shape;
+  struct compton_cube cube;
+  struct compton_frames_settings set = {
+      .frames        = {file, 1, true, 0, 0},
+      .gain          = "",
+      .offset        = "",
+      .threshold     = "",
+      .gain_kev      = 0.03,
+      .threshold_kev = 4,
+      .max_cluster   = 2,
+      .last_kev      = 160,
+      .bin_kev       = 0.2
+  };
+  bytes_write(path, frame, sizeof *frame * N * SIDE * SIDE);
+  int64_t before = memory_now_bytes();
+  CHECK_OK(compton_cube_frames_shape(comm, &set, &shape));
+  CHECK_OK(compton_cube_from_frames(comm, &set, &cube));
+  double taken = (double)(memory_peak_bytes() - before),
+         need  = (double)(shape.cube_bytes + shape.work_bytes);
+  CHECK(taken <= need && taken >= 0.8 * need, "%.0f bytes, forecast %.0f", taken, need);
+  CHECK(shape.frames == N && shape.bins == 800, "%lld frames", (long long)shape.frames);
+  compton_cube_free(&cube);
+  free(frame);
+}
+
 /* ---- bad input -------------------------------------------------------------------------------------------- */
 
 static void refused(MPI_Comm comm, const struct compton_frames_settings *set, enum status code,
