@@ -65,6 +65,7 @@ struct scan {
   bool one_kind;         /* of conductors */
   bool plain;            /* every open face inside a box joins */
   bool strong[3];        /* axes whose faces join */
+  int64_t corner[BOX];   /* offsets of a box's voxels */
   int order[FLUX_CODES]; /* order of magnitude of each code's diffusivity */
 };
 static int64_t box_at(const struct flux_fine *f, int64_t k, int64_t j, int64_t i) {
@@ -84,6 +85,8 @@ static void scan_free(struct scan *scan) {
 }
 static enum status scan_make(struct scan *scan, struct flux_fine *fine) {
   *scan = (struct scan){.fine = fine, .one_kind = true};
+  for (int t = 0; t < BOX; t++)
+    scan->corner[t] = (t >> 2) * fine->view.plane + (t >> 1 & 1) * fine->view.row + (t & 1);
   TRY(memory_make(fine->box_cells, 1, "box patterns", &scan->pattern));
   TRY(memory_make(fine->box_cells, 1, "box components", &scan->several));
   return STATUS_OK;
@@ -97,14 +100,19 @@ static void split_box(struct scan *scan, int64_t k, int64_t j, int64_t i, unsign
   const struct flux_fine *f = scan->fine;
   uint8_t code[BOX], of[BOX];
   bool joins[BOX][BOX], mixed = !(scan->strong[0] && scan->strong[1] && scan->strong[2]);
-  int first = -1;
+  int first           = -1;
+  const uint8_t *here = f->code + voxel_at(f, 2 * k, 2 * j, 2 * i);
+  unsigned bits       = 0;
   for (int t = 0; t < BOX; t++) {
-    code[t] = pattern >> t & 1 ? f->code[voxel_of_box(f, k, j, i, t)] & CODE_MASK : 0;
+    if (pattern >> t & 1) bits |= here[scan->corner[t]];
+    code[t] = pattern >> t & 1 ? here[scan->corner[t]] & CODE_MASK : 0;
     if (!code[t]) continue;
     if (first >= 0 && scan->order[code[t]] != scan->order[code[first]]) mixed = true;
     first = t;
   }
   int n = table_get()->components[pattern];
+  if (!mixed && n == 1 && bits <= CODE_MASK)
+    return; /* one component, and no number of another to take off */
   memcpy(of, table_get()->of[pattern], sizeof of);
   if (mixed) {
     for (int a = 0; a < BOX; a++)
@@ -526,8 +534,22 @@ double flux_boxes_face(const struct flux_fine *f, uint8_t in, uint8_t out, int a
 }
 double flux_boxes_count(const struct flux_fine *f, uint8_t a, uint8_t b, int axis) {
   if (f->view.uniform) return 1;
-  const double w = nearbyint(flux_fine_conductance(f, a, b, axis) / f->unit);
-  return w < 1 ? 1 : w;
+  return f->count[axis][a & CODE_MASK][b & CODE_MASK];
+}
+/* Of the faces between two boxes of one component each, the second after the first along an axis. */
+static double faces_between(const struct scan *scan, const int64_t box[3], unsigned open,
+                            int axis) {
+  const struct flux_fine *f = scan->fine;
+  const uint8_t *here       = f->code + voxel_at(f, 2 * box[0], 2 * box[1], 2 * box[2]);
+  const int64_t step        = axis == 0 ? f->view.plane : axis == 1 ? f->view.row : 1;
+  const int bit             = 4 >> axis;
+  double sum                = 0;
+  for (int t = 0; t < BOX; t++) /* `open` has the bits of the lower voxels of a pair of boxes */
+    if (!(t & bit) && (open >> t & 1)) {
+      const uint8_t *p = here + scan->corner[t | bit];
+      sum += flux_boxes_count(f, p[0], p[step], axis);
+    }
+  return sum;
 }
 static void edge_add(struct edges *e, int32_t from, int32_t to, double weight) {
   if (from == to) return;
@@ -597,6 +619,14 @@ static void edges_of_box(struct edges *e, const int64_t box[3]) {
       if (open)
         e->edge[e->n++] =
             (struct edge){node, f->box_node[c], bits_of[open & 15] + bits_of[open >> 4]};
+    } else if (!edge && node >= 0 && f->box_node[c] >= -1) {
+      int64_t first[3] = {box[0], box[1], box[2]};
+      if (s % 2 == 0) first[a]--;
+      const unsigned open = s % 2 ? common(e->scan->pattern[b], e->scan->pattern[c], a)
+                                  : common(e->scan->pattern[c], e->scan->pattern[b], a);
+      if (open)
+        e->edge[e->n++] =
+            (struct edge){node, f->box_node[c], faces_between(e->scan, first, open, a)};
     } else if (!edge || f->side[s].rank != MPI_PROC_NULL)
       edges_slow(e, box, s);
   }

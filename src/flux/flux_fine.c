@@ -238,6 +238,13 @@ static void law_set(struct flux_fine *fine, const struct flux_case *problem, uns
       v->pair[16 * a + b]     = (float)fine->conductance[a][b];
     }
 }
+static void counts_set(struct flux_fine *fine) {
+  for (int axis = 0; axis < 3; axis++)
+    for (uint8_t a = 0; a < FLUX_CODES; a++)
+      for (uint8_t b = 0; b < FLUX_CODES; b++)
+        fine->count[axis][a][b] =
+            fmax(1, nearbyint(flux_fine_conductance(fine, a, b, axis) / fine->unit));
+}
 double flux_fine_conductance(const struct flux_fine *fine, uint8_t a, uint8_t b, int axis) {
   return fine->factor[axis] * fine->conductance[a & CODE_MASK][b & CODE_MASK];
 }
@@ -379,6 +386,7 @@ enum status flux_fine_make(MPI_Comm comm, const struct flux_case *problem,
   TRY_ALL(comm, fine_fill(fine, problem, codes, &used));
   MPI_Allreduce(MPI_IN_PLACE, &used, 1, MPI_UNSIGNED, MPI_BOR, comm);
   law_set(fine, problem, used);
+  counts_set(fine);
   flux_fine_swap_codes(fine);
   fine->jumps = 1;
   if (problem->kind == FLUX_CELL) lonely_block(fine);

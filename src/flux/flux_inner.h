@@ -62,10 +62,12 @@ struct flux_fine {
   int64_t multis;
   int32_t *halo_node[SIDES]; /* per voxel of a neighbour's layer: column of its node, -1 */
   double conductance[FLUX_CODES][FLUX_CODES]; /* harmonic mean, by code, before axis factor */
-  double factor[3];                           /* area over distance per axis */
-  double scale;                               /* conductance that the levels call 1 */
-  double unit;                                /* of graph weights in that */
-  double weakest;                             /* conductance of a face */
+  double count[3][FLUX_CODES]
+              [FLUX_CODES];     /* weight of a face in graphs, by axis and codes, whole numbers */
+  double factor[3];             /* area over distance per axis */
+  double scale;                 /* conductance that the levels call 1 */
+  double unit;                  /* of graph weights in that */
+  double weakest;               /* conductance of a face */
   double wall[3];               /* area of a wall across each axis, over the largest */
   double jumps;                 /* 1, or 0 for an equation without jumps */
   double volume;                /* of a voxel */
