@@ -1,5 +1,5 @@
 /* From voxels to the first graph. A node is a connected component of the conducting voxels of a
- * 2 x 2 x 2 box (of one order of magnitude of conductance, so that a weak bridge does not weld two
+ * 2 x 2 x 2 box (of conductances that are much alike, so that a weak bridge does not weld two
  * strong bodies); joining nodes over open faces also tells what percolates, with an eighth of the
  * work that joining voxels would take. */
 #include "flux_inner.h"
@@ -10,6 +10,7 @@
 /* Faces of an axis this much weaker than those of another do not join: a box then gives several nodes,
  * which the next graphs join when their edges have become equals (semi-coarsening). */
 static const double weak_axis = 0.3;
+static const double alike     = 6;
 
 /* ---- components of a box ---- */
 
@@ -66,7 +67,7 @@ struct scan {
   bool plain;            /* every open face inside a box joins */
   bool strong[3];        /* axes whose faces join */
   int64_t corner[BOX];   /* offsets of a box's voxels */
-  int order[FLUX_CODES]; /* order of magnitude of each code's diffusivity */
+  int order[FLUX_CODES]; /* of each code's diffusivity */
 };
 static int64_t box_at(const struct flux_fine *f, int64_t k, int64_t j, int64_t i) {
   return k * f->view.box_plane + j * f->view.box_row + i;
@@ -91,9 +92,19 @@ static enum status scan_make(struct scan *scan, struct flux_fine *fine) {
   TRY(memory_make(fine->box_cells, 1, "box components", &scan->several));
   return STATUS_OK;
 }
+/* Codes of the same order are within a factor of `alike` of the strongest of them. */
 static void orders_set(struct scan *scan, const double conductance[FLUX_CODES][FLUX_CODES]) {
-  for (int c = 1; c < FLUX_CODE_FACE; c++)
-    scan->order[c] = conductance[c][c] > 0 ? (int)floor(0.5 - log10(conductance[c][c])) : 99;
+  double strongest = HUGE_VAL;
+  for (int c = 0; c < FLUX_CODES; c++) scan->order[c] = 99;
+  for (int order = 0; order < FLUX_CODES && strongest > 0; order++) {
+    double next = 0;
+    for (int c = 1; c < FLUX_CODE_FACE; c++)
+      if (scan->order[c] == 99) next = fmax(next, conductance[c][c]);
+    strongest = next;
+    for (int c = 1; c < FLUX_CODE_FACE; c++)
+      if (scan->order[c] == 99 && conductance[c][c] > 0 && conductance[c][c] * alike >= strongest)
+        scan->order[c] = order;
+  }
 }
 /* Writes component numbers into the codes of one box that is mixed or comes apart. */
 static void split_box(struct scan *scan, int64_t k, int64_t j, int64_t i, unsigned pattern) {
