@@ -16,4 +16,5 @@ mpirun -n "$ranks" "$xcsct" run "$folder/twin/cycle.yaml" --output "$folder/resu
 # all numbers are in numbers.txt; what the twin knows of them is the table at its end
 sed -n '/^state .*truth |/,$p' "$folder/numbers.txt"
 echo "The run took $(($(date +%s) - begun)) s on $ranks ranks. Everything is in $folder/result."
+echo "The report: $folder/result/report.html"
 exit "$status"
