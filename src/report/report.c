@@ -73,7 +73,10 @@ static enum status write_page(struct report *r) {
   char path[STORE_NAME_BYTES], *page;
   size_t n = 0;
   if (!r->speaks) return STATUS_OK;
-  TRY(r->status);
+  if (r->status != STATUS_OK) {
+    status_clear();
+    return FAIL(r->status, "%s", r->why);
+  }
   for (int i = 0; i < REPORT_PARTS; i++) {
     bool good  = fclose(r->part[i]) == 0;
     r->part[i] = NULL;

@@ -109,7 +109,7 @@ static double exposure_of(const struct report *r, int state, int64_t region, boo
 struct curves {
   const char *title, *x_label, *y_label;
   double x[2];
-  bool windows;
+  bool difference; /* from the first state that has the profile */
   FILE *csv;
 };
 
@@ -232,6 +232,17 @@ static bool pick(const struct report_table *t, int state, int which, double *p, 
   return *n > 0;
 }
 
+/* A state's profile, or what it has beyond `base` (n_base values of the first state; 0: this is the first). */
+static bool pick_shown(const struct report_table *t, int state, int which, bool difference,
+                       double *p, double *J, int64_t *n, double *base, int64_t *n_base) {
+  if (!pick(t, state, which, p, J, n)) return false;
+  if (!difference) return true;
+  bool first = *n_base == 0;
+  if (first) memcpy(base, J, (size_t)*n * sizeof *base), *n_base = *n;
+  for (int64_t k = 0; k < *n && *n == *n_base; k++) J[k] -= base[k];
+  return !first && *n == *n_base;
+}
+
 static void draw_profile(struct report *r, const struct report_table *t, int which,
                          const struct curves *c, struct report_panel *panel) {
   struct picture_plot plot;
@@ -239,21 +250,23 @@ static void draw_profile(struct report *r, const struct report_table *t, int whi
   double *p;
   int64_t n;
   report_keep(r, begin(panel, &plot, c));
-  report_keep(r, memory_make(2 * t->rows + 1, sizeof *p, "a profile", &p));
+  report_keep(r, memory_make(3 * t->rows + 1, sizeof *p, "a profile", &p));
   if (r->status != STATUS_OK) return;
-  double *J = p + t->rows;
-  for (int i = 0; i < r->states; i++)
-    if (pick(t, i, which, p, J, &n))
-      for (int64_t k = 0; k < n; k++)
+  double *J = p + t->rows, *base = J + t->rows;
+  for (int pass = 0; pass < 2; pass++) {
+    int64_t n_base = 0;
+    for (int i = 0; i < r->states; i++) {
+      char words[80];
+      report_state_words(r->state[i].name, words, sizeof words);
+      has[i] = pick_shown(t, i, which, c->difference, p, J, &n, base, &n_base);
+      if (has[i] && pass == 1) picture_plot_curve(&plot, i, false, words, p, J, n);
+      for (int64_t k = 0; has[i] && pass == 0 && k < n; k++)
         if (fabs(p[k]) <= 8) picture_range_add(plot.y, &J[k], 1);
-  picture_range_widen(plot.y);
-  windows(&plot);
-  picture_plot_begin(&plot, c->title, c->x_label, c->y_label);
-  for (int i = 0; i < r->states; i++) {
-    char words[80];
-    report_state_words(r->state[i].name, words, sizeof words);
-    has[i] = pick(t, i, which, p, J, &n);
-    if (has[i]) picture_plot_curve(&plot, i, false, words, p, J, n);
+    }
+    if (pass == 1) break;
+    picture_range_widen(plot.y);
+    windows(&plot);
+    picture_plot_begin(&plot, c->title, c->x_label, c->y_label);
   }
   memory_free(p);
   end(r, &plot, has);
@@ -265,28 +278,34 @@ static int highest(const struct report_table *t, int column) {
   return (int)most;
 }
 
+/* Profiles, and for regions below them the differences from the first state. */
 static void draw_profiles(struct report *r, const struct report_table *t, const char *name,
                           const char *title, const char *caption, const char *const *words) {
-  struct report_panel panel[REGIONS_MOST];
+  struct report_panel panel[2 * REGIONS_MOST];
   char *csv = NULL;
   size_t n  = 0;
-  int last  = highest(t, 1) < REGIONS_MOST ? highest(t, 1) : REGIONS_MOST;
-  FILE *to  = report_csv(&csv, &n);
+  int last = highest(t, 1) < REGIONS_MOST ? highest(t, 1) : REGIONS_MOST, panels = 0;
+  FILE *to = report_csv(&csv, &n);
   report_keep(r, to ? STATUS_OK : FAIL(STATUS_MEMORY, "no memory for a figure"));
   if (!to) return;
-  for (int k = 1; k <= last && r->status == STATUS_OK; k++) {
-    char text[64];
-    snprintf(text, sizeof text, words ? "%s" : "Region %s", words ? words[k < 4 ? k : 0] : "");
-    if (!words) snprintf(text, sizeof text, "Region %d", k);
+  for (int k = 0; k < (words ? last : 2 * last) && r->status == STATUS_OK; k++) {
+    char text[96];
+    bool difference = k >= last;
+    if (words)
+      snprintf(text, sizeof text, "%s", words[k < 3 ? k : 3]);
+    else
+      snprintf(text, sizeof text, "Region %d%s", k % last + 1,
+               difference ? ", less the first state" : "");
     const struct curves c = {
-        text, "p (a.u.)", "J(p) (electrons/a.u.)", {-8, 8},
-           true, to
+        text,    "p (a.u.)", difference ? "\xce\x94J (electrons/a.u.)" : "J(p) (electrons/a.u.)",
+        {-8, 8},
+                 difference, to
     };
-    draw_profile(r, t, k, &c, &panel[k - 1]);
+    draw_profile(r, t, k % last + 1, &c, &panel[panels++]);
   }
   fclose(to);
   if (r->status == STATUS_OK)
-    report_figure_add(r, &(struct report_figure){name, title, caption, panel, last, 2, csv, n});
+    report_figure_add(r, &(struct report_figure){name, title, caption, panel, panels, 3, csv, n});
 }
 
 static void read_profiles(struct report *r, struct report_table *regions,
@@ -445,7 +464,7 @@ static enum status draw_maps(struct report *r, int64_t region) {
 }
 
 enum status report_compton(struct report *r) {
-  static const char *const components[] = {"?", "Lithium", "Membrane", "Cathode"};
+  static const char *const components[] = {"Lithium", "Membrane", "Cathode", "?"};
   struct sums *spectra;
   struct report_table of_regions, of_components, radial;
   TRY_ALL(r->comm, memory_make(r->states + 1, sizeof *spectra, "spectra", &spectra));

@@ -7,7 +7,9 @@
 #include <sys/stat.h>
 
 void report_keep(struct report *r, enum status status) {
-  if (r->status == STATUS_OK) r->status = status;
+  if (r->status != STATUS_OK || status == STATUS_OK) return;
+  r->status = status;
+  snprintf(r->why, sizeof r->why, "%.500s", status_text());
 }
 
 FILE *report_csv(char **bytes, size_t *n) {

@@ -138,7 +138,7 @@ static void key_of_stages(struct report *r, const int *state, int n) {
   for (int i = 0; i < n; i++) {
     uint8_t rgb[3];
     char words[80];
-    report_stage_colour(i + 1, rgb);
+    picture_stage_colour(i + 1, rgb);
     report_state_words(r->state[state[i]].name, words, sizeof words);
     report_raw(r, "<span class=\"swatch\" style=\"background:#%02x%02x%02x\"></span>", rgb[0],
                rgb[1], rgb[2]);

@@ -295,7 +295,11 @@ enum status report_preview(MPI_Comm comm, const char *input, const struct stage_
   enum status status = AGREE(comm, begin(l));
   if (status == STATUS_OK) status = look_at(l, input);
   if (status == STATUS_OK && rank == 0) write_page(l, input);
-  status = AGREE(comm, status == STATUS_OK ? l->r.status : status);
+  if (status == STATUS_OK && l->r.status != STATUS_OK) {
+    status_clear();
+    status = FAIL(l->r.status, "%s", l->r.why);
+  }
+  status = AGREE(comm, status);
   report_forget(&l->r);
   memory_free(l);
   return status;

@@ -43,7 +43,8 @@ struct report {
     double wide, high;
   } * thumb; /* pictures that a state's panel shows again */
   int thumbs;
-  enum status status; /* of what rank 0 does alone: the first failure */
+  enum status status; /* of what rank 0 does alone: the first failure, and its words */
+  char why[512];
   int figures, passed, warned;
 };
 
@@ -181,5 +182,3 @@ enum status report_methods(struct report *r);
  * rendered from above at an angle. */
 enum status report_render(const uint8_t *code, const int64_t n[3], int64_t ny, int64_t nx,
                           uint8_t *rgb, double *px_per_voxel);
-/* Colours of the stages I..V: grey, yellow, dark blue, green, red; further ones repeat. */
-void report_stage_colour(int stage, uint8_t rgb[3]);

@@ -5,17 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-void report_stage_colour(int stage, uint8_t rgb[3]) {
-  static const uint8_t colour[5][3] = {
-      {150, 155, 162},
-      {244, 203, 60 },
-      {32,  62,  150},
-      {46,  160, 92 },
-      {205, 45,  40 }
-  };
-  memcpy(rgb, colour[(stage - 1) % 5], 3);
-}
-
 struct scene {
   const uint8_t *code;
   int64_t n[3];
@@ -175,7 +164,7 @@ static void shade(const struct scene *s, double px, double py, double reach, dou
     for (int k = 0; k < 3; k++) sum[k] += 234 + k;
     return;
   }
-  report_stage_colour(stage_at(s, p), rgb);
+  picture_stage_colour(stage_at(s, p), rgb);
   double far   = fmin(fmax(0.5 + depth / (2 * reach), 0), 1),
          light = brightness(s, p) * (1.12 - 0.38 * far);
   for (int k = 0; k < 3; k++) sum[k] += fmin(255, rgb[k] * light);
