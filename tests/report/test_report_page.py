@@ -53,6 +53,9 @@ class Reported(Folder):
             shutil.copytree(self.folder, Reported.done, dirs_exist_ok=True)
         elif not of:
             shutil.copytree(Reported.done, self.folder, dirs_exist_ok=True)
+            kept = self.read("out/journal/cycle.yaml").split("\n", 1)[1]
+            self.write("out/journal/cycle.yaml", f"# kept by run, from {self.at('cycle.yaml')}\n{kept}")
+            self.ends(call("report", self.at("out"), "--quiet"), 0)
 
     @classmethod
     def tearDownClass(cls):
