@@ -15,6 +15,7 @@ enum {
   ROUND_PIECES = 128,
   NOTED_PIECES = 8, /* where hits are noted: each word may be one */
   HIT_WORDS    = 1 << 18,
+  SMALL_BYTES  = 4096, /* alignment of some arrays */
 };
 
 void compton_cube_free(struct compton_cube *cube) {
@@ -344,7 +345,8 @@ static enum status frames_need(MPI_Comm comm, const struct compton_frames_settin
   shape->first_kev = settings->first_kev, shape->bin_kev = settings->bin_kev;
   shape->cube_bytes = share_most(comm, frames->words) * (4 * shape->bins + 1);
   shape->work_bytes = compton_events_bytes(frames->rows, frames->columns, shape->bins) +
-                      blocks.buffer_bytes + blocks.note_bytes + blocks.frame_bytes;
+                      blocks.buffer_bytes + blocks.note_bytes + blocks.frame_bytes +
+                      frames->files * (int64_t)sizeof *frames->file + SMALL_BYTES;
   return STATUS_OK;
 }
 
