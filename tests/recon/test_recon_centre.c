@@ -18,7 +18,7 @@ static void project(int64_t columns, int64_t angles, double arc_rad, double cent
   }
 }
 
-enum { COLUMNS = 256, ANGLES = 360 };
+enum { COLUMNS = 256, ANGLES = 200 };
 
 static void check_method(MPI_Comm comm, const char *method, double arc_rad, double centre,
                          double radius, double within) {
