@@ -85,18 +85,23 @@ static enum status correlate_one(const struct correlate_work *w, const struct pa
                                  const double *place, double *work, double out[4]) {
   int64_t bins         = w->ny * w->nx;
   const struct frame f = frame_of(w, place);
-  double *cropped[4]   = {work + bins, work + 2 * bins, work + 3 * bins, work + 4 * bins};
-  const double *from[4]     = {correlate_map_at(w, false, pair->state, pair->a),
-                               correlate_map_at(w, false, pair->state, pair->b), place + bins,
-                               place + 3 * bins},
-               *controls[2] = {cropped[2], cropped[3]};
+  enum { HELD = 3 }; /* x, y and radius: attenuation makes gradients along the beam in every map */
+  double *cropped[2 + HELD];
+  const double *from[2 + HELD] = {correlate_map_at(w, false, pair->state, pair->a),
+                                  correlate_map_at(w, false, pair->state, pair->b), place + bins,
+                                  place + 2 * bins, place + 3 * bins};
   struct correlate_interval interval;
-  for (int k = 0; k < 4; k++) {
+  for (int k = 0; k < 2 + HELD; k++) {
+    cropped[k] = work + (k + 1) * bins;
     fielded(w, from[k], place, work);
     crop(w, &f, work, cropped[k]);
   }
-  const struct correlate_maps maps = {
-      cropped[0], cropped[1], controls, pair->kind == CORRELATE_PARTIAL ? 2 : 0, f.ny, f.nx};
+  const struct correlate_maps maps = {cropped[0],
+                                      cropped[1],
+                                      (const double *const *)(cropped + 2),
+                                      pair->kind == CORRELATE_PARTIAL ? HELD : 0,
+                                      f.ny,
+                                      f.nx};
   TRY(correlate_bootstrap(pair->kind, &maps, w->params->block, (int)w->params->draws,
                           (uint64_t)w->params->seed * 1000003u + (uint64_t)number, &interval));
   out[0] = interval.value, out[1] = interval.low, out[2] = interval.high;
@@ -108,7 +113,7 @@ static enum status do_share(const struct correlate_work *w, const struct pair *p
                             int size, const double *place, double (*out)[4]) {
   double *work;
   TRY(fault_here("correlate.draws"));
-  TRY(memory_make(5 * w->ny * w->nx, sizeof *work, "maps", &work));
+  TRY(memory_make(6 * w->ny * w->nx, sizeof *work, "maps", &work));
   enum status status = STATUS_OK;
   for (int i = rank; i < n && status == STATUS_OK; i += size)
     status = correlate_one(w, &pair[i], i, place, work, out[i]);
