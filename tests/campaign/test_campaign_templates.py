@@ -1,7 +1,10 @@
-"""Templates made of the parameter tables can be used as they are shown."""
+"""config/ and docs/parameters.md are what the parameter tables say today, and what they show can be used."""
 import os, re, unittest
 
 from cycles import Folder, call
+
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+AGAIN = "make them again: xcsct init --templates config && xcsct init --table docs/parameters.md"
 
 
 class Templates(Folder):
@@ -9,6 +12,15 @@ class Templates(Folder):
         super().setUp()
         self.ends(call("init", "--templates", self.at("config")), 0)
         self.ends(call("init", "--table", self.at("parameters.md")), 0)
+
+    def test_the_committed_ones_are_current(self):
+        here, there = os.listdir(self.at("config")), os.listdir(os.path.join(TOP, "config"))
+        self.assertEqual(sorted(here), sorted(there), AGAIN)
+        for name in here:
+            with open(os.path.join(TOP, "config", name)) as f:
+                self.assertEqual(f.read(), self.read("config", name), f"config/{name}: {AGAIN}")
+        with open(os.path.join(TOP, "docs", "parameters.md")) as f:
+            self.assertEqual(f.read(), self.read("parameters.md"), f"docs/parameters.md: {AGAIN}")
 
     def test_every_default_of_a_template_can_be_set(self):
         """With all its values uncommented a template is taken by its command, and an invented key is not."""
