@@ -191,7 +191,7 @@ static int most_of(const struct report_table *t, int column) {
 
 static void short_cell(struct report *r, double value) {
   char text[64];
-  snprintf(text, sizeof text, fabs(value) >= 100 ? "%.0f" : "%.2g", fabs(value));
+  snprintf(text, sizeof text, fabs(value) >= 99.5 ? "%.0f" : "%.2g", fabs(value));
   if (!isfinite(value)) snprintf(text, sizeof text, "\xe2\x80\x93");
   report_raw(r, "<td>%s%s</td>", value < 0 ? "\xe2\x88\x92" : "", text);
 }
@@ -215,7 +215,8 @@ static void number_cell(struct report *r, double value, double sigma) {
 
 static void put_changes(struct report *r, const struct report_table *t) {
   int regions = most_of(t, 2) - 2;
-  report_raw(r, "<h3>Changes from state to state</h3>\n<div class=\"wide\"><table>\n<thead><tr><th "
+  report_raw(r, "<h3>Changes from state to state</h3>\n<details><summary>All pairs of "
+                "states</summary><div class=\"wide\"><table>\n<thead><tr><th "
                 "class=\"l\" scope=\"col\">From</th><th class=\"l\" scope=\"col\">To</th>"
                 "<th class=\"l\" scope=\"col\">Quantity</th><th scope=\"col\">Change</th><th "
                 "scope=\"col\">p</th><th scope=\"col\">Percent</th>"
@@ -232,17 +233,20 @@ static void put_changes(struct report *r, const struct report_table *t) {
     for (int k = 5; k < 10; k++) short_cell(r, t->column[k][i]);
     report_raw(r, "</tr>\n");
   }
-  report_raw(r, "</tbody></table></div>\n<p class=\"quiet\">Four ways to state a rate of change, "
-                "none preferred: the change itself in percent, its share of the "
-                "whole range, its share of what was left, and its size per full charge. p: chance "
-                "of such a change by the errors alone.</p>\n");
+  report_raw(
+      r,
+      "</tbody></table></div></details>\n<p class=\"quiet\">Four ways to state a rate of change, "
+      "none preferred: the change itself in percent, its share of the "
+      "whole range, its share of what was left, and its size per full charge. p: chance "
+      "of such a change by the errors alone.</p>\n");
 }
 
 static void put_budget(struct report *r, const struct report_table *t) {
   static const char *const source[] = {"counting", "calibration",  "threshold",
                                        "mask",     "registration", "interpolation"};
   int regions                       = most_of(t, 1) - 2;
-  report_raw(r, "<h3>Where the errors come from</h3>\n<div class=\"wide\"><table>\n<thead><tr><th "
+  report_raw(r, "<h3>Where the errors come from</h3>\n<details><summary>Shares of every "
+                "error</summary><div class=\"wide\"><table>\n<thead><tr><th "
                 "class=\"l\" scope=\"col\">State</th><th class=\"l\" scope=\"col\">Quantity</th>"
                 "<th scope=\"col\">Value</th>");
   for (int k = 0; k < 6; k++) report_raw(r, "<th scope=\"col\">%s</th>", source[k]);
@@ -257,8 +261,9 @@ static void put_budget(struct report *r, const struct report_table *t) {
     for (int k = 4; k < 10; k++) short_cell(r, t->column[k][i]);
     report_raw(r, "</tr>\n");
   }
-  report_raw(r, "</tbody></table></div>\n<p class=\"quiet\">Parts of each error, one standard "
-                "deviation each; they add in squares.</p>\n");
+  report_raw(
+      r, "</tbody></table></div></details>\n<p class=\"quiet\">Parts of each error, one standard "
+         "deviation each; they add in squares.</p>\n");
 }
 
 static void put_tables(struct report *r, const struct report_table *changes,
