@@ -156,3 +156,45 @@ TEST(the_drift_of_the_gain_is_followed_by_the_line_of_all_pixels_together) {
   }
   compton_table_free(table);
 }
+
+TEST(a_failure_on_one_rank_ends_the_disc_and_the_drift_on_all) {
+#ifndef XCSCT_FAULTS
+  check_skip("built without XCSCT_FAULTS");
+#else
+  struct compton_table *table = table_make();
+  struct compton_cube cube;
+  struct compton_disc_pixel pixel[PIXELS];
+  struct compton_disc_result r;
+  double angle[PIXELS], growth, sigma;
+  char fault[64];
+  int size, rank;
+  MPI_Comm_size(comm, &size);
+  MPI_Comm_rank(comm, &rank);
+  int64_t here = PIXELS * (int64_t)(rank + 1) / size - PIXELS * (int64_t)rank / size;
+  cube         = (struct compton_cube){.rows      = SIDE,
+                                       .columns   = SIDE,
+                                       .bins      = SPECTRUM_BINS,
+                                       .first_kev = SPECTRUM_FIRST_KEV,
+                                       .bin_kev   = SPECTRUM_BIN_KEV,
+                                       .pixel0    = PIXELS * (int64_t)rank / size,
+                                       .pixels    = here};
+  CHECK_OK(memory_make(here * SPECTRUM_BINS, sizeof *cube.count, "counts", &cube.count));
+  CHECK_OK(memory_make(here, 1, "flags", &cube.bad));
+  for (int64_t p = 0; p < here; p++) angle[p] = PI / 2;
+  const struct compton_pixels pixels = {&cube, angle, NULL, NULL, NULL, NULL};
+  snprintf(fault, sizeof fault, "compton.disc:%d", size - 1);
+  setenv("FAULT", fault, 1);
+  CHECK(compton_disc_measure(comm, table, &cube, &camera, lithium, pixel, &r) != STATUS_OK &&
+            strstr(status_text(), "compton.disc"),
+        "%s", status_text());
+  status_clear();
+  snprintf(fault, sizeof fault, "compton.drift:%d", size - 1);
+  setenv("FAULT", fault, 1);
+  CHECK(compton_disc_drift(comm, table, &pixels, lithium, &growth, &sigma) != STATUS_OK,
+        "the fault was not met");
+  unsetenv("FAULT");
+  status_clear();
+  compton_cube_free(&cube);
+  compton_table_free(table);
+#endif
+}
