@@ -162,6 +162,45 @@ TEST(nothing_to_fit_does_not_converge_and_does_not_fail) {
   compton_table_free(table);
 }
 
+TEST(every_instruction_set_finds_the_same_peak_and_factor) {
+  static const char *const set[] = {"baseline", "avx2", "avx512"};
+  struct spectrum_truth truth    = {.profile  = profile_of(XRAY_LI_METAL),
+                                    .angle    = 91.2 / DEG_PER_RAD,
+                                    .fwhm_kev = 0.82,
+                                    .gain     = 1,
+                                    .counts   = 4e4,
+                                    .constant = 20,
+                                    .step     = 0.01,
+                                    .tail_kev = 1};
+  double expected[SPECTRUM_BINS], line = 0, factor = 0;
+  uint32_t count[SPECTRUM_BINS];
+  uint8_t good = 0;
+  spectrum_expect(&truth, expected);
+  spectrum_draw(expected, 1, 1, count);
+  struct compton_cube cube = {
+      .rows = 1, .columns = 1, .bins = SPECTRUM_BINS, .pixels = 1, .count = count, .bad = &good};
+  const struct compton_pixels pixel = {.cube = &cube, .angle = &truth.angle};
+  for (int k = 0; k < 3; k++) {
+    if (isa_agree(comm, set[k]) != STATUS_OK) { /* not on this machine */
+      status_clear();
+      continue;
+    }
+    struct compton_table *table                = table_of(XRAY_LI_METAL);
+    const struct compton_fit_settings settings = {.part = {1}, .free = COMPTON_FIT_FIVE};
+    struct compton_peak peak                   = {.steps = 0};
+    struct compton_emf emf;
+    CHECK_OK(compton_fit_pixel(table, &settings, count, truth.angle, &peak));
+    CHECK_OK(compton_profile_pixels(table, &pixel, NULL, &emf, NULL, NULL));
+    if (k > 0) {
+      CHECK_NEAR(peak.value[COMPTON_FIT_LINE], line, 1e-6);
+      CHECK_NEAR(emf.emf_normal.value, factor, 1e-8);
+    }
+    line = peak.value[COMPTON_FIT_LINE], factor = emf.emf_normal.value;
+    compton_table_free(table);
+  }
+  CHECK_OK(isa_agree(comm, "auto"));
+}
+
 /* ---- named lines --------------------------------------------------------------------------------------------- */
 
 static const struct compton_line *line_named(const struct compton_line *line, int n,
