@@ -13,6 +13,8 @@ static const struct config_row rows[] = {
 };
 static const struct config_set param_set = CONFIG_SET("compton", struct compton_params, rows);
 
+enum { SMALL_BYTES = 64 << 10 }; /* axes, tables, line shapes */
+
 static void work_free(struct compton_work *w) {
   for (int r = 0; r < w->regions.n; r++) {
     compton_cube_free(&w->cube[r]);
@@ -210,7 +212,8 @@ static enum status need_of(struct compton_work *w, struct stage_need *need) {
         compton_write_bytes(w->params, first.rows, first.columns, first.bins, regions);
   TRY_ALL(w->job->comm, windows_check(w->params, &first));
   int64_t maps = cubes + regions * compton_maps_bytes(w->params, first.rows, first.columns, size);
-  need->memory_bytes = maps > most ? maps : most;
+  most         = maps > most ? maps : most;
+  need->memory_bytes = most + most / 50 + SMALL_BYTES;
   return STATUS_OK;
 }
 
