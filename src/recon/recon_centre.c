@@ -25,6 +25,7 @@ struct search {
   const double *angle_rad;
   enum method method;
   int64_t step; /* of the projections compared with their opposites */
+  double half;  /* columns to both sides of the axis that are compared; 0 = all that both see */
   float *stack; /* [2 angles - 1][columns] */
   fftwf_complex *transform;
   fftwf_plan plan;
@@ -104,6 +105,7 @@ static double mismatch(const struct search *s, double centre) {
   for (int64_t a = 0; a < s->angles; a += s->step) {
     int64_t b = opposite(s, a);
     for (int64_t c = 0; c < n && b >= 0; c++) {
+      if (s->half > 0 && fabs((double)c - centre) > s->half) continue;
       double y = (double)at_column(s->sinogram + b * n, n, 2 * centre - (double)c);
       double x = (double)s->sinogram[a * n + c];
       if (isnan(y)) continue;
@@ -286,6 +288,9 @@ static enum status refine(MPI_Comm comm, const struct recon_scanned *scan, enum 
   struct search s;
   enum status status = AGREE(comm, search_make(scan->sinogram, scan->angle_rad, scan->angles,
                                                scan->columns, 1, method, &s));
+  /* the same number of columns for all: what comes in at their ends would draw the minimum */
+  s.half = fmin(*centre, (double)(scan->columns - 1) - *centre) - reach - 1;
+  if (s.half < OVERLAP_LEAST * (double)scan->columns) s.half = 0;
   if (status == STATUS_OK) status = refine_with(comm, &s, reach, cost, centre);
   search_free(&s);
   return status;
