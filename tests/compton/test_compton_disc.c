@@ -1,5 +1,5 @@
 /* A disc seen by 400 pixels whose angles, gains, resolutions and sensitivities are known; drift of the gain.
- * np: 1 2 3 */
+ * np: 1 2 3 timeout: 300 */
 #include "compton_disc.h"
 #include "compton_spectrum.h"
 

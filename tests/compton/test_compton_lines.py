@@ -1,4 +1,5 @@
 """Lines that do not belong to the Compton profile: told by name, and taken out of the factor when asked for."""
+# timeout: 600
 import json
 import os
 import subprocess

@@ -1,5 +1,5 @@
 /* Factors and profiles of spectra whose truth is known, from another road (compton_spectrum.h).
- * np: 1 2 3 5 */
+ * np: 1 2 3 5 timeout: 300 */
 #include "compton_profile.h"
 #include "compton_spectrum.h"
 
