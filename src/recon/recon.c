@@ -108,7 +108,8 @@ static void tell_begin(struct recon_job *w) {
   struct stage_result *centre =
       stage_result_add(results, "centre_px",
                        recon_column_there(w, w->field.centre_px - (double)w->field.shift), "px");
-  if (isfinite(w->spread_px)) centre->sigma = 0.5 * w->spread_px * (double)w->part[0].bin;
+  if (isfinite(w->spread_px))
+    centre->sigma = hypot(0.5 * w->spread_px, RECON_CENTRE_ERROR_PX) * (double)w->part[0].bin;
   if (fabs(w->tilt_px) > 0) stage_result_add(results, "tilt_px", w->tilt_px, "px/row");
   if (w->field.overlap_px > 0)
     stage_result_add(results, "overlap_px", 2 * w->field.overlap_px * (double)w->part[0].bin, "px");

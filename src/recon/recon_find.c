@@ -90,14 +90,14 @@ enum status recon_job_centre(struct recon_job *w) {
     most  = fmax(most, centre[i]);
   }
   w->geometry.centre_px = isnan(said) ? round(100 * median_of(centre, n)) / 100 : said;
-  w->spread_px          = n > 1 ? most - least : NAN;
+  w->spread_px          = most - least;
   if (edge)
     log_warning(
         "the centre lies at the edge of the range searched: give it with --centre, or another "
         "range with --centre-range");
   log_info("recon: centre %.2f px (%d rows, spread %.2f)%s",
            recon_column_there(w, w->geometry.centre_px), n,
-           (n > 1 ? w->spread_px : 0) * (double)w->part[0].bin, tilts ? ", tilt" : "");
+           w->spread_px * (double)w->part[0].bin, tilts ? ", tilt" : "");
   if (tilts) log_info("recon: the axis moves by %.5f px from row to row", w->tilt_px);
   return STATUS_OK;
 }

@@ -12,6 +12,9 @@
 enum { PARTS_MOST = 16, RECON_ROWS_MOST = 64 };
 
 /* All that is known before the first round. */
+/* Error of an axis that all rows share: the tests hold every search to it on noisy phantoms. */
+#define RECON_CENTRE_ERROR_PX 0.05
+
 struct recon_job {
   const struct stage_job *job;
   const struct recon_params *p;
@@ -24,7 +27,7 @@ struct recon_job {
   int64_t pairs_per_rank, rounds;
   int64_t limit_bytes;
   double voxel_um, *weight_rad;
-  double spread_px; /* of the centres found; NAN */
+  double spread_px; /* of the centres found, 0 for one row; NAN: none was looked for */
   double tilt_px;   /* the axis moves by this from row to row; 0 */
   bool full_turn;
   struct grid_box crop; /* of a slice: start and n of axes 1 and 2 */

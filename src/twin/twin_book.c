@@ -55,12 +55,13 @@ static enum status add_stages(const struct twin_params *params, struct twin_text
       yaml, "segment: {threshold: \"%.5f,%.5f,%.5f\", phase: 1, opening_vox: 0, median: 3}\n",
       (mu[TWIN_VOID] + mu[TWIN_LI]) / 2, (mu[TWIN_LI] + mu[TWIN_SPE]) / 2,
       (mu[TWIN_SPE] + mu[TWIN_NMC]) / 2));
-  /* from within the anode, where the same slice bounds every state, to above the membrane */
+  struct twin_cell cell;
+  twin_cell_layers(params, &cell);
   TRY(twin_text_add(
       yaml,
-      "surface: {phase: 1, disc: \"%.2f,%.2f,%.2f\", slab: \"%.0f:%.0f\", void_grey: \"0\"}\n",
+      "surface: {phase: 1, disc: \"%.2f,%.2f,%.2f\", slab: \"%lld:%.0f\", void_grey: \"0\"}\n",
       middle - 0.5, middle - 0.5, 0.8 * scan.radius_um / scan.voxel_um,
-      ceil((interface - scan.anode_um + 10) / scan.voxel_um),
+      (long long)twin_cell_slab_low(&cell),
       floor((interface + 38) / scan.voxel_um)));
   TRY(twin_text_add(yaml, "track: {phase: 1, box: \"%.0f:%.0f,%.0f:%.0f,%.0f:%.0f\"}\n",
                     ceil((interface - 60) / scan.voxel_um), floor((interface + 38) / scan.voxel_um),

@@ -200,8 +200,13 @@ static enum status make_surface(const struct twin_params *p, const struct twin_s
   return STATUS_OK;
 }
 
+int64_t twin_cell_slab_low(const struct twin_cell *cell) {
+  return (int64_t)ceil((cell->anode_um + 10) / cell->voxel_um);
+}
+
 enum status twin_cell_surface(const struct twin_cell *cell, struct twin_surface *surface) {
-  double area = cell->voxel_um * cell->voxel_um;
+  double area     = cell->voxel_um * cell->voxel_um;
+  double below_um = (double)twin_cell_slab_low(cell) * cell->voxel_um;
   *surface = (struct twin_surface){0};
   roughness(cell, cell->height_um, &surface->Ra_um, &surface->Rq_um);
   surface->mean_um = plane_of(cell, cell->height_um).mean;
@@ -210,7 +215,7 @@ enum status twin_cell_surface(const struct twin_cell *cell, struct twin_surface 
       if (!in_field(cell, y, x)) continue;
       surface->envelope_um3 +=
           area *
-          (cell->interface_um - cell->anode_um + (double)cell->height_um[y * cell->n + x]);
+          (cell->interface_um - below_um + (double)cell->height_um[y * cell->n + x]);
     }
   return STATUS_OK;
 }

@@ -36,7 +36,11 @@ enum status twin_cell_make(const struct twin_params *params, const struct twin_s
 /* Its layers alone: no surface, nothing to free. */
 void twin_cell_layers(const struct twin_params *params, struct twin_cell *cell);
 void twin_cell_free(struct twin_cell *cell);
-/* Truths of the height map: mean and rms deviation from its plane in the field, um; volume under it in the field, um3. */
+/* Local. First slice of the slab in which the cycle looks for the surface: within the anode, clear of the blurred floor
+ * of the can, and so one and the same lower bound in every state. */
+int64_t twin_cell_slab_low(const struct twin_cell *cell);
+/* Truths of the height map: mean and rms deviation from its plane in the field, um; volume under it in the field down to
+ * that slice, um3. */
 struct twin_surface {
   double Ra_um, Rq_um, envelope_um3, mean_um;
 };
