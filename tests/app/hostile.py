@@ -23,6 +23,17 @@ def volume(path):
         f["volume"] = np.random.default_rng(1).random((6, 7, 8)).astype("f4")
 
 
+SCAN_KEYS = np.array([2, 2, 1, 1] + [0] * 12, "i4")
+
+
+def scan_frames():
+    """Darks, flats and projections of a bar, by SCAN_KEYS."""
+    data = np.full((16, 3, 16), 900, "u2")
+    data[SCAN_KEYS == 2] = 100
+    data[SCAN_KEYS == 0, :, 5:11] = 500
+    return data
+
+
 def scan(path):
     angles = np.arange(12) * 15.0
     with h5py.File(path, "w") as f:
@@ -30,8 +41,8 @@ def scan(path):
         tomo.attrs["NX_class"] = "NXentry"
         tomo["definition"] = "NXtomo"
         detector = f.create_group("entry/instrument/detector")
-        detector["data"] = np.full((16, 3, 16), 900, "u2")
-        detector["image_key"] = np.array([2, 2, 1, 1] + [0] * 12, "i4")
+        detector["data"] = scan_frames()
+        detector["image_key"] = SCAN_KEYS
         f["entry/sample/rotation_angle"] = np.concatenate([np.zeros(4), angles])
         f["entry/sample/rotation_angle"].attrs["units"] = "degrees"
 
@@ -266,8 +277,8 @@ def wrong_key(f):
 
 def scan_of(f, **change):
     f["entry/definition"] = "NXtomo"
-    f["entry/instrument/detector/data"] = change.get("data", np.full((16, 3, 16), 900, "u2"))
-    f["entry/instrument/detector/image_key"] = change.get("key", np.array([2, 2, 1, 1] + [0] * 12, "i4"))
+    f["entry/instrument/detector/data"] = change.get("data", scan_frames())
+    f["entry/instrument/detector/image_key"] = change.get("key", SCAN_KEYS)
     f["entry/sample/rotation_angle"] = change.get("angle", np.arange(16) * 12.0)
 
 
