@@ -245,7 +245,7 @@ enum status raw_frames_read_here(struct raw_frames *frames, int64_t first, int64
 
 /* The frames that any rank wants: files without any are passed over by all alike. */
 static void span_of_all(MPI_Comm comm, int64_t first, int64_t n, int64_t *low, int64_t *high) {
-  int64_t span[2] = {n ? -first : INT64_MIN, n ? first + n : 0};
+  int64_t span[2] = {n ? -first : -INT64_MAX, n ? first + n : 0};
   MPI_Allreduce(MPI_IN_PLACE, span, 2, MPI_INT64_T, MPI_MAX, comm);
   *low = -span[0], *high = span[1];
 }

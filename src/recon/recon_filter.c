@@ -18,7 +18,9 @@ int64_t recon_good_length(int64_t least) {
 }
 
 int64_t recon_pad(const struct recon_geometry *geometry) {
-  return recon_good_length(geometry->pad > 8 ? geometry->pad : 2 * geometry->columns);
+  int64_t pad  = recon_good_length(geometry->pad > 8 ? geometry->pad : 2 * geometry->columns),
+          side = recon_gridding_side(geometry);
+  return pad > side ? pad : side; /* samples of a ray lie at most a grid point apart */
 }
 
 enum { BUTTERWORTH_ORDER = 4 };

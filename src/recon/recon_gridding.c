@@ -84,7 +84,7 @@ static void fit_inverse(int64_t n, int64_t side, float *inverse) {
 
 /* ---- workspace ------------------------------------------------------------------------------------------ */
 
-static int64_t side_of(const struct recon_geometry *g) {
+int64_t recon_gridding_side(const struct recon_geometry *g) {
   int64_t least = (int64_t)ceil(oversampling * (double)g->columns);
   return recon_good_length(least > SIDE_LEAST ? least : SIDE_LEAST);
 }
@@ -98,7 +98,7 @@ static int64_t work_lines(const struct gridding *w) {
 static int64_t row_of(int64_t side) { return side + 2 * MARGIN + 1 - side % 2; }
 
 int64_t recon_gridding_bytes(const struct recon_geometry *g) {
-  int64_t side = side_of(g), pad = recon_pad(g), n = g->columns,
+  int64_t side = recon_gridding_side(g), pad = recon_pad(g), n = g->columns,
           line  = 4 * ISA_PICK(recon_batch_lanes)();
   int64_t lines = (side + 2 * MARGIN) * row_of(side) + GROUP * pad + n +
                   COLUMNS_AHEAD * (side + 3) + line / 4 * (n + 1) +
@@ -170,7 +170,7 @@ static enum status tables_make(const struct recon_geometry *g, struct gridding *
 static enum status buffers_make(const struct recon_geometry *g, struct gridding *w) {
   w->lanes = ISA_PICK(recon_batch_lanes)();
   w->pad   = recon_pad(g);
-  w->side  = side_of(g);
+  w->side  = recon_gridding_side(g);
   w->row   = row_of(w->side);
   TRY(recon_fft_make(w->pad, &w->forward));
   TRY(recon_fft_make(w->side, &w->inverse));

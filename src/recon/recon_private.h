@@ -6,6 +6,8 @@
 enum status recon_filter_make(const struct recon_geometry *geometry, int64_t pad, float *filter);
 /* Length of the transform: given, else the least 2^a 3^b 5^c that is even and at least twice the columns. */
 int64_t recon_pad(const struct recon_geometry *geometry);
+/* Local. Points of gridding's square grid along an edge. */
+int64_t recon_gridding_side(const struct recon_geometry *geometry);
 int64_t recon_good_length(int64_t least);
 
 /* The methods: what a geometry needs is made once and used for any number of slices. */

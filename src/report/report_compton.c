@@ -159,6 +159,7 @@ static void draw_region(struct report *r, const struct sums *s, int64_t region,
   int64_t most = 0;
   for (int i = 0; i < r->states; i++) most = s[i].bins > most ? s[i].bins : most;
   report_keep(r, begin(panel, &plot, c));
+  if (r->status != STATUS_OK) return;
   report_keep(r, memory_make(most + 1, sizeof *y, "a spectrum", &y));
   if (r->status != STATUS_OK) return;
   for (int pass = 0; pass < 2; pass++) {
@@ -250,6 +251,7 @@ static void draw_profile(struct report *r, const struct report_table *t, int whi
   double *p;
   int64_t n;
   report_keep(r, begin(panel, &plot, c));
+  if (r->status != STATUS_OK) return;
   report_keep(r, memory_make(3 * t->rows + 1, sizeof *p, "a profile", &p));
   if (r->status != STATUS_OK) return;
   double *J = p + t->rows, *base = J + t->rows;
@@ -338,6 +340,7 @@ static void draw_radial(struct report *r, const struct report_table *t, int regi
          false, csv
   };
   report_keep(r, begin(panel, &plot, &c));
+  if (r->status != STATUS_OK) return;
   report_keep(r, memory_make(3 * t->rows + 1, sizeof *x, "a profile", &x));
   if (r->status != STATUS_OK) return;
   double *y = x + t->rows, *e = y + t->rows;

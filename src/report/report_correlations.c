@@ -54,6 +54,7 @@ static bool draw_pair(struct report *r, const struct report_table *t, const stru
   picture_range_add(plot.x, t->column[1], t->rows);
   picture_range_add(plot.y, t->column[2], t->rows);
   if (!(plot.x[1] > plot.x[0]) || !(plot.y[1] > plot.y[0])) return false;
+  if (r->status != STATUS_OK) return false;
   report_keep(r, memory_make(2 * POINTS_MOST + 2, sizeof *x, "points", &x));
   report_keep(r, picture_drawing_begin(&panel->drawing, 460, 366));
   if (r->status != STATUS_OK) return false;

@@ -153,6 +153,7 @@ static void draw_state(struct report *r, const struct volume *v, int state, int 
   uint8_t *rgb;
   char words[80], text[120], id[96], file[160];
   double px_per_voxel = 1;
+  if (r->status != STATUS_OK) return;
   report_keep(r, memory_make_raw(3 * NY * NX, 1, "a picture", &rgb));
   if (r->status != STATUS_OK) return;
   report_state_words(r->state[state].name, words, sizeof words);

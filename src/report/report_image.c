@@ -199,6 +199,7 @@ void report_image_figure(struct report *r, const char *name, const char *title, 
   char said[2400];
   size_t used = (size_t)snprintf(said, sizeof said, "%s", caption);
   int shown   = 0;
+  if (r->status != STATUS_OK) return;
   report_keep(r, memory_make(r->states + 1, sizeof *panel, "panels", &panel));
   if (r->status != STATUS_OK) return;
   for (int i = 0; i < r->states; i++) {

@@ -1,4 +1,4 @@
-"""The whole chain on a small twin: truth, rank counts, resuming, and the program's own words. timeout: 900"""
+"""The whole chain on a small twin: truth, rank counts, resuming, and the program's own words. timeout: 1800"""
 import csv, json, os, re, sys, unittest
 
 import h5py

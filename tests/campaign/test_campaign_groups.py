@@ -1,5 +1,5 @@
 """States side by side on groups of ranks give what one group gives.
-timeout: 300"""
+timeout: 900 sanitized: full"""
 import csv, json, os, unittest
 
 from cycles import Folder, call, datasets

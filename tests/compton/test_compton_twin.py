@@ -1,6 +1,6 @@
 """The twin's cell: momentum factors of its regions against its truths, the maps' errors, one result for every state of a
 run, and the event chain from its raw frames."""
-# timeout: 600
+# timeout: 600 sanitized: full
 import json
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""recon's loading, corrections, axes, scans side by side, phases and output on files. timeout: 600"""
+"""recon's loading, corrections, axes, scans side by side, phases and output on files. timeout: 600 sanitized: full"""
 import json, os, sys, unittest
 
 import h5py

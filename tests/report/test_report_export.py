@@ -1,4 +1,4 @@
-"""export and preview: other programs read the same values. timeout: 120"""
+"""export and preview: other programs read the same values. timeout: 600"""
 import csv, os, sys, unittest
 
 import h5py

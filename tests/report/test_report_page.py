@@ -1,4 +1,4 @@
-"""The report: whole HTML, nothing loaded, hostile text harmless, what is missing said in its place. timeout: 300"""
+"""The report: whole HTML, nothing loaded, hostile text harmless, what is missing said in its place. timeout: 900 sanitized: full"""
 import csv, json, os, re, shutil, sys, tempfile, unittest
 
 import h5py

@@ -1,4 +1,4 @@
-"""Roughness of Gaussian surfaces by the commands segment and surface, chains measure and paper. timeout: 300"""
+"""Roughness of Gaussian surfaces by the commands segment and surface, chains measure and paper. timeout: 900 sanitized: full"""
 import json, os, sys, unittest
 
 import h5py

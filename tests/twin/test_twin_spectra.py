@@ -1,4 +1,4 @@
-"""The twin's Compton spectra against kinematics and profiles calculated here on their own. timeout: 900"""
+"""The twin's Compton spectra against kinematics and profiles calculated here on their own. timeout: 900 sanitized: full"""
 import functools, json, math, os, shutil, sys, unittest
 
 import h5py
