@@ -55,7 +55,8 @@ class Chain(Folder):
                 self.assertTrue(np.array_equal(one, other, equal_nan=True), ("correlate", name))
             one, other = (f["entry/maps/data"][:, flux] for f in (a, b))
             self.assertGreater(np.isfinite(one).sum(), 0)
-            np.testing.assert_allclose(one, other, rtol=1e-3)
+            # a solution whose D_eff is right to 1e-4 is right to the root of that from place to place
+            np.testing.assert_allclose(one, other, rtol=1e-2)
 
     def correlated(self, rows, truth):
         """What the imposed truth does in the momentum factors comes out, and where nothing was imposed nothing does."""
