@@ -1,5 +1,5 @@
 """run: folders, what is done stays, what changed is redone.
-timeout: 400"""
+timeout: 400 sanitized: full"""
 import csv, fcntl, os, shutil, unittest
 
 import h5py

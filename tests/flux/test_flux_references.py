@@ -1,4 +1,4 @@
-"""Reference answers on real volumes of up to 100 voxels a side. timeout: 900"""
+"""Reference answers on real volumes of up to 100 voxels a side. timeout: 900 sanitized: full"""
 import os
 import sys
 import unittest

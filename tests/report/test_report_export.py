@@ -1,4 +1,4 @@
-"""export and preview: other programs read the same values. timeout: 600"""
+"""export and preview: other programs read the same values. timeout: 600 sanitized: full"""
 import csv, os, sys, unittest
 
 import h5py
