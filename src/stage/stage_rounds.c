@@ -53,7 +53,6 @@ static enum status append(const struct stage_rounds *rounds, const char *line) {
 /* Rank 0: what an earlier call noted, in a journal that begins anew with it. */
 static enum status open_journal(bool resumed, struct stage_rounds *rounds) {
   char head[LINE_BYTES];
-  TRY(fault_here("stage.rounds"));
   if (resumed) read_lines(rounds->path, rounds);
   if (unlink(rounds->path) != 0 && errno != ENOENT)
     return FAIL(STATUS_OUTPUT, "%s cannot be removed: %s", rounds->path, strerror(errno));
@@ -85,7 +84,8 @@ enum status stage_rounds_begin(const struct stage_job *job, struct store_output 
   MPI_Comm_rank(job->comm, &rank);
   snprintf(rounds->path, sizeof rounds->path, "%s.rounds", job->output);
   bool resumed     = store_resumed(output);
-  enum status mine = rank == 0 ? open_journal(resumed, rounds) : STATUS_OK;
+  enum status mine = fault_here("stage.rounds");
+  if (mine == STATUS_OK && rank == 0) mine = open_journal(resumed, rounds);
   if (mine == STATUS_OK && rank == 0 && rounds->done > 0)
     mine = note_line(rounds, rounds->done, rounds->sum);
   enum status status = AGREE(job->comm, mine);
