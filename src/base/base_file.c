@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 static enum status read_here(const char *path, int64_t most_bytes, char **bytes, int64_t *n) {
-  TRY(fault_here("base.file"));
   struct stat info;
   FILE *file = fopen(path, "rb");
   if (!file) return FAIL(STATUS_INPUT, "%s cannot be read: %s", path, strerror(errno));
@@ -32,7 +31,8 @@ enum status file_bytes(MPI_Comm comm, const char *path, int64_t most_bytes, char
   *n     = 0;
   int rank;
   MPI_Comm_rank(comm, &rank);
-  enum status status = rank == 0 ? read_here(path, most_bytes, bytes, n) : STATUS_OK;
+  enum status status = fault_here("base.file");
+  if (status == STATUS_OK && rank == 0) status = read_here(path, most_bytes, bytes, n);
   status             = AGREE(comm, status);
   MPI_Bcast(n, 1, MPI_INT64_T, 0, comm);
   if (status == STATUS_OK && rank != 0)
