@@ -53,8 +53,8 @@ void summary_print(const struct campaign *c, FILE *to) {
 /* Calls `print` into memory and writes the text whole. */
 static enum status write_by(const struct campaign *c, const char *name,
                             void (*print)(const struct campaign *, FILE *)) {
-  if (!log_is_speaker() || c->aside) return STATUS_OK;
   TRY(fault_here("campaign.note"));
+  if (!log_is_speaker() || c->aside) return STATUS_OK;
   char path[STORE_NAME_BYTES], *bytes = NULL;
   size_t n = 0;
   FILE *to = open_memstream(&bytes, &n);
@@ -195,7 +195,6 @@ void summary_say_cost(const struct campaign *c) {
 }
 
 static enum status append(const struct campaign *c, const char *line) {
-  TRY(fault_here("campaign.journal"));
   char path[STORE_NAME_BYTES];
   snprintf(path, sizeof path, "%s/journal/run.log", c->folder);
   int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
@@ -209,8 +208,8 @@ static enum status append(const struct campaign *c, const char *line) {
 
 enum status journal_add(const struct campaign *c, const char *format, ...) {
   char line[1024], words[900];
-  enum status status = STATUS_OK;
-  if (log_is_speaker()) {
+  enum status status = fault_here("campaign.journal");
+  if (status == STATUS_OK && log_is_speaker()) {
     va_list list;
     va_start(list, format);
     vsnprintf(words, sizeof words, format, list);
