@@ -52,7 +52,7 @@ enum status raw_map_read(MPI_Comm comm, const char *name, int64_t rows, int64_t 
 /* ---- spectra ----------------------------------------------------------------------------------- */
 
 /* A file of spectra per pixel: HDF5 with `pixel_spectra` [(1,) row, column, bin] and `spectra_bins` (lower edges, or
- * middles where its attribute `position` says "centre"), or .hxt of version 3. */
+ * middles where its attribute `position` says "centre"), or .hxt of version 1 or 3. */
 struct raw_spectra {
   const char *name; /* borrowed */
   int64_t rows, columns, bins;

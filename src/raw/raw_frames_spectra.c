@@ -1,6 +1,8 @@
-/* Spectra per pixel that other programs made: odin-data's HDF5 and .hxt version 3. Layout of the latter, little-endian:
- * char[8] "HEXITECH", u64 version, u32[9] motors, i32 length and char[100] prefix, char[16] time stamp, u32 rows,
- * columns, bins; then f64 bins[bins] (lower edges, keV), f64 spectra[row][column][bin]. */
+/* Spectra per pixel that other programs made: odin-data's HDF5 and .hxt versions 1 and 3. Layout of .hxt, little-endian:
+ * char[8] "HEXITECH", u64 version; version 3 alone: u32[9] motors, i32 length and char[100] prefix, char[16] time stamp;
+ * then u32 rows, columns, bins; f64 bins[bins] (lower edges, keV), f64 spectra[row][column][bin]. So the detector's own
+ * program reads and writes them (stfc-detectors/hexitec, HexitecGigE). Version 2, in which its readers and writers
+ * differ about the length of the time stamp, is refused. */
 #include "raw_frames.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HXT_HEADER_BYTES = 184, HXT_SHAPE_AT = 172, BINS_MOST = 1 << 20, SIDE_MOST = 1 << 16 };
+enum { HXT_VERSION_AT = 8, HXT_SHAPE_AT_1 = 16, HXT_SHAPE_AT_3 = 172 };
+enum { BINS_MOST = 1 << 20, SIDE_MOST = 1 << 16 };
 
 /* Bins are told by their lower edges and all as wide as the first. */
 static enum status edges_take(const double *edge, int64_t n, struct raw_spectra *spectra) {
@@ -41,20 +44,21 @@ static enum status bytes_at(int handle, const char *name, int64_t at, int64_t n,
   return STATUS_OK;
 }
 
-static enum status hxt_shape(const char *head, int64_t bytes, struct raw_spectra *spectra) {
+static enum status hxt_shape(int handle, int64_t bytes, struct raw_spectra *spectra) {
   uint64_t version;
   uint32_t shape[3];
-  memcpy(&version, head + 8, sizeof version);
-  memcpy(shape, head + HXT_SHAPE_AT, sizeof shape);
-  if (version != 3)
-    return FAIL(STATUS_INPUT, "%s is .hxt of version %llu; version 3 is read", spectra->name,
-                (unsigned long long)version);
+  TRY(bytes_at(handle, spectra->name, HXT_VERSION_AT, sizeof version, &version));
+  if (version != 1 && version != 3)
+    return FAIL(STATUS_INPUT, "%s is .hxt of version %llu; versions 1 and 3 are read",
+                spectra->name, (unsigned long long)version);
+  int64_t shape_at = version == 1 ? HXT_SHAPE_AT_1 : HXT_SHAPE_AT_3;
+  TRY(bytes_at(handle, spectra->name, shape_at, sizeof shape, shape));
   if (!shape[0] || !shape[1] || !shape[2] || shape[0] > SIDE_MOST || shape[1] > SIDE_MOST ||
       shape[2] > BINS_MOST)
     return FAIL(STATUS_INPUT, "%s tells of %u x %u pixels and %u bins, which cannot be",
                 spectra->name, shape[0], shape[1], shape[2]);
   spectra->rows = shape[0], spectra->columns = shape[1], spectra->bins = shape[2];
-  spectra->data_bytes = HXT_HEADER_BYTES + 8 * spectra->bins;
+  spectra->data_bytes = shape_at + (int64_t)sizeof shape + 8 * spectra->bins;
   int64_t want        = spectra->data_bytes + 8 * spectra->rows * spectra->columns * spectra->bins;
   if (bytes != want)
     return FAIL(STATUS_INPUT, "%s has %lld bytes; %lld x %lld pixels of %lld bins want %lld",
@@ -65,23 +69,22 @@ static enum status hxt_shape(const char *head, int64_t bytes, struct raw_spectra
 
 static enum status hxt_edges(int handle, struct raw_spectra *spectra) {
   double *edge;
+  int64_t bytes = 8 * spectra->bins;
   TRY(memory_make(spectra->bins, sizeof *edge, "bins of spectra", &edge));
-  enum status status = bytes_at(handle, spectra->name, HXT_HEADER_BYTES, 8 * spectra->bins, edge);
+  enum status status = bytes_at(handle, spectra->name, spectra->data_bytes - bytes, bytes, edge);
   if (status == STATUS_OK) status = edges_take(edge, spectra->bins, spectra);
   memory_free(edge);
   return status;
 }
 
 static enum status hxt_open(struct raw_spectra *spectra) {
-  char head[HXT_HEADER_BYTES];
   struct stat info;
   int handle = open(spectra->name, O_RDONLY | O_CLOEXEC);
   if (handle < 0 || fstat(handle, &info) != 0) {
     if (handle >= 0) close(handle);
     return FAIL(STATUS_INPUT, "%s cannot be read: %s", spectra->name, strerror(errno));
   }
-  enum status status = bytes_at(handle, spectra->name, 0, sizeof head, head);
-  if (status == STATUS_OK) status = hxt_shape(head, (int64_t)info.st_size, spectra);
+  enum status status = hxt_shape(handle, (int64_t)info.st_size, spectra);
   if (status == STATUS_OK) status = hxt_edges(handle, spectra);
   close(handle);
   return status;
