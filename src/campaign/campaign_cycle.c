@@ -10,10 +10,10 @@ static const char *const top_keys[]   = {"sample", "beam",   "roi",   "states", 
                                          "sweep",  "common", "truth", "galvanostatic"};
 static const char *const state_keys[] = {"name",      "percent", "step",    "tomogram", "compton",
                                          "impedance", "time_s",  "comment", "optional"};
-static const char *const region_keys[]      = {"region",     "z_um",    "frames", "spectra",
-                                               "exposure_s", "monitor", "live_s", "comment"};
-static const char *const calibration_keys[] = {"dark",      "gain", "offset",
-                                               "threshold", "disc", "disc_exposure_s"};
+static const char *const region_keys[] = {"region",  "z_um",   "frames",  "spectra", "exposure_s",
+                                          "monitor", "live_s", "start_s", "comment"};
+static const char *const calibration_keys[] = {"dark", "gain",   "offset",         "threshold",
+                                               "disc", "source", "disc_exposure_s"};
 static const char *const beam_keys[]        = {"energy_keV", "beam_deg", "polarisation"};
 static const char *const roi_keys[]         = {"disc_mm", "interphase_um"};
 #define COUNT(list) ((int)(sizeof(list) / sizeof *(list)))
@@ -107,7 +107,7 @@ static void check_top(struct config_file *file, const struct config_node *root) 
   check_number(file, config_get(root, "beam"), "beam_deg", -360, 360);
   check_number(file, config_get(root, "roi"), "disc_mm", 0, 1000);
   check_names(file, root, "galvanostatic", true);
-  for (int i = 0; i < 5; i++)
+  for (int i = 0; i < 6; i++)
     check_names(file, config_get(root, "calibration"), calibration_keys[i], true);
 }
 
@@ -130,6 +130,7 @@ static void check_region(struct config_file *file, const struct config_node *reg
     config_error(file, region, -1, "a region has either 'frames' or 'spectra'");
   check_number(file, region, "exposure_s", 1e-9, 1e9);
   check_number(file, region, "live_s", 1e-9, 1e9);
+  check_number(file, region, "start_s", -1e12, 1e12);
   check_number(file, region, "monitor", 1e-300, 1e300);
   check_number(file, region, "z_um", -1e7, 1e7);
 }

@@ -80,7 +80,8 @@ static enum status give_compton(const struct campaign *c, const struct unit *uni
       {"exposure_s", "exposures_s"},
       {"z_um",       "heights_um" },
       {"monitor",    "monitors"   },
-      {"live_s",     "lives_s"    }
+      {"live_s",     "lives_s"    },
+      {"start_s",    "starts_s"   }
   };
   const struct config_node *list = config_get(c->cycle->state[unit->state].node, "compton");
   for (int i = 0; i < config_count(list); i++) {

@@ -79,41 +79,63 @@ static void blocks_free(struct blocks *blocks) {
   memory_free(blocks->frame);
 }
 
+struct counting {
+  MPI_Comm comm;
+  const struct compton_frames_settings *settings;
+  struct raw_frames *frames;
+  struct events_map map;
+  struct events_work work;
+  struct blocks blocks;
+  struct raw_hits_file hits;
+  bool notes; /* hits are written */
+  struct compton_cube *cube;
+  double kept_at_s;
+};
+
+/* Frames from `first` on that stand in the buffer, each with the dark of its time; `before`: the first of them is only
+ * looked at. */
+static void frames_add(struct counting *c, int64_t first, int64_t n, bool before) {
+  int64_t frame_bytes = c->frames->words * (c->frames->in_kev ? 4 : 2);
+  for (int64_t done = 0, here; done < n; done += here) {
+    int64_t same = compton_events_map_at(c->settings, c->frames, first + done, &c->map);
+    here         = same - first < n ? same - first - done : n - done;
+    compton_events_add(&c->work, c->blocks.buffer + done * frame_bytes, here, before && done == 0);
+  }
+}
+
 /* Frames first .. first + n - 1, those of a headerless file piece by piece. */
-static enum status block_here(struct raw_frames *frames, const struct blocks *blocks, int64_t first,
-                              int64_t n, struct events_work *work) {
-  for (int64_t at = 0; at < n; at += blocks->piece) {
-    int64_t here = n - at < blocks->piece ? n - at : blocks->piece;
-    bool before  = at == 0 && work->veto && first > 0;
-    TRY(raw_frames_read_here(frames, first + at - before, here + before,
-                             (uint16_t *)blocks->buffer));
-    compton_events_add(work, blocks->buffer, here + before, before);
+static enum status block_here(struct counting *c, int64_t first, int64_t n) {
+  for (int64_t at = 0; at < n; at += c->blocks.piece) {
+    int64_t here = n - at < c->blocks.piece ? n - at : c->blocks.piece;
+    bool before  = at == 0 && c->work.veto && first > 0;
+    TRY(raw_frames_read_here(c->frames, first + at - before, here + before,
+                             (uint16_t *)c->blocks.buffer));
+    frames_add(c, first + at - before, here + before, before);
   }
   return STATUS_OK;
 }
 
 /* Words first .. first + n - 1 of hits, and some to both sides. */
-static enum status hits_here(struct raw_frames *frames, const struct blocks *blocks, int64_t first,
-                             int64_t n, struct events_work *work) {
+static enum status hits_here(struct counting *c, int64_t first, int64_t n) {
+  struct raw_frames *frames = c->frames;
   int64_t margin = compton_hits_margin(frames->words), from = first > margin ? first - margin : 0,
           end = first + n + margin < frames->hit_words ? first + n + margin : frames->hit_words;
   if (n == 0) return STATUS_OK;
-  TRY(raw_hits_read_here(frames, from, end - from, (uint32_t *)blocks->buffer));
-  compton_hits_add(work, (const uint32_t *)blocks->buffer, end - from, first - from,
-                   first - from + n, blocks->frame);
+  TRY(raw_hits_read_here(frames, from, end - from, (uint32_t *)c->blocks.buffer));
+  compton_hits_add(&c->work, (const uint32_t *)c->blocks.buffer, end - from, first - from,
+                   first - from + n, c->blocks.frame);
   return STATUS_OK;
 }
 
-static enum status block_count(MPI_Comm comm, struct raw_frames *frames,
-                               const struct blocks *blocks, int64_t first, int64_t n,
-                               struct events_work *work) {
+static enum status block_count(struct counting *c, int64_t first, int64_t n) {
+  struct events_work *work = &c->work;
   if (n > 0 && first == 0) /* nothing precedes */
     memset(work->before, 0, (size_t)((work->words + 63) / 64) * sizeof *work->before);
-  if (frames->is_hits) return AGREE(comm, hits_here(frames, blocks, first, n, work));
-  if (frames->headerless) return AGREE(comm, block_here(frames, blocks, first, n, work));
+  if (c->frames->is_hits) return AGREE(c->comm, hits_here(c, first, n));
+  if (c->frames->headerless) return AGREE(c->comm, block_here(c, first, n));
   bool before = n > 0 && work->veto && first > 0;
-  TRY(raw_frames_read(comm, frames, first - before, n + before, blocks->buffer));
-  compton_events_add(work, blocks->buffer, n + before, before);
+  TRY(raw_frames_read(c->comm, c->frames, first - before, n + before, c->blocks.buffer));
+  frames_add(c, first - before, n + before, before);
   return STATUS_OK;
 }
 
@@ -157,18 +179,6 @@ static void cube_describe(const struct compton_kept *kept, struct compton_cube *
 
 /* ---- rounds -------------------------------------------------------------------------------------- */
 
-struct counting {
-  MPI_Comm comm;
-  const struct compton_frames_settings *settings;
-  struct raw_frames *frames;
-  struct events_work work;
-  struct blocks blocks;
-  struct raw_hits_file hits;
-  bool notes; /* hits are written */
-  struct compton_cube *cube;
-  double kept_at_s;
-};
-
 /* What all ranks have counted so far, into the cube, and on disk where the settings say so. */
 static enum status round_end(struct counting *c, int64_t done) {
   struct compton_kept kept = {.done = done, .hit_words = c->hits.words};
@@ -188,7 +198,8 @@ static bool is_time(const struct counting *c) {
 }
 
 /* In raster order. */
-static enum status hits_begin(struct counting *c, const struct events_map *map, int64_t words) {
+static enum status hits_begin(struct counting *c, int64_t words) {
+  const struct events_map *map = &c->map;
   uint16_t *limit;
   if (!c->notes) return STATUS_OK;
   enum status status = memory_make(map->words, sizeof *limit, "limits of hits", &limit);
@@ -218,14 +229,14 @@ static bool hits_are_whole(const struct counting *c, const struct compton_kept *
 }
 
 /* What was kept stands in this rank's spectra as if it had counted it. Where its hits are gone, all begins anew. */
-static enum status go_on(struct counting *c, const struct events_map *map, int64_t *done) {
+static enum status go_on(struct counting *c, int64_t *done) {
   struct compton_kept kept = {0};
   int rank;
   *done = part_begin(c, c->settings->part);
   if (c->settings->keep)
     TRY(compton_keep_load(c->comm, c->settings->keep, c->settings->keep_record, c->cube, &kept));
   c->notes = c->settings->hits && !hits_are_whole(c, &kept);
-  TRY(hits_begin(c, map, kept.hit_words));
+  TRY(hits_begin(c, kept.hit_words));
   if (kept.done == 0 || (c->notes && c->hits.words != kept.hit_words)) return STATUS_OK;
   MPI_Comm_rank(c->comm, &rank);
   memcpy(c->work.histogram + c->cube->pixel0 * c->cube->bins, c->cube->count,
@@ -245,7 +256,7 @@ static enum status blocks_count(struct counting *c, int64_t done, int64_t all) {
   int64_t first = done + rank * c->blocks.each, n = all - first;
   n             = n < 0 ? 0 : n < c->blocks.each ? n : c->blocks.each;
   c->work.noted = 0;
-  TRY(block_count(c->comm, c->frames, &c->blocks, n ? first : 0, n, &c->work));
+  TRY(block_count(c, n ? first : 0, n));
   if (!c->notes) return STATUS_OK;
   compton_hits_note_end(&c->work);
   return raw_hits_put(c->comm, &c->hits, c->blocks.note, c->work.noted);
@@ -259,11 +270,11 @@ static void pairs_sum(struct counting *c) {
                   MPI_SUM, c->comm);
 }
 
-static enum status frames_count(struct counting *c, const struct events_map *map) {
+static enum status frames_count(struct counting *c) {
   int64_t done, all = part_begin(c, c->settings->part + 1);
   int size;
   MPI_Comm_size(c->comm, &size);
-  TRY(go_on(c, map, &done));
+  TRY(go_on(c, &done));
   c->kept_at_s       = time_now_s();
   enum status status = STATUS_OK;
   while (done < all && status == STATUS_OK) {
@@ -292,25 +303,25 @@ static enum status cube_take(MPI_Comm comm, const struct compton_frames_settings
 
 static enum status count_opened(MPI_Comm comm, const struct compton_frames_settings *settings,
                                 struct raw_frames *frames, struct compton_cube *cube) {
-  struct events_map map;
   struct counting c = {
       .comm = comm, .settings = settings, .frames = frames, .cube = cube, .hits = {.handle = -1}};
   int size;
   MPI_Comm_size(comm, &size);
-  TRY(compton_events_map_make(comm, settings, frames, &map));
-  enum status status = frames->is_hits ? compton_hits_check(comm, frames, &map) : STATUS_OK;
-  if (status == STATUS_OK) status = cube_take(comm, settings, &map, cube);
+  TRY(compton_events_map_make(comm, settings, frames, &c.map));
+  enum status status = frames->is_hits ? compton_hits_check(comm, frames, &c.map) : STATUS_OK;
+  if (status == STATUS_OK) status = cube_take(comm, settings, &c.map, cube);
   cube->frames = frames->frames; /* of hits, parts are of words: their frames in the mean */
   if (settings->parts > 0)
     cube->frames = frames->frames * (settings->part + 1) / settings->parts -
                    frames->frames * settings->part / settings->parts;
-  if (status == STATUS_OK) status = AGREE(comm, compton_events_work_make(&map, settings, &c.work));
+  if (status == STATUS_OK)
+    status = AGREE(comm, compton_events_work_make(&c.map, settings, &c.work));
   if (status == STATUS_OK) status = AGREE(comm, blocks_make(settings, frames, size, &c.blocks));
-  if (status == STATUS_OK) status = frames_count(&c, &map);
+  if (status == STATUS_OK) status = frames_count(&c);
   raw_hits_close(&c.hits, settings->keep != NULL && status != STATUS_OK);
   blocks_free(&c.blocks);
   compton_events_work_free(&c.work);
-  compton_events_map_free(&map);
+  compton_events_map_free(&c.map);
   return status;
 }
 
@@ -344,7 +355,8 @@ static enum status frames_need(MPI_Comm comm, const struct compton_frames_settin
   shape->bins      = llround((settings->last_kev - settings->first_kev) / settings->bin_kev);
   shape->first_kev = settings->first_kev, shape->bin_kev = settings->bin_kev;
   shape->cube_bytes = share_most(comm, frames->words) * (4 * shape->bins + 1);
-  shape->work_bytes = compton_events_bytes(frames->rows, frames->columns, shape->bins) +
+  shape->work_bytes = compton_events_bytes(frames->rows, frames->columns, shape->bins,
+                                           settings->dark_s ? settings->dark.files : 0) +
                       blocks.buffer_bytes + blocks.note_bytes + blocks.frame_bytes +
                       frames->files * (int64_t)sizeof *frames->file + SMALL_BYTES;
   return STATUS_OK;

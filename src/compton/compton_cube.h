@@ -32,6 +32,10 @@ struct compton_pair_spectra {
 struct compton_frames_settings {
   struct raw_frames_request frames; /* the files of the acquisition, in order */
   struct raw_frames_request dark;   /* dark runs; no files: nothing is subtracted, noise 0 */
+  /* When each dark run was taken, rising; a frame's dark and noise are then straight between the runs about its time, which
+   * is start_s + its share of exposure_s. NULL: all dark runs are taken together. */
+  const double *dark_s;
+  double start_s, exposure_s;
   /* Maps, one value per pixel: FILE of text or FILE[:DATASET] of HDF5. "" = none. */
   const char *gain;      /* keV per ADU; 0 or NaN: the pixel is dead; none: gain_kev for all */
   const char *offset;    /* keV; none: 0 */
@@ -80,7 +84,7 @@ enum status compton_cube_frames_shape(MPI_Comm comm, const struct compton_frames
 enum status compton_cube_spectra_shape(MPI_Comm comm, const char *file,
                                        struct compton_shape *shape);
 /* Collective. Sums files of spectra of one detector: HDF5 `pixel_spectra` [1, row, column, bin] with
- * `spectra_bins` (lower edges), or .hxt of version 3. The bins are the files' own. `bad` are pixels without any
+ * `spectra_bins` (lower edges), or .hxt of version 1 or 3. The bins are the files' own. `bad` are pixels without any
  * count. INPUT: other bins or another detector than the first file, counts that are no whole numbers. */
 enum status compton_cube_from_spectra(MPI_Comm comm, const char *const *file, int files,
                                       struct compton_cube *cube);

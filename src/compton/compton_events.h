@@ -57,6 +57,13 @@ ISA_DECLARE(void, events_count, struct events_work *work, const void *frame)
 ISA_DECLARE(void, events_dark_add, const uint16_t *frame, int64_t words, uint64_t *sum,
             uint64_t *square)
 
+/* What files tell of every pixel, in raster order. */
+struct events_pixels {
+  double *gain, *offset, *threshold, *mean, *noise; /* mean, noise: [runs][n], of the dark */
+  double *median_noise; /* [runs], of pixels with a gain; 0: no noise is known */
+  int64_t n;
+  int runs; /* dark runs apart; 1: all together, or none */
+};
 /* The detector as the settings see it, on all ranks alike. */
 struct events_map {
   int64_t rows, columns, words, bins;
@@ -68,16 +75,23 @@ struct events_map {
   int64_t first, bad_pixels;
   bool pairs_lost;
   int64_t pair_factor[PAIR_STEPS];
+  struct events_pixels pixels; /* kept where the dark changes */
+  int64_t step;                /* of the dark, that word and limit have */
 };
 /* Local. Do the settings go together, and with these frames? */
 enum status compton_events_check(const struct compton_frames_settings *settings,
                                  const struct raw_frames *frames);
-/* Local. What map and work take. */
-int64_t compton_events_bytes(int64_t rows, int64_t columns, int64_t bins);
+/* Local. What map and work take; darks: dark runs apart, or 0. */
+int64_t compton_events_bytes(int64_t rows, int64_t columns, int64_t bins, int darks);
 /* Collective: reads maps and dark runs. */
 enum status compton_events_map_make(MPI_Comm comm, const struct compton_frames_settings *settings,
                                     const struct raw_frames *frames, struct events_map *map);
 void compton_events_map_free(struct events_map *map);
+/* Local. Gives word and limit the dark of a frame; that of the frames before the returned one is the same. The dark goes in
+ * steps of the acquisition, so blocks and ranks do not show. */
+int64_t compton_events_map_at(const struct compton_frames_settings *settings,
+                              const struct raw_frames *frames, int64_t frame,
+                              struct events_map *map);
 /* Local. The map is borrowed. */
 enum status compton_events_work_make(const struct events_map *map,
                                      const struct compton_frames_settings *settings,

@@ -37,6 +37,7 @@ void compton_regions_free(struct compton_regions *regions) {
   names_free(&regions->dark);
   names_free(&regions->disc_files);
   names_free(&regions->source_files);
+  memory_free(regions->dark_s);
   memset(regions, 0, sizeof *regions);
 }
 
@@ -92,6 +93,8 @@ static enum status describe(const struct compton_params *p, int i, struct compto
   TRY(number_of("exposures_s", p->exposures_s, i, 0, &region->exposure_s));
   TRY(number_of("monitors", p->monitors, i, 0, &region->monitor));
   TRY(number_of("lives_s", p->lives_s, i, 0, &region->live_s));
+  TRY(number_of("starts_s", p->starts_s, i, -HUGE_VAL, &region->start_s));
+  if (isnan(region->start_s)) region->start_s = 0;
   if (isnan(region->live_s)) region->live_s = region->exposure_s;
   if (region->live_s > region->exposure_s)
     return FAIL(STATUS_USAGE, "compton.lives_s: %g s is more than the exposure of %g s",
@@ -120,7 +123,8 @@ static enum status lists_check(const struct compton_params *p, int n) {
       {"heights_um",  p->heights_um },
       {"exposures_s", p->exposures_s},
       {"monitors",    p->monitors   },
-      {"lives_s",     p->lives_s    }
+      {"lives_s",     p->lives_s    },
+      {"starts_s",    p->starts_s   }
   };
   for (size_t i = 0; i < sizeof list / sizeof *list; i++)
     if (words_in(list[i][1]) > n)
@@ -155,9 +159,27 @@ static enum status regions_fill(const struct compton_params *p, struct compton_r
   return STATUS_OK;
 }
 
-static struct compton_region calibration(const char *name, const struct compton_names *files) {
+static enum status dark_times(const struct compton_params *p, struct compton_regions *regions) {
+  int n = words_in(p->dark_times_s);
+  if (n == 0) return STATUS_OK;
+  if (n != regions->dark.n)
+    return FAIL(STATUS_USAGE, "compton.dark_times_s = %s has %d times for %d dark run%s",
+                p->dark_times_s, n, regions->dark.n, regions->dark.n == 1 ? "" : "s");
+  TRY(memory_make(n, sizeof *regions->dark_s, "times of dark runs", &regions->dark_s));
+  for (int i = 0; i < n; i++) {
+    TRY(number_of("dark_times_s", p->dark_times_s, i, -HUGE_VAL, &regions->dark_s[i]));
+    if (isnan(regions->dark_s[i]))
+      return FAIL(STATUS_USAGE, "compton.dark_times_s = %s: time %d is not said", p->dark_times_s,
+                  i + 1);
+  }
+  return STATUS_OK;
+}
+
+static struct compton_region calibration(const char *name, const struct compton_names *files,
+                                         double start_s, double exposure_s) {
   struct compton_region region = {.z_um       = NAN,
-                                  .exposure_s = NAN,
+                                  .exposure_s = exposure_s,
+                                  .start_s    = start_s,
                                   .monitor    = NAN,
                                   .live_s     = NAN,
                                   .file       = files->name,
@@ -179,8 +201,10 @@ enum status compton_regions_make(const struct compton_params *params,
     status = FAIL(STATUS_USAGE,
                   "compton has to be told what to read: --frames FILE ... or --spectra FILE");
   if (status == STATUS_OK) status = regions_fill(params, regions);
-  regions->disc   = calibration("disc", &regions->disc_files);
-  regions->source = calibration("source", &regions->source_files);
+  if (status == STATUS_OK) status = dark_times(params, regions);
+  regions->disc =
+      calibration("disc", &regions->disc_files, params->disc_start_s, params->disc_exposure_s);
+  regions->source = calibration("source", &regions->source_files, params->source_start_s, 0);
   if (status != STATUS_OK) compton_regions_free(regions);
   return status;
 }
@@ -209,6 +233,9 @@ void compton_regions_settings(const struct compton_params *p, const struct compt
   dark.file = regions->dark.name, dark.files = regions->dark.n;
   *settings = (struct compton_frames_settings){.frames          = frames,
                                                .dark            = dark,
+                                               .dark_s          = regions->dark_s,
+                                               .start_s         = region->start_s,
+                                               .exposure_s      = region->exposure_s,
                                                .gain            = p->gain,
                                                .offset          = p->offset,
                                                .threshold       = p->threshold,

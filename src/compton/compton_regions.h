@@ -9,6 +9,7 @@ struct compton_region {
   char name[64]; /* "" = none said */
   double z_um, exposure_s, monitor,
       live_s;              /* NAN = not said; live_s: the exposure's where it is not */
+  double start_s;          /* on the clock of the dark runs */
   const char *const *file; /* borrowed from the list */
   int files;
   bool is_frames;
@@ -22,6 +23,7 @@ struct compton_regions {
     const char **name;
     int n;
   } frames, spectra, dark, disc_files, source_files; /* owned */
+  double *dark_s; /* [dark.n] when each dark run was taken, owned; NULL: not said */
 };
 /* Local. USAGE: no files, counts that do not add up, words that are no numbers. */
 enum status compton_regions_make(const struct compton_params *params,

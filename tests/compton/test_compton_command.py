@@ -170,6 +170,25 @@ class Counting(unittest.TestCase):
         np.testing.assert_array_equal(cube, one)
         self.assertEqual(others, results)
 
+    def test_dark_runs_at_their_times_follow_a_dark_that_drifts(self):
+        words = self.sensor.interleaved()[:200]
+        words.tofile(f"{self.folder}/still.bin")
+        one, results = self.cube("--frames", "still.bin", *MAPS)
+        sensor = self.sensor
+        drift = 2 * np.arange(200) + 1  # ADU, straight from 0 at the beginning to 400 at the end
+        (words + drift[:, None, None].astype("<u2")).tofile(f"{self.folder}/drift.bin")
+        for name, more in (("before.bin", 0), ("after.bin", 400)):
+            sensor.interleaved(sensor.dark[None].astype("<u2") + np.uint16(more)).tofile(f"{self.folder}/{name}")
+        words = ["--frames", "drift.bin", "--dark", "before.bin", "after.bin", "--gain", "gain.txt", "--offset", "offset.txt",
+                 "--exposures-s", 20, "--starts-s", 1000, "--dark-times-s", "1000,1020"]
+        for ranks in (1, 3):
+            cube, others = self.cube(*words, ranks=ranks)
+            np.testing.assert_array_equal(cube, one)
+            self.assertEqual([others[k] for k in ("events", "singles", "pairs", "dropped", "outside")],
+                             [results[k] for k in ("events", "singles", "pairs", "dropped", "outside")])
+        cube, _ = self.cube(*words[:-2])
+        self.assertGreater((cube != one).sum(), 1000)
+
     def test_spectra_give_the_cube_from_which_they_are(self):
         one, _ = self.cube("--frames", "frames.bin", *MAPS)
         edge = FIRST_KEV + BIN_KEV * np.arange(BINS)
@@ -181,7 +200,11 @@ class Counting(unittest.TestCase):
         with h5py.File(f"{self.folder}/odin_spectra.h5", "w") as file:
             file["pixel_spectra"] = one.astype("f4")
             file["spectra_bins"] = edge
-        for name in ("a.hxt", "odin_spectra.h5"):
+        with open(f"{self.folder}/first.hxt", "wb") as file:
+            file.write(b"HEXITECH" + struct.pack("<Q3I", 1, SIDE, SIDE, BINS))
+            edge.astype("<f8").tofile(file)
+            one[0].astype("<f8").tofile(file)
+        for name in ("a.hxt", "first.hxt", "odin_spectra.h5"):
             for ranks in (1, 3):
                 cube, results = self.cube("--spectra", name, ranks=ranks)
                 np.testing.assert_array_equal(cube, one)
@@ -390,6 +413,8 @@ class Refused(unittest.TestCase):
         self.refused(2, "lives_s: 3 s is more than the exposure", "--spectra", "low.h5", "--exposures-s", 2,
                      "--lives-s", 3)
         self.refused(2, "frames and spectra", "--spectra", "low.h5", "--frames", "frames.bin")
+        self.frames(2, "has 1 times for 2 dark runs", "--gain-kev", 1, "--dark", "dark.bin", "dark.bin", "--dark-times-s", 5)
+        self.frames(2, "need the exposure", "--gain-kev", 1, "--dark", "dark.bin", "dark.bin", "--dark-times-s", "5,6")
         self.refused(2, "pair_loss = half", "--spectra", "low.h5", "--pair-loss", "half")
 
     def test_no_counts_is_undefined_and_said(self):

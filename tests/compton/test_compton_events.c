@@ -436,6 +436,101 @@ TEST(thresholds_in_noises_and_from_a_map_take_the_highest) {
   sensor_free(&s);
 }
 
+/* Four dark runs: up by 2 ADU a second, then down by 2 (in the even pixels; the odd ones stay); the first one is of before,
+ * and must not matter. Frame f is of the second 100.5 + f. */
+enum { RUNS = 4 };
+struct drifting {
+  char path[RUNS][300];
+  const char *file[RUNS];
+  double time_s[RUNS];
+};
+static double drift_adu(int64_t p, double time_s) {
+  return p % 2 ? 0 : time_s < 131 ? 2 * (time_s - 100) : 62 - 2 * (time_s - 131);
+}
+static void drifting_make(const struct sensor *s, bool interleaved, struct disk *d,
+                          struct drifting *runs) {
+  static const double time_s[RUNS] = {90, 100, 131, 171};
+  uint16_t dark[DARKS * PIXELS];
+  for (int k = 0; k < RUNS; k++) {
+    char name[40];
+    snprintf(name, sizeof name, "dark_%d.bin", k);
+    runs->file[k]   = in_scratch(name, runs->path[k]);
+    runs->time_s[k] = time_s[k];
+    for (int i = 0; i < DARKS * PIXELS; i++)
+      dark[i] = (uint16_t)(s->dark_frame[i / PIXELS][i % PIXELS] +
+                           (k ? drift_adu(i % PIXELS, time_s[k]) : 77));
+    frames_write(runs->path[k], dark, DARKS, interleaved);
+  }
+  d->set.dark.file = runs->file, d->set.dark.files = RUNS;
+  d->set.dark_s = runs->time_s, d->set.start_s = 100, d->set.exposure_s = FRAMES;
+}
+
+TEST(a_dark_that_drifts_is_followed_from_run_to_run) {
+  static const int64_t block[] = {0, 1, 7, 1000};
+  struct sensor s = sensor_make(0.12), drifted = sensor_make(0.12);
+  struct disk d;
+  struct drifting runs;
+  struct compton_cube cube;
+  for (int64_t i = 0; i < (int64_t)FRAMES * PIXELS; i++)
+    drifted.frame[i] = (uint16_t)fmin(
+        drifted.frame[i] + drift_adu(i % PIXELS, 100.5 + (double)(i / PIXELS)), 65535);
+  for (int form = 0; form < FORMS; form++) {
+    disk_make(&drifted, (enum form)form, &d);
+    drifting_make(&s, form == INTERLEAVED, &d, &runs);
+    for (size_t i = 0; i < sizeof block / sizeof *block; i++)
+      for (int veto = 0; veto < 2; veto++) {
+        char what[80];
+        snprintf(what, sizeof what, "form %d block %d veto %d", form, (int)block[i], veto);
+        d.set.block = block[i], d.set.veto = veto;
+        count_and_compare(comm, &s, &d.set, what);
+      }
+  }
+  /* what is followed: all runs taken together give other counts */
+  struct count want = count_naively(&s, &d.set);
+  d.set.dark_s      = NULL;
+  CHECK_OK(compton_cube_from_frames(comm, &d.set, &cube));
+  int64_t wrong = 0;
+  for (int64_t i = 0; i < cube.pixels * BINS; i++)
+    wrong += cube.count[i] != want.histogram[cube.pixel0 * BINS + i];
+  MPI_Allreduce(MPI_IN_PLACE, &wrong, 1, MPI_INT64_T, MPI_SUM, comm);
+  CHECK(wrong > 300, "%lld counts differ without", (long long)wrong);
+  compton_cube_free(&cube);
+  free(want.histogram);
+  sensor_free(&s);
+  sensor_free(&drifted);
+}
+
+/* Noise grows straight from 8 to 24 ADU; all values are 100 ADU over dark: hits while 6 noises are less. */
+TEST(the_noise_of_the_dark_is_followed_too) {
+  enum { QUIET = 8, LOUD = 24, EVEN = 4 };
+  static uint16_t dark[2][EVEN * PIXELS];
+  static const double time_s[] = {0, 1};
+  struct sensor s              = sensor_make(0);
+  struct disk d;
+  struct compton_cube cube;
+  char path[2][300];
+  const char *file[2];
+  double over  = sqrt((double)EVEN / (EVEN - 1)); /* a sample's deviation */
+  int64_t want = 0;
+  for (int64_t i = 0; i < (int64_t)FRAMES * PIXELS; i++) s.frame[i] = 1100;
+  disk_make(&s, SORTED, &d);
+  for (int k = 0; k < 2; k++) {
+    for (int i = 0; i < EVEN * PIXELS; i++)
+      dark[k][i] = (uint16_t)(1000 + (i / PIXELS % 2 ? 1 : -1) * (k ? LOUD : QUIET));
+    file[k] = in_scratch(k ? "loud.bin" : "quiet.bin", path[k]);
+    frames_write(path[k], dark[k], EVEN, false);
+  }
+  for (int f = 0; f < FRAMES; f++)
+    want += 6 * over * (QUIET + (LOUD - QUIET) * (f + 0.5) / FRAMES) < 100 ? PIXELS - 1 : 0;
+  d.set.dark.file = file, d.set.dark.files = 2, d.set.dark_s = time_s, d.set.exposure_s = 1;
+  d.set.threshold_kev = 0, d.set.threshold_sigma = 6;
+  CHECK_OK(compton_cube_from_frames(comm, &d.set, &cube));
+  CHECK(cube.hits == want && want > 0 && want < FRAMES * (PIXELS - 1), "%lld hits, not %lld",
+        (long long)cube.hits, (long long)want);
+  compton_cube_free(&cube);
+  sensor_free(&s);
+}
+
 TEST(noisy_and_silent_pixels_are_left_out) {
   struct sensor s = sensor_make(0.1);
   struct disk d;
@@ -627,6 +722,22 @@ TEST(bad_maps_are_refused_with_words) {
   sensor_free(&s);
 }
 
+TEST(dark_runs_at_times_that_cannot_be_are_refused) {
+  struct sensor s = sensor_make(0.1);
+  struct disk d;
+  struct drifting runs;
+  char hits[300];
+  disk_make(&s, SORTED, &d);
+  drifting_make(&s, false, &d, &runs);
+  runs.time_s[2] = 100;
+  refused(comm, &d.set, STATUS_USAGE, "would rise: 100 s after 100 s");
+  runs.time_s[2] = 131, d.set.hits = in_scratch("drift.hits", hits);
+  refused(comm, &d.set, STATUS_USAGE, "has one dark");
+  d.set.hits = NULL, d.set.exposure_s = (double)NAN;
+  refused(comm, &d.set, STATUS_USAGE, "need the exposure");
+  sensor_free(&s);
+}
+
 TEST(bad_hits_are_refused_with_words) {
   struct sensor s = sensor_make(0.1);
   struct disk d;
@@ -716,15 +827,16 @@ TEST(a_failing_rank_is_told_to_all) {
 
 /* ---- spectra ------------------------------------------------------------------------------------------------ */
 
+/* Version 1 has nothing between version and shape. */
 static void hxt_write(const char *path, uint64_t version, const double *edge, const double *value) {
-  size_t bytes  = 184 + 8 * (BINS + BINS * PIXELS);
+  size_t head = version == 1 ? 28 : 184, bytes = head + 8 * (BINS + BINS * PIXELS);
   char *content = calloc(1, bytes);
   uint32_t n[3] = {ROWS, COLUMNS, BINS};
   memcpy(content, "HEXITECH", 8);
   memcpy(content + 8, &version, 8);
-  memcpy(content + 172, n, 12);
-  memcpy(content + 184, edge, 8 * BINS);
-  memcpy(content + 184 + 8 * BINS, value, 8 * BINS * PIXELS);
+  memcpy(content + head - 12, n, 12);
+  memcpy(content + head, edge, 8 * BINS);
+  memcpy(content + head + 8 * BINS, value, 8 * BINS * PIXELS);
   bytes_write(path, content, bytes);
   free(content);
 }
@@ -732,7 +844,7 @@ static void hxt_write(const char *path, uint64_t version, const double *edge, co
 TEST(spectra_of_hxt_and_odin_files_are_summed) {
   struct sensor s = sensor_make(0.1);
   struct disk d;
-  char hxt[300], odin[300];
+  char hxt[300], first_hxt[300], odin[300];
   double edge[BINS];
   disk_make(&s, SORTED, &d);
   struct count want = count_naively(&s, &d.set);
@@ -743,10 +855,11 @@ TEST(spectra_of_hxt_and_odin_files_are_summed) {
   hxt_write(in_scratch("s.hxt", hxt), 3, edge, value);
   hdf5_write(in_scratch("s.h5", odin), "pixel_spectra", 4, n, H5T_NATIVE_DOUBLE, value, false);
   hdf5_write(odin, "spectra_bins", 1, n + 3, H5T_NATIVE_DOUBLE, edge, true);
-  const char *file[] = {hxt, odin, odin};
+  hxt_write(in_scratch("s1.hxt", first_hxt), 1, edge, value);
+  const char *file[] = {hxt, first_hxt, odin, odin};
   struct compton_cube cube;
-  for (int first = 0; first < 2; first++)
-    for (int files = 1; first + files <= 3; files++) {
+  for (int first = 0; first < 3; first++)
+    for (int files = 1; first + files <= 4; files++) {
       CHECK_OK(compton_cube_from_spectra(comm, file + first, files, &cube));
       CHECK(cube.rows == ROWS && cube.columns == COLUMNS && cube.bins == BINS, "shape");
       CHECK_NEAR(cube.first_kev, 2, 1e-12);
@@ -765,9 +878,9 @@ TEST(spectra_of_hxt_and_odin_files_are_summed) {
             strstr(status_text(), "has 0.5 counts in bin 77"),
         "%s", status_text());
   status_clear();
-  hxt_write(hxt, 1, edge, value);
+  hxt_write(hxt, 2, edge, value);
   CHECK(compton_cube_from_spectra(comm, file, 1, &cube) == STATUS_INPUT &&
-            strstr(status_text(), "of version 1; version 3"),
+            strstr(status_text(), "of version 2; versions 1 and 3"),
         "%s", status_text());
   status_clear();
   edge[9] += 0.1, value[77] = 0;
