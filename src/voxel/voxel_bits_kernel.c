@@ -57,11 +57,10 @@ static inline __attribute__((always_inline)) void
 widen(const uint64_t *in, uint64_t *out, int64_t stride, int radius, bool least, int64_t words) {
   for (int64_t i = 0; i < words; i++) {
     uint64_t here = in[i], before = in[i - 1], after = in[i + 1], v = here;
-    out[i] = v;
     for (int h = 1; h <= radius; h++) {
       uint64_t left = here << h | before >> (64 - h), right = here >> h | after << (64 - h);
-      v                   = least ? v & left & right : v | left | right;
-      out[h * stride + i] = v;
+      v                         = least ? v & left & right : v | left | right;
+      out[(h - 1) * stride + i] = v;
     }
   }
 }
@@ -76,26 +75,37 @@ void ISA_NAME(bits_widen)(const uint64_t *restrict in, uint64_t *restrict out, i
     widen(in, out, stride, radius, least, words);
 }
 
-/* Eight words at a time; rows of scratch are padded to that. */
+/* Eight words at a time, or what is left of a row. */
 typedef uint64_t words8 __attribute__((vector_size(64)));
 
-static inline __attribute__((always_inline)) void
-combine(const uint64_t *const *row, int rows, uint64_t *out, bool least, int64_t words) {
-  for (int64_t i = 0; i < words; i += 8) {
-    words8 v, w;
-    memcpy(&v, row[0] + i, sizeof v);
-    for (int k = 1; k < rows; k++) {
-      memcpy(&w, row[k] + i, sizeof w);
+static inline __attribute__((always_inline)) void combine_words(const uint64_t *const *row,
+                                                                const int *end, int discs,
+                                                                uint64_t *const *out, bool least,
+                                                                int64_t i, size_t bytes) {
+  words8 v = {0}, w = {0};
+  memcpy(&v, row[0] + i, bytes);
+  for (int d = 0, k = 1; d < discs; d++) {
+    for (; k < end[d]; k++) {
+      memcpy(&w, row[k] + i, bytes);
       v = least ? v & w : v | w;
     }
-    memcpy(out + i, &v, (size_t)(words - i < 8 ? words - i : 8) * sizeof *out);
+    memcpy(out[d] + i, &v, bytes);
   }
 }
 
-void ISA_NAME(bits_combine)(const uint64_t *const *row, int rows, uint64_t *out, bool least,
-                            int64_t words) {
+static inline __attribute__((always_inline)) void combine(const uint64_t *const *row,
+                                                          const int *end, int discs,
+                                                          uint64_t *const *out, bool least,
+                                                          int64_t words) {
+  int64_t i = 0;
+  for (; i + 8 <= words; i += 8) combine_words(row, end, discs, out, least, i, 64);
+  for (; i < words; i++) combine_words(row, end, discs, out, least, i, 8);
+}
+
+void ISA_NAME(bits_combine)(const uint64_t *const *row, const int *end, int discs,
+                            uint64_t *const *out, bool least, int64_t words) {
   if (least)
-    combine(row, rows, out, true, words);
+    combine(row, end, discs, out, true, words);
   else
-    combine(row, rows, out, false, words);
+    combine(row, end, discs, out, false, words);
 }

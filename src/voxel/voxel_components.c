@@ -1,122 +1,114 @@
 #include "voxel_components.h"
+#include "voxel_components_private.h"
 #include "voxel_bits.h"
 #include "voxel_exchange.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A run of voxels along x in this rank's box, and its row (z n[1] + y). */
-struct run {
-  int32_t start, end;
-};
+/* Runs of this rank's box and, in the end, which component each is of. */
 struct runs {
-  struct run *run;
+  struct component_run *run;
+  int32_t *component; /* while they are joined: the parent in a tree */
   int64_t n, room;
-  int64_t *row; /* first run of each row, rows + 1 */
-  int32_t *parent;
+  int64_t *row; /* first run of each row (z n[1] + y), rows + 1 */
 };
 
 static void runs_free(struct runs *runs) {
   memory_free(runs->run);
   memory_free(runs->row);
-  memory_free(runs->parent);
+  memory_free(runs->component);
 }
 
 /* ---- runs and their union ------------------------------------------------------------------------- */
 
-static enum status run_add(struct runs *runs, int64_t start, int64_t end) {
-  if (runs->n == runs->room) {
-    int64_t room = runs->room ? runs->room + runs->room / 2 : 4096;
-    struct run *larger;
-    if (room > INT32_MAX)
-      return FAIL(STATUS_MEMORY, "more than 2^31 runs on a rank; use more ranks");
-    TRY(memory_make_raw(room, sizeof *larger, "runs of components", &larger));
-    if (runs->n) memcpy(larger, runs->run, (size_t)runs->n * sizeof *larger);
-    memory_free(runs->run);
-    runs->run  = larger;
-    runs->room = room;
-  }
-  runs->run[runs->n++] = (struct run){(int32_t)start, (int32_t)end};
+static enum status grow(void *at, int64_t n, int64_t room, size_t bytes) {
+  void **array = at, *larger;
+  TRY(memory_make_raw(room, bytes, "runs of components", &larger));
+  if (n) memcpy(larger, *array, (size_t)n * bytes);
+  memory_free(*array);
+  *array = larger;
   return STATUS_OK;
 }
 
-/* Runs of a row of packed bits: where a bit differs from the one before, a run begins or ends. */
-static enum status runs_of_bits(const uint64_t *bit, int64_t wide, struct runs *runs) {
-  int64_t start = -1;
-  for (int64_t i = 0; i < (wide + 63) / 64; i++)
-    for (uint64_t turn = bit[i] ^ (bit[i] << 1 | (start >= 0)); turn; turn &= turn - 1) {
-      int64_t x = 64 * i + __builtin_ctzll(turn);
-      if (start >= 0) TRY(run_add(runs, start, x));
-      start = start >= 0 ? -1 : x;
-    }
-  return start >= 0 ? run_add(runs, start, wide) : STATUS_OK;
+/* Room for the runs of one more row. */
+static enum status make_room(struct runs *runs, int64_t wide) {
+  int64_t least = runs->n + wide / 2 + 1, room = least + least / 2 + 4096;
+  if (runs->room >= least) return STATUS_OK;
+  if (least > INT32_MAX)
+    return FAIL(STATUS_MEMORY, "more than 2^31 runs on a rank; use more ranks");
+  TRY(grow(&runs->run, runs->n, room, sizeof *runs->run));
+  TRY(grow(&runs->component, runs->n, room, sizeof *runs->component));
+  runs->room = room;
+  return STATUS_OK;
 }
 
-static enum status find_runs(const struct grid_field *field, int phase, struct runs *runs) {
-  int64_t rows = field->mine.n[0] * field->mine.n[1], wide = field->mine.n[2];
+/* Rows -1..ny of the bits of two planes; those at the ends stay empty. */
+struct planes {
+  struct component_bits *row[2]; /* owned: row[0]; row[i][0] is row 0 */
+  uint64_t *bit;
+  int32_t *before;
+};
+
+static void planes_free(struct planes *p) {
+  if (p->row[0]) memory_free(p->row[0] - 1);
+  memory_free(p->bit);
+  memory_free(p->before);
+}
+
+static enum status planes_make(int64_t ny, int64_t wide, struct planes *p) {
+  int64_t stride = (wide + 63) / 64 + 2;
+  struct component_bits *row;
+  TRY(memory_make(2 * (ny + 2), sizeof *row, "rows of bits", &row));
+  p->row[0] = row + 1;
+  p->row[1] = p->row[0] + ny + 2;
+  TRY(memory_make(2 * (ny + 2) * stride, sizeof *p->bit, "rows of bits", &p->bit));
+  TRY(memory_make(2 * (ny + 2) * stride, sizeof *p->before, "rows of bits", &p->before));
+  for (int64_t i = 0; i < 2 * (ny + 2); i++)
+    row[i] = (struct component_bits){p->bit + i * stride + 1, p->before + i * stride + 1};
+  return STATUS_OK;
+}
+
+/* Finds the runs of a row and joins them with earlier rows' that touch. */
+static enum status add_row(const uint8_t *line, int phase, int64_t wide, int steps,
+                           const struct component_bits row[ROWS], struct runs *runs) {
+  TRY(make_room(runs, wide));
+  ISA_PICK(bits_pack)
+  (line, wide, (uint8_t)(phase < 0 ? 0 : phase), phase < 0, row[ROW_HERE].bit);
+  int64_t n = ISA_PICK(component_runs)(&row[ROW_HERE], wide, (int32_t)runs->n, runs->run + runs->n);
+  for (int64_t i = runs->n; i < runs->n + n; i++) runs->component[i] = (int32_t)i;
+  runs->n += n;
+  ISA_PICK(component_join_row)(row, (wide + 63) / 64, steps, runs->component);
+  return STATUS_OK;
+}
+
+static enum status find_runs(const struct grid_field *field, int phase, int steps,
+                             struct planes *planes, struct runs *runs) {
+  int64_t ny = field->mine.n[1], wide = field->mine.n[2], q = 0;
   const uint8_t *from = (const uint8_t *)field->data + grid_field_origin(field);
-  uint64_t *bit       = NULL;
-  TRY(memory_make(rows + 1, sizeof *runs->row, "rows of components", &runs->row));
-  TRY(memory_make((wide + 63) / 64, sizeof *bit, "a row of bits", &bit));
-  enum status status = STATUS_OK;
-  for (int64_t q = 0; q < rows && status == STATUS_OK; q++) {
-    const uint8_t *line =
-        from + q / field->mine.n[1] * field->row[0] + q % field->mine.n[1] * field->row[1];
-    runs->row[q] = runs->n;
-    ISA_PICK(bits_pack)(line, wide, (uint8_t)(phase < 0 ? 0 : phase), phase < 0, bit);
-    status = runs_of_bits(bit, wide, runs);
-  }
-  runs->row[rows] = runs->n;
-  memory_free(bit);
-  return status;
-}
-
-static int32_t root_of(int32_t *parent, int32_t i) {
-  while (parent[i] != i) {
-    parent[i] = parent[parent[i]];
-    i         = parent[i];
-  }
-  return i;
-}
-
-/* The smaller index is the root, so a root is its component's first run in raster order. */
-static void join(int32_t *parent, int32_t a, int32_t b) {
-  a = root_of(parent, a);
-  b = root_of(parent, b);
-  if (a < b)
-    parent[b] = a;
-  else
-    parent[a] = b;
-}
-
-/* Joins the runs of two rows that touch; reach 1 lets diagonal neighbours along x touch. */
-static void join_rows(struct runs *runs, int64_t row, int64_t other, int reach) {
-  int64_t i = runs->row[row], j = runs->row[other];
-  while (i < runs->row[row + 1] && j < runs->row[other + 1]) {
-    const struct run *a = &runs->run[i], *b = &runs->run[j];
-    if (a->start < b->end + reach && b->start < a->end + reach)
-      join(runs->parent, (int32_t)i, (int32_t)j);
-    if (a->end < b->end)
-      i++;
-    else
-      j++;
-  }
-}
-
-static void join_all(const struct grid_field *field, struct runs *runs, int connectivity) {
-  int64_t ny = field->mine.n[1];
+  TRY(memory_make(field->mine.n[0] * ny + 1, sizeof *runs->row, "rows of components", &runs->row));
+  TRY(planes_make(ny, wide, planes));
   for (int64_t z = 0; z < field->mine.n[0]; z++)
-    for (int64_t y = 0; y < ny; y++) {
-      int64_t row = z * ny + y;
-      if (y) join_rows(runs, row, row - 1, connectivity > 6);
-      for (int d = -1; z && d <= 1; d++) {
-        if (y + d < 0 || y + d >= ny || (d && connectivity == 6)) continue;
-        join_rows(runs, row, row - ny + d, d ? connectivity == 26 : connectivity > 6);
-      }
+    for (int64_t y = 0; y < ny; y++, q++) {
+      const struct component_bits *here = planes->row[z & 1] + y, *below = planes->row[~z & 1] + y;
+      const struct component_bits row[ROWS] = {[ROW_HERE]         = here[0],
+                                               [ROW_BEFORE]       = here[-1],
+                                               [ROW_BELOW]        = below[0],
+                                               [ROW_BELOW_BEFORE] = below[-1],
+                                               [ROW_BELOW_AFTER]  = below[1]};
+      runs->row[q]                          = runs->n;
+      TRY(add_row(from + z * field->row[0] + y * field->row[1], phase, wide, steps, row, runs));
     }
+  runs->row[q] = runs->n;
+  return STATUS_OK;
 }
 
 /* ---- keys: 1 + the global raster index of a component's first voxel -------------------------------- */
+
+/* Of this rank's components, in the order of their first voxels. */
+struct keys {
+  int64_t n, *key;
+};
 
 static int64_t key_of(const struct grid_field *field, const struct runs *runs, int64_t row,
                       int64_t run) {
@@ -126,40 +118,54 @@ static int64_t key_of(const struct grid_field *field, const struct runs *runs, i
          runs->run[run].start;
 }
 
-/* Writes a number per run into the field. */
-static void write_runs(struct grid_field *to, const struct runs *runs, const int64_t *number) {
-  int64_t rows  = to->mine.n[0] * to->mine.n[1];
-  int32_t *data = (int32_t *)to->data + grid_field_origin(to);
-  for (int64_t q = 0; q < rows; q++) {
-    int32_t *line = data + q / to->mine.n[1] * to->row[0] + q % to->mine.n[1] * to->row[1];
-    for (int64_t i = runs->row[q]; i < runs->row[q + 1]; i++)
-      for (int32_t x = runs->run[i].start; x < runs->run[i].end; x++) line[x] = (int32_t)number[i];
-  }
+/* Roots are numbered as they come; every other run's parent has its number before it. */
+static enum status number_here(const struct grid_field *field, struct runs *runs,
+                               struct keys *keys) {
+  int64_t n = 0;
+  for (int64_t i = 0; i < runs->n; i++) n += runs->component[i] == i;
+  TRY(memory_make_raw(n, sizeof *keys->key, "components", &keys->key));
+  for (int64_t q = 0; q < field->mine.n[0] * field->mine.n[1]; q++)
+    for (int64_t i = runs->row[q]; i < runs->row[q + 1]; i++) {
+      int32_t up = runs->component[i];
+      if (up == i) keys->key[keys->n] = key_of(field, runs, q, i);
+      runs->component[i] = up == i ? (int32_t)keys->n++ : runs->component[up];
+    }
+  return STATUS_OK;
 }
 
+static int steps_of(int connectivity) { return connectivity == 6 ? 1 : connectivity == 18 ? 2 : 3; }
+
 static enum status local_components(const struct grid_field *field, int phase, int connectivity,
-                                    struct runs *runs, int64_t **key) {
+                                    struct runs *runs, struct keys *keys) {
+  struct planes planes = {
+      {NULL, NULL},
+      NULL, NULL
+  };
   TRY(fault_here("voxel.components"));
   if (field->type != GRID_U8)
     return FAIL(STATUS_INTERNAL, "components of a %s field", grid_type_name(field->type));
   if (connectivity != 6 && connectivity != 18 && connectivity != 26)
     return FAIL(STATUS_USAGE, "connectivity = %d; it would be 6, 18 or 26", connectivity);
-  TRY(find_runs(field, phase, runs));
-  TRY(memory_make_raw(runs->n, sizeof *runs->parent, "components", &runs->parent));
-  TRY(memory_make_raw(runs->n, sizeof **key, "components", key));
-  for (int64_t i = 0; i < runs->n; i++) runs->parent[i] = (int32_t)i;
-  join_all(field, runs, connectivity);
-  int64_t rows = field->mine.n[0] * field->mine.n[1];
-  for (int64_t q = 0; q < rows; q++)
-    for (int64_t i = runs->row[q]; i < runs->row[q + 1]; i++) {
-      int32_t root    = root_of(runs->parent, (int32_t)i);
-      runs->parent[i] = root;
-      if (root == i)
-        (*key)[i] = key_of(field, runs, q, i);
-      else if ((*key)[root] > key_of(field, runs, q, i))
-        (*key)[root] = key_of(field, runs, q, i);
-    }
-  for (int64_t i = 0; i < runs->n; i++) (*key)[i] = (*key)[runs->parent[i]];
+  enum status status = find_runs(field, phase, steps_of(connectivity), &planes, runs);
+  if (status == STATUS_OK) status = number_here(field, runs, keys);
+  planes_free(&planes);
+  return status;
+}
+
+/* Writes a number per component into the field. */
+static enum status write_runs(const struct runs *runs, const int32_t *number,
+                              struct grid_field *to) {
+  int64_t rows = to->mine.n[0] * to->mine.n[1], wide = to->mine.n[2];
+  int32_t *line, *data                               = (int32_t *)to->data + grid_field_origin(to);
+  TRY(memory_make(wide + COMPONENT_SPARE, sizeof *line, "a row", &line));
+  for (int64_t q = 0; q < rows; q++) {
+    int64_t first = runs->row[q];
+    ISA_PICK(component_write_row)
+    (runs->run + first, runs->component + first, runs->row[q + 1] - first, number, wide, line);
+    memcpy(data + q / to->mine.n[1] * to->row[0] + q % to->mine.n[1] * to->row[1], line,
+           (size_t)wide * sizeof *line);
+  }
+  memory_free(line);
   return STATUS_OK;
 }
 
@@ -209,7 +215,7 @@ static enum status pair_add(struct pairs *pairs, int64_t a, int64_t b) {
 struct border {
   const struct grid_field *field;
   const struct runs *runs;
-  const int64_t *key;
+  const struct keys *keys;
   int steps; /* along how many axes a neighbour may lie off */
   struct pairs *pairs;
 };
@@ -223,9 +229,9 @@ static void pack_border(const void *owner, const struct grid_box *box, void *to)
     for (int64_t y = box->start[1]; y < box->start[1] + box->n[1]; y++, line += box->n[2]) {
       int64_t row = (z - mine->start[0]) * mine->n[1] + y - mine->start[1];
       for (int64_t i = b->runs->row[row]; i < b->runs->row[row + 1]; i++) {
-        const struct run *run = &b->runs->run[i];
+        const struct component_run *run = &b->runs->run[i];
         for (int64_t x = run->start > first ? run->start : first; x < run->end && x < behind; x++)
-          line[x - first] = b->key[i];
+          line[x - first] = b->keys->key[b->runs->component[i]];
       }
     }
 }
@@ -247,7 +253,7 @@ static enum status pairs_of_run(const struct border *b, int64_t z, int64_t y, in
           high = middle;
       }
       for (; low < last && b->runs->run[low].start < end + reach; low++)
-        TRY(pair_add(b->pairs, key, b->key[low]));
+        TRY(pair_add(b->pairs, key, b->keys->key[b->runs->component[low]]));
     }
   return STATUS_OK;
 }
@@ -269,12 +275,9 @@ static enum status take_border(void *owner, const struct grid_box *box, const vo
 }
 
 static enum status find_pairs(MPI_Comm comm, const struct grid_field *field, int connectivity,
-                              const struct runs *runs, const int64_t *key, struct pairs *pairs) {
-  struct border border                 = {field, runs, key,
-                          connectivity == 6    ? 1
-                                          : connectivity == 18 ? 2
-                                                               : 3,
-                                          pairs};
+                              const struct runs *runs, const struct keys *keys,
+                              struct pairs *pairs) {
+  struct border border                 = {field, runs, keys, steps_of(connectivity), pairs};
   const struct voxel_exchange exchange = {.plan        = &field->plan,
                                           .reach       = 1,
                                           .bytes       = sizeof(int64_t),
@@ -350,10 +353,10 @@ static enum status join_pairs(const struct pairs *all, struct joined *joined) {
   TRY(memory_make_raw(joined->n, sizeof *parent, "joined components", &parent));
   for (int64_t i = 0; i < joined->n; i++) parent[i] = (int32_t)i;
   for (int64_t i = 0; i < all->n; i++)
-    join(parent, (int32_t)find_key(joined->key, joined->n, all->item[i].a),
-         (int32_t)find_key(joined->key, joined->n, all->item[i].b));
+    component_join(parent, (int32_t)find_key(joined->key, joined->n, all->item[i].a),
+                   (int32_t)find_key(joined->key, joined->n, all->item[i].b));
   for (int64_t i = 0; i < joined->n; i++)
-    joined->final[i] = joined->key[root_of(parent, (int32_t)i)];
+    joined->final[i] = joined->key[component_root(parent, (int32_t)i)];
   memory_free(parent);
   return STATUS_OK;
 }
@@ -430,16 +433,15 @@ static enum status number_keys(MPI_Comm comm, const struct grid_plan *plan, cons
 
 /* ---- all together ----------------------------------------------------------------------------------------- */
 
-/* Replaces each run's key by its final one and lists the distinct ones, sorted. */
-static enum status final_keys(const struct joined *joined, const struct runs *runs, int64_t *key,
-                              int64_t **list, int64_t *n) {
-  TRY(memory_make_raw(2 * runs->n, sizeof **list, "keys of components", list));
+/* Replaces each component's key by its final one and lists the distinct ones, sorted. */
+static enum status final_keys(const struct joined *joined, const struct keys *keys, int64_t **list,
+                              int64_t *n) {
+  TRY(memory_make_raw(2 * keys->n, sizeof **list, "keys of components", list));
   *n = 0;
-  for (int64_t i = 0; i < runs->n; i++) {
-    if (runs->parent[i] != i) continue;
-    int64_t at = find_key(joined->key, joined->n, key[i]);
-    if (at >= 0) key[i] = joined->final[at];
-    (*list)[(*n)++] = key[i];
+  for (int64_t i = 0; i < keys->n; i++) {
+    int64_t at = find_key(joined->key, joined->n, keys->key[i]);
+    if (at >= 0) keys->key[i] = joined->final[at];
+    (*list)[(*n)++] = keys->key[i];
   }
   if (*n) qsort(*list, (size_t)*n, sizeof **list, key_order);
   int64_t kept = 0;
@@ -449,27 +451,32 @@ static enum status final_keys(const struct joined *joined, const struct runs *ru
   return STATUS_OK;
 }
 
-/* key[run] becomes its component's number. */
+/* *number: of every component of this rank, made here. */
+static enum status take_numbers(const struct keys *keys, const int64_t *list, int64_t n,
+                                int64_t count, int32_t **number) {
+  if (count > INT32_MAX)
+    return FAIL(STATUS_MEMORY, "%lld components; at most 2^31 - 1 can be numbered",
+                (long long)count);
+  TRY(memory_make_raw(keys->n, sizeof **number, "numbers of components", number));
+  for (int64_t i = 0; i < keys->n; i++)
+    (*number)[i] = (int32_t)list[n + find_key(list, n, keys->key[i])];
+  return STATUS_OK;
+}
+
 static enum status join_and_number(MPI_Comm comm, const struct grid_field *field, int connectivity,
-                                   const struct runs *runs, int64_t *key, int64_t *count) {
+                                   const struct runs *runs, struct keys *keys, int32_t **number,
+                                   int64_t *count) {
   struct pairs mine = {NULL, 0, 0}, all = {NULL, 0, 0};
   struct joined joined = {0, NULL, NULL};
   int64_t *list = NULL, n = 0;
   enum status status = STATUS_OK;
   if (field->plan.size > 1) /* alone, there is nothing to join with */
-    status = find_pairs(comm, field, connectivity, runs, key, &mine);
+    status = find_pairs(comm, field, connectivity, runs, keys, &mine);
   if (status == STATUS_OK) status = gather_pairs(comm, &mine, &all);
   if (status == STATUS_OK) status = AGREE(comm, join_pairs(&all, &joined));
-  if (status == STATUS_OK) status = AGREE(comm, final_keys(&joined, runs, key, &list, &n));
+  if (status == STATUS_OK) status = AGREE(comm, final_keys(&joined, keys, &list, &n));
   if (status == STATUS_OK) status = number_keys(comm, &field->plan, list, n, list + n, count);
-  if (status == STATUS_OK) {
-    for (int64_t i = 0; i < runs->n; i++)
-      if (runs->parent[i] == i) key[i] = list[n + find_key(list, n, key[i])];
-    for (int64_t i = 0; i < runs->n; i++) key[i] = key[runs->parent[i]];
-    if (*count > INT32_MAX)
-      status = AGREE(comm, FAIL(STATUS_MEMORY, "%lld components; at most 2^31 - 1 can be numbered",
-                                (long long)*count));
-  }
+  if (status == STATUS_OK) status = AGREE(comm, take_numbers(keys, list, n, *count, number));
   memory_free(mine.item);
   memory_free(all.item);
   memory_free(joined.key);
@@ -480,22 +487,25 @@ static enum status join_and_number(MPI_Comm comm, const struct grid_field *field
 
 enum status voxel_components(MPI_Comm comm, const struct grid_field *field, int phase,
                              int connectivity, struct grid_field *components, int64_t *count) {
-  struct runs runs     = {NULL, 0, 0, NULL, NULL};
-  int64_t *key         = NULL;
+  struct runs runs     = {NULL, NULL, 0, 0, NULL};
+  struct keys keys     = {0, NULL};
+  int32_t *number      = NULL;
   const int64_t one[3] = {1, 1, 1};
   memset(components, 0, sizeof *components);
   *count             = 0;
-  enum status status = AGREE(comm, local_components(field, phase, connectivity, &runs, &key));
-  if (status == STATUS_OK) status = join_and_number(comm, field, connectivity, &runs, key, count);
+  enum status status = AGREE(comm, local_components(field, phase, connectivity, &runs, &keys));
+  if (status == STATUS_OK)
+    status = join_and_number(comm, field, connectivity, &runs, &keys, &number, count);
   if (status == STATUS_OK) status = grid_field_make(comm, &field->plan, GRID_I32, one, components);
   if (status == STATUS_OK) {
     memcpy(components->voxel_um, field->voxel_um, sizeof field->voxel_um);
-    write_runs(components, &runs, key);
-    status = grid_halo_exchange(comm, components, GRID_EDGE_KEEP);
+    status = AGREE(comm, write_runs(&runs, number, components));
+    if (status == STATUS_OK) status = grid_halo_exchange(comm, components, GRID_EDGE_KEEP);
     if (status != STATUS_OK) grid_field_free(components);
   }
   runs_free(&runs);
-  memory_free(key);
+  memory_free(keys.key);
+  memory_free(number);
   return status;
 }
 

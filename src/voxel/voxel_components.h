@@ -5,7 +5,8 @@
  * `phase` (or, phase < 0, are not 0). `components` is made here: int32, on the same plan, with a halo of 1 that
  * holds the neighbours' numbers; 0 outside, 1..*count in raster order of each component's first voxel
  * (scikit-image's order), the same on any rank count and plan.
- * At most 2^31 - 1 components (MEMORY else). Beside the field takes 24 bytes per run of voxels along x.
+ * At most 2^31 - 1 components (MEMORY else). Beside the field takes 12 bytes per run of voxels along x and up to as much while they
+ * are found.
  * Method: runs along x joined by union-find per rank, keyed by the smallest global raster index; joins across
  * ranks from one exchange of the keys along borders; numbers by a distributed sort of the keys. */
 enum status voxel_components(MPI_Comm comm, const struct grid_field *field, int phase,

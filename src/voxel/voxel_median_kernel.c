@@ -1,7 +1,8 @@
-/* Rows of the 3 x 3 x 3 median. The three values along z are sorted once per row (shared by three y), the nine of a
- * 3 x 3 z-y column once per column (shared by three x). Of three sorted columns only ranks near the middle can hold
- * the median: the largest of the three least, ... in the tableau (Smith, "Implementing median filters in XC4000E
- * FPGAs", 1996, carried to 27 values). */
+/* Rows of the 3 x 3 x 3 median. The three values along z are sorted, the nine of a z-x column from three such triples
+ * (sorting columns, then rows, leaves a tableau that seven exchanges finish: Floyd's network for nine values, Knuth,
+ * The Art of Computer Programming 3, 5.3.4), once for three y. Two neighbouring outputs along y share two of their
+ * three columns: of those, merged (Batcher's odd-even merge), the ranks 5..14 d of 18 decide with the third column a
+ * of each: the 14th of 27 is the least of d14 and max(a[i], d[14 - i]), i = 1..9. */
 #include "voxel_filter_private.h"
 #include "voxel_lanes.h"
 
@@ -16,90 +17,100 @@
     SWAP(NAME, b, c);                                                                              \
     SWAP(NAME, a, b);                                                                              \
   } while (0)
-#define MEDIAN(T, NAME)                                                                                             \
-  /* Sorts the triples below, here, above into s, s + stride, s + 2 stride; `below` becomes `here`: it keeps what \
+#define MEDIAN(T, NAME)                                                                                                   \
+  /* Sorts the triples below, here, above into s, s + stride, s + 2 stride; `below` becomes `here`: it keeps what       \
    * the output will overwrite. Rows of scratch are padded to whole vectors. */ \
-  void ISA_NAME(median_sort3_##NAME)(T *restrict below, const T *here, const T *above,                              \
-                                     T *restrict s, int64_t stride, int64_t n) {                                    \
-    for (int64_t x = 0; x < n; x += LANES_##NAME) {                                                                 \
-      lanes_##NAME a = load_##NAME(below + x), b = load_some_##NAME(here + x, n - x),                               \
-                   c = load_some_##NAME(above + x, n - x);                                                          \
-      store_##NAME(below + x, b);                                                                                   \
-      SORT3(NAME, a, b, c);                                                                                         \
-      store_##NAME(s + x, a);                                                                                       \
-      store_##NAME(s + stride + x, b);                                                                              \
-      store_##NAME(s + 2 * stride + x, c);                                                                          \
-    }                                                                                                               \
-  }                                                                                                                 \
-  /* The sorted triples of three rows to all nine sorted, s + k stride */                                           \
-  void ISA_NAME(median_sort9_##NAME)(const T *i, const T *j, const T *k, T *restrict s,                             \
-                                     int64_t stride, int64_t n) {                                                   \
-    for (int64_t x = 0; x < n; x += LANES_##NAME) {                                                                 \
-      lanes_##NAME a0 = load_##NAME(i + x), a1 = load_##NAME(i + stride + x),                                       \
-                   a2 = load_##NAME(i + 2 * stride + x);                                                            \
-      lanes_##NAME b0 = load_##NAME(j + x), b1 = load_##NAME(j + stride + x),                                       \
-                   b2 = load_##NAME(j + 2 * stride + x);                                                            \
-      lanes_##NAME c0 = load_##NAME(k + x), c1 = load_##NAME(k + stride + x),                                       \
-                   c2 = load_##NAME(k + 2 * stride + x);                                                            \
-      SORT3(NAME, a0, b0, c0);                                                                                      \
-      SORT3(NAME, a1, b1, c1);                                                                                      \
-      SORT3(NAME, a2, b2, c2);                                                                                      \
-      /* a tableau: columns and rows ascend; a0 is least, c2 most; order the seven between */                       \
-      SWAP(NAME, b0, a1);                                                                                           \
-      SWAP(NAME, c1, b2);                                                                                           \
-      SWAP(NAME, c0, a2);                                                                                           \
-      SWAP(NAME, a1, c0);                                                                                           \
-      SWAP(NAME, a2, c1);                                                                                           \
-      SWAP(NAME, a1, b1);                                                                                           \
-      SWAP(NAME, b1, c1);                                                                                           \
-      SWAP(NAME, c0, b1);                                                                                           \
-      SWAP(NAME, b1, a2);                                                                                           \
-      SWAP(NAME, c0, b1);                                                                                           \
-      const lanes_##NAME sorted[9] = {a0, b0, a1, c0, b1, a2, c1, b2, c2};                                          \
-      for (int rank = 0; rank < 9; rank++) store_##NAME(s + rank * stride + x, sorted[rank]);                       \
-    }                                                                                                               \
-  }                                                                                                                 \
-  /* Median of the columns x - 1, x, x + 1: s points at x = 0 */                                                    \
-  void ISA_NAME(median_of27_##NAME)(const T *restrict s, T *restrict out, int64_t stride,                           \
-                                    int64_t n) {                                                                    \
-    for (int64_t x = 0; x < n; x += LANES_##NAME) {                                                                 \
-      lanes_##NAME c0, c1, c2, c3, b2, b3, b4, b5, b6, a5, a6, a7, a8;                                              \
-      MEDIAN_RANK(NAME, 0, c0 = high_##NAME(high_##NAME(p, q), r));                                                 \
-      MEDIAN_RANK(NAME, 1, c1 = high_##NAME(high_##NAME(p, q), r));                                                 \
-      MEDIAN_RANK(NAME, 2, b2 = high_##NAME(l, low_##NAME(h, r)), c2 = high_##NAME(h, r));                          \
-      MEDIAN_RANK(NAME, 3, b3 = high_##NAME(l, low_##NAME(h, r)), c3 = high_##NAME(h, r));                          \
-      MEDIAN_RANK(NAME, 4, b4 = high_##NAME(l, low_##NAME(h, r)));                                                  \
-      MEDIAN_RANK(NAME, 5, b5 = low_##NAME(h, high_##NAME(l, r)), a5 = low_##NAME(l, r));                           \
-      MEDIAN_RANK(NAME, 6, b6 = low_##NAME(h, high_##NAME(l, r)), a6 = low_##NAME(l, r));                           \
-      MEDIAN_RANK(NAME, 7, a7 = low_##NAME(low_##NAME(p, q), r));                                                   \
-      MEDIAN_RANK(NAME, 8, a8 = low_##NAME(low_##NAME(p, q), r));                                                   \
-      /* merge a5..a8 with c0..c3 (Batcher) */                                                                      \
-      SWAP(NAME, a5, c0);                                                                                           \
-      SWAP(NAME, a6, c1);                                                                                           \
-      SWAP(NAME, a7, c2);                                                                                           \
-      SWAP(NAME, a8, c3);                                                                                           \
-      SWAP(NAME, a7, c0);                                                                                           \
-      SWAP(NAME, a8, c1);                                                                                           \
-      SWAP(NAME, a6, a7);                                                                                           \
-      SWAP(NAME, a8, c0);                                                                                           \
-      SWAP(NAME, c1, c2);                                                                                           \
-      lanes_##NAME m = low_##NAME(c2, high_##NAME(c1, b2));                                                         \
-      m              = low_##NAME(m, high_##NAME(c0, b3));                                                          \
-      m              = low_##NAME(m, high_##NAME(a8, b4));                                                          \
-      m              = low_##NAME(m, high_##NAME(a7, b5));                                                          \
-      store_some_##NAME(out + x, low_##NAME(m, high_##NAME(a6, b6)), n - x);                                        \
-    }                                                                                                               \
+  void ISA_NAME(median_sort3_##NAME)(T *restrict below, const T *here, const T *above,                                    \
+                                     T *restrict s, int64_t stride, int64_t n) {                                          \
+    for (int64_t x = 0; x < n; x += LANES_##NAME) {                                                                       \
+      lanes_##NAME a = load_##NAME(below + x), b = load_some_##NAME(here + x, n - x),                                     \
+                   c = load_some_##NAME(above + x, n - x);                                                                \
+      store_##NAME(below + x, b);                                                                                         \
+      SORT3(NAME, a, b, c);                                                                                               \
+      store_##NAME(s + x, a);                                                                                             \
+      store_##NAME(s + stride + x, b);                                                                                    \
+      store_##NAME(s + 2 * stride + x, c);                                                                                \
+    }                                                                                                                     \
+  }                                                                                                                       \
+  /* The sorted triples at x, x + 1, x + 2 to nine sorted vectors in a row for every vector along x. */                   \
+  void ISA_NAME(median_sort9_##NAME)(const T *restrict s, T *restrict nine, int64_t stride,                               \
+                                     int64_t n) {                                                                         \
+    for (int64_t x = 0; x < n; x += LANES_##NAME, nine += 9 * LANES_##NAME) {                                             \
+      lanes_##NAME v[9];                                                                                                  \
+      for (int k = 0; k < 9; k++) v[k] = load_##NAME(s + k % 3 * stride + x + k / 3);                                     \
+      SORT3(NAME, v[0], v[3], v[6]);                                                                                      \
+      SORT3(NAME, v[1], v[4], v[7]);                                                                                      \
+      SORT3(NAME, v[2], v[5], v[8]);                                                                                      \
+      SWAP(NAME, v[5], v[7]);                                                                                             \
+      SWAP(NAME, v[2], v[6]);                                                                                             \
+      SWAP(NAME, v[1], v[3]);                                                                                             \
+      SWAP(NAME, v[4], v[6]);                                                                                             \
+      SWAP(NAME, v[2], v[4]);                                                                                             \
+      SWAP(NAME, v[5], v[6]);                                                                                             \
+      SWAP(NAME, v[2], v[3]);                                                                                             \
+      for (int k = 0; k < 9; k++) store_##NAME(nine + k * LANES_##NAME, v[k]);                                            \
+    }                                                                                                                     \
+  }                                                                                                                       \
+  /* d[0..9]: ranks 5..14 of the 18 values b[0..8], c[0..8], each sorted. */                                              \
+  static inline __attribute__((always_inline)) void merge_##NAME(                                                         \
+      const lanes_##NAME b[9], const lanes_##NAME c[9], lanes_##NAME d[10]) {                                             \
+    /* of ranks 1, 3, 5, 7, 9 of both, e[k]: rank k + 3 */                                                                \
+    lanes_##NAME f1 = high_##NAME(b[0], c[0]), f2 = low_##NAME(b[8], c[8]), g1 = b[4], g2 = c[4];                         \
+    lanes_##NAME e[6], o[6], p1 = b[2], p2 = c[2], p3 = b[6], p4 = c[6];                                                  \
+    SWAP(NAME, f1, f2);                                                                                                   \
+    SWAP(NAME, g1, g2);                                                                                                   \
+    SWAP(NAME, f1, g1);                                                                                                   \
+    SWAP(NAME, f2, g2);                                                                                                   \
+    SWAP(NAME, p1, p2);                                                                                                   \
+    SWAP(NAME, p3, p4);                                                                                                   \
+    SWAP(NAME, p2, p3);                                                                                                   \
+    e[0] = high_##NAME(f1, p1);                                                                                           \
+    e[1] = g1, e[2] = p2;                                                                                                 \
+    e[3] = f2, e[4] = p3;                                                                                                 \
+    e[5] = low_##NAME(g2, p4);                                                                                            \
+    SWAP(NAME, e[1], e[2]);                                                                                               \
+    SWAP(NAME, e[3], e[4]);                                                                                               \
+    /* of ranks 2, 4, 6, 8 of both, o[k]: rank k + 2 */                                                                   \
+    lanes_##NAME r2 = high_##NAME(b[1], c[1]), r3 = b[5], r4 = c[5];                                                      \
+    lanes_##NAME q1 = b[3], q2 = c[3], q3 = low_##NAME(b[7], c[7]);                                                       \
+    SWAP(NAME, r3, r4);                                                                                                   \
+    SWAP(NAME, r2, r3);                                                                                                   \
+    SWAP(NAME, q1, q2);                                                                                                   \
+    SWAP(NAME, q2, q3);                                                                                                   \
+    o[0] = r2, o[1] = q1;                                                                                                 \
+    o[2] = r3, o[3] = q2;                                                                                                 \
+    o[4] = r4, o[5] = q3;                                                                                                 \
+    SWAP(NAME, o[0], o[1]);                                                                                               \
+    SWAP(NAME, o[2], o[3]);                                                                                               \
+    SWAP(NAME, o[4], o[5]);                                                                                               \
+    d[0] = high_##NAME(e[0], o[0]);                                                                                       \
+    for (int k = 1; k < 5; k++) {                                                                                         \
+      d[2 * k - 1] = low_##NAME(e[k], o[k]);                                                                              \
+      d[2 * k]     = high_##NAME(e[k], o[k]);                                                                             \
+    }                                                                                                                     \
+    d[9] = low_##NAME(e[5], o[5]);                                                                                        \
+  }                                                                                                                       \
+  static inline __attribute__((always_inline))                                                                            \
+  lanes_##NAME middle_##NAME(const T *a, const lanes_##NAME d[10]) {                                                      \
+    lanes_##NAME m = d[9];                                                                                                \
+    for (int k = 0; k < 9; k++)                                                                                           \
+      m = low_##NAME(m, high_##NAME(load_##NAME(a + k * LANES_##NAME), d[8 - k]));                                        \
+    return m;                                                                                                             \
+  }                                                                                                                       \
+  /* Medians of the rows of nines a, b, c and of b, c, e. */                                                              \
+  void ISA_NAME(median_of27_##NAME)(const T *a, const T *b, const T *c, const T *e,                                       \
+                                    T *restrict out, T *restrict next, int64_t n) {                                       \
+    for (int64_t x = 0, at = 0; x < n; x += LANES_##NAME, at += 9 * LANES_##NAME) {                                       \
+      lanes_##NAME v[9], w[9], d[10];                                                                                     \
+      for (int k = 0; k < 9; k++) {                                                                                       \
+        v[k] = load_##NAME(b + at + k * LANES_##NAME);                                                                    \
+        w[k] = load_##NAME(c + at + k * LANES_##NAME);                                                                    \
+      }                                                                                                                   \
+      merge_##NAME(v, w, d);                                                                                              \
+      store_some_##NAME(out + x, middle_##NAME(a + at, d), n - x);                                                        \
+      store_some_##NAME(next + x, middle_##NAME(e + at, d), n - x);                                                       \
+    }                                                                                                                     \
   }
-
-/* p, q, r: rank k of the columns x - 1, x, x + 1; l and h: the lower and higher of p and q. */
-#define MEDIAN_RANK(NAME, k, ...)                                                                  \
-  do {                                                                                             \
-    lanes_##NAME p = load_##NAME(s + (k)*stride + x - 1), q = load_##NAME(s + (k)*stride + x),     \
-                 r = load_##NAME(s + (k)*stride + x + 1), l = low_##NAME(p, q),                    \
-                 h = high_##NAME(p, q);                                                            \
-    __VA_ARGS__;                                                                                   \
-    (void)l, (void)h;                                                                              \
-  } while (0)
 
 MEDIAN(uint16_t, u16)
 MEDIAN(float, f32)

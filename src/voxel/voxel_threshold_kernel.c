@@ -2,36 +2,34 @@
 #include "voxel_threshold_private.h"
 #include "voxel_lanes.h"
 
-/* Widens range[0..1] to hold the row; false when a value is NaN or infinite. */
+/* Widens range[0..1] to hold the row; false when a value is NaN or infinite: then it less itself is NaN. */
 bool ISA_NAME(range_f32)(const float *in, int64_t n, float range[2]) {
-  lanes_f32 low = {0}, high = {0};
-  uint32_t most = 0;
-  int64_t x     = 0;
-  for (int64_t i = 0; i < n; i++) {
-    uint32_t bits;
-    memcpy(&bits, in + i, sizeof bits);
-    bits &= 0x7fffffffu;
-    most = bits > most ? bits : most;
-  }
+  lanes_f32 low = {0}, high = {0}, none = {0};
+  float rest = 0, part[3][LANES_f32];
+  int64_t x  = 0;
   if (n >= LANES_f32) {
     low = high = load_f32(in);
-    for (x = LANES_f32; x + LANES_f32 <= n; x += LANES_f32) {
-      low  = low_f32(low, load_f32(in + x));
-      high = high_f32(high, load_f32(in + x));
+    for (; x + LANES_f32 <= n; x += LANES_f32) {
+      lanes_f32 v = load_f32(in + x);
+      low         = low_f32(low, v);
+      high        = high_f32(high, v);
+      none        = none + (v - v);
     }
-    float part[2][LANES_f32];
     store_f32(part[0], low);
     store_f32(part[1], high);
+    store_f32(part[2], none);
     for (int i = 0; i < LANES_f32; i++) {
       range[0] = part[0][i] < range[0] ? part[0][i] : range[0];
       range[1] = part[1][i] > range[1] ? part[1][i] : range[1];
+      rest += part[2][i];
     }
   }
   for (; x < n; x++) {
     range[0] = in[x] < range[0] ? in[x] : range[0];
     range[1] = in[x] > range[1] ? in[x] : range[1];
+    rest += in[x] - in[x];
   }
-  return most < 0x7f800000u;
+  return rest == 0;
 }
 
 /* Bin of each value; -1 where it lies within `slack` of a bin's edge, so that rounding could decide. */

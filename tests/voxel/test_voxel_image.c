@@ -110,7 +110,9 @@ TEST(medians_are_alike_for_every_instruction_set) {
   const char *const names[] = {"baseline", "avx2", "avx512"};
   for (int i = 0; i < 3; i++) {
     status_clear();
-    if (isa_agree(comm, names[i]) == STATUS_OK) check_median(comm, 0, 3, GRID_U16, 1000);
+    if (isa_agree(comm, names[i]) != STATUS_OK) continue;
+    check_median(comm, 0, 3, GRID_U16, 1000);
+    check_median(comm, 0, 3, GRID_F32, 1000);
   }
   status_clear();
   CHECK_OK(isa_agree(comm, "auto"));
@@ -318,6 +320,17 @@ TEST(components_are_numbered_as_a_flood_fill_in_raster_order) {
     for (int kind = 0; kind < PLANS; kind++)
       for (int c = 0; c < 3; c++)
         for (int p = 0; p < 4; p++) check_components(comm, s, kind, connectivities[c], percents[p]);
+}
+
+TEST(components_are_alike_for_every_instruction_set) {
+  const char *const names[] = {"baseline", "avx2", "avx512"};
+  for (int i = 0; i < 3; i++) {
+    status_clear();
+    if (isa_agree(comm, names[i]) != STATUS_OK) continue;
+    for (int c = 6; c <= 26; c += c == 6 ? 12 : 8) check_components(comm, 0, 3, c, 30);
+  }
+  status_clear();
+  CHECK_OK(isa_agree(comm, "auto"));
 }
 
 TEST(the_component_table_measures_a_known_box) {
