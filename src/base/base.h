@@ -99,6 +99,12 @@ void log_progress(const char *what, int64_t done, int64_t total);
 bool log_is_speaker(void);
 /* Monotonic seconds. */
 double time_now_s(void);
+/* Local. Seconds of this process between the two calls are upkeep: what only keeps a run safe (probes of
+ * inputs, records, journals, locks, syncs, reading back). Spans inside a span count once. upkeep_end
+ * gives `status` back. */
+void upkeep_begin(void);
+enum status upkeep_end(enum status status);
+double upkeep_s(void); /* of all spans that have ended */
 
 /* Local. `see` (NULL: nobody) is called on the rank that speaks, also when quiet, at most every second
  * of progress; left_s is NAN while nothing is known. */

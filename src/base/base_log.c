@@ -1,4 +1,4 @@
-/* The log: rank 0 speaks, on stderr. Progress is a bar on a terminal, else a line per 10 s. */
+/* The log: rank 0 speaks, on stderr. Progress is a bar on a terminal, else a line per 10 s. And the clock. */
 #include "base.h"
 #include <math.h>
 #include <stdarg.h>
@@ -30,6 +30,22 @@ double time_now_s(void) {
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+
+static struct {
+  int depth;
+  double begun_s, sum_s;
+} upkeep;
+
+void upkeep_begin(void) {
+  if (upkeep.depth++ == 0) upkeep.begun_s = time_now_s();
+}
+
+enum status upkeep_end(enum status status) {
+  if (--upkeep.depth == 0) upkeep.sum_s += time_now_s() - upkeep.begun_s;
+  return status;
+}
+
+double upkeep_s(void) { return upkeep.sum_s; }
 
 static void say(const char *kind, const char *format, va_list list) {
   if (log_state.bar_open) fputc('\n', stderr);

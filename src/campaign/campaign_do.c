@@ -266,6 +266,7 @@ static void use_up(const char *stop) {
 
 enum status campaign_do(struct campaign *c) {
   char stop[STORE_NAME_BYTES];
+  double begun_s = time_now_s();
   snprintf(stop, sizeof stop, "%.2000s/stop", c->notes);
   TRY_ALL(c->comm, make_units(c));
   c->now    = -1;
@@ -277,7 +278,7 @@ enum status campaign_do(struct campaign *c) {
   TRY(journal_add(c, "begins: %d units, version %s", c->units, stage_version()));
   enum status status = do_units(c), written = summary_write(c);
   if (status == STATUS_STOPPED) use_up(stop);
-  summary_say_cost(c);
+  summary_say_cost(c, begun_s);
   if (written == STATUS_OK)
     written = status_write(c, status == STATUS_OK        ? "finished"
                               : status == STATUS_STOPPED ? "stopped"

@@ -134,7 +134,7 @@ enum status status_write(const struct campaign *campaign, const char *phase);
 /* Local. status.json of a run going on, unless it was written less than a second ago. */
 enum status status_refresh(const struct campaign *campaign);
 /* Collective; rank 0 says. Time, bytes and memory of each stage's units, and of all. */
-void summary_say_cost(const struct campaign *campaign);
+void summary_say_cost(const struct campaign *campaign, double begun_s);
 enum status journal_add(const struct campaign *campaign, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void summary_print(const struct campaign *campaign, FILE *to);

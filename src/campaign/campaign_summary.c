@@ -157,7 +157,8 @@ static void print_status(const struct campaign *c, FILE *to) {
 
 enum status status_write(const struct campaign *c, const char *phase) {
   status_phase = phase;
-  return AGREE(c->comm, write_by(c, "status.json", print_status));
+  upkeep_begin();
+  return upkeep_end(AGREE(c->comm, write_by(c, "status.json", print_status)));
 }
 
 enum status status_refresh(const struct campaign *c) {
@@ -165,7 +166,8 @@ enum status status_refresh(const struct campaign *c) {
   if (time_now_s() - written_s < 1 && written_s > 0) return STATUS_OK;
   written_s    = time_now_s();
   status_phase = "running";
-  return write_by(c, "status.json", print_status);
+  upkeep_begin();
+  return upkeep_end(write_by(c, "status.json", print_status));
 }
 
 static void say_stage(const struct campaign *c, const struct stage *stage) {
@@ -183,15 +185,18 @@ static void say_stage(const struct campaign *c, const struct stage *stage) {
              stage ? stage->name : "all", n, sum[0], 1e-9 * sum[1], 1e-9 * sum[2], 1e-9 * memory);
 }
 
-void summary_say_cost(const struct campaign *c) {
+void summary_say_cost(const struct campaign *c, double begun_s) {
   int n, size;
   const struct stage *const *stage = campaign_stages(&n);
-  double mine                      = (double)memory_rss_peak_bytes(), peak;
-  MPI_Allreduce(&mine, &peak, 1, MPI_DOUBLE, MPI_MAX, c->comm);
+  double most[2]                   = {(double)memory_rss_peak_bytes(), upkeep_s()};
+  double all_s                     = time_now_s() - begun_s;
+  MPI_Allreduce(MPI_IN_PLACE, most, 2, MPI_DOUBLE, MPI_MAX, c->comm);
   MPI_Comm_size(c->comm, &size);
   for (int i = 0; i < n; i++) say_stage(c, stage[i]);
   say_stage(c, NULL);
-  log_info("%d ranks, of which the largest took %.3f GB with all libraries", size, 1e-9 * peak);
+  log_info("%d ranks, of which the largest took %.3f GB with all libraries", size, 1e-9 * most[0]);
+  log_info("probes, records, journals and reading back took %.2f s of %.1f s (%.1f %%)", most[1],
+           all_s, 100 * most[1] / fmax(all_s, 1e-9));
 }
 
 static enum status append(const struct campaign *c, const char *line) {
@@ -208,6 +213,7 @@ static enum status append(const struct campaign *c, const char *line) {
 
 enum status journal_add(const struct campaign *c, const char *format, ...) {
   char line[1024], words[900];
+  upkeep_begin();
   enum status status = fault_here("campaign.journal");
   if (status == STATUS_OK && log_is_speaker()) {
     va_list list;
@@ -217,5 +223,5 @@ enum status journal_add(const struct campaign *c, const char *format, ...) {
     snprintf(line, sizeof line, "%lld %s\n", (long long)time(NULL), words);
     status = append(c, line);
   }
-  return AGREE(c->comm, status);
+  return upkeep_end(AGREE(c->comm, status));
 }

@@ -227,7 +227,50 @@ static enum status parse_error(struct config_file *file, struct fy_diag *diag) {
   return config_errors_told(file);
 }
 
+/* Bytes of the well-formed UTF-8 character at `at`, 0 when there is none (RFC 3629, section 4). */
+static int utf8_bytes(const unsigned char *at, const unsigned char *end) {
+  static const struct {
+    unsigned char first, last, second_from, second_to, bytes;
+  } row[] = {
+      {0x00, 0x7f, 0,    0,    1},
+      {0xc2, 0xdf, 0x80, 0xbf, 2},
+      {0xe0, 0xe0, 0xa0, 0xbf, 3},
+      {0xe1, 0xec, 0x80, 0xbf, 3},
+      {0xed, 0xed, 0x80, 0x9f, 3},
+      {0xee, 0xef, 0x80, 0xbf, 3},
+      {0xf0, 0xf0, 0x90, 0xbf, 4},
+      {0xf1, 0xf3, 0x80, 0xbf, 4},
+      {0xf4, 0xf4, 0x80, 0x8f, 4}
+  };
+  size_t r = 0, rows = sizeof row / sizeof *row;
+  while (r < rows && (*at < row[r].first || *at > row[r].last)) r++;
+  if (r == rows || end - at < row[r].bytes) return 0;
+  if (row[r].bytes > 1 && (at[1] < row[r].second_from || at[1] > row[r].second_to)) return 0;
+  for (int i = 2; i < row[r].bytes; i++)
+    if (at[i] < 0x80 || at[i] > 0xbf) return 0;
+  return row[r].bytes;
+}
+
+/* libfyaml 0.7 does not come back from some bytes that are no UTF-8. */
+static enum status check_utf8(struct config_file *file) {
+  const unsigned char *at = (const unsigned char *)file->bytes, *end = at + file->n;
+  int line = 1, column = 1;
+  for (int n; at < end; at += n) {
+    n = utf8_bytes(at, end);
+    if (!n) {
+      char words[64];
+      snprintf(words, sizeof words, "byte 0x%02x: a YAML file is UTF-8 text", *at);
+      add_error(file, line, column, words);
+      return config_errors_told(file);
+    }
+    column = *at == '\n' ? 1 : column + 1;
+    line += *at == '\n';
+  }
+  return STATUS_OK;
+}
+
 static enum status parse(struct config_file *file) {
+  TRY(check_utf8(file));
   struct fy_diag *diag         = quiet_diag();
   struct fy_parse_cfg how      = {.flags = FYPCF_DISABLE_RECYCLING, .diag = diag};
   struct fy_document *document = fy_document_build_from_string(&how, file->bytes, (size_t)file->n);

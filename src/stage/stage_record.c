@@ -89,6 +89,7 @@ enum status stage_record_make(MPI_Comm comm, const struct config_set *set, const
   *record     = NULL;
   FILE *to    = open_memstream(&bytes, &size);
   TRY_ALL(comm, to ? STATUS_OK : FAIL(STATUS_MEMORY, "no memory for a record"));
+  upkeep_begin();
   enum status status = add_all(comm, set, params, inputs, n, to);
   fclose(to);
   if (status == STATUS_OK)
@@ -99,5 +100,5 @@ enum status stage_record_make(MPI_Comm comm, const struct config_set *set, const
       if (home && home[i] && home[i][0]) relative(*record, home[i]);
   }
   free(bytes);
-  return status;
+  return upkeep_end(status);
 }

@@ -74,8 +74,8 @@ static enum status note_line(const struct stage_rounds *rounds, int64_t done,
   return append(rounds, line);
 }
 
-enum status stage_rounds_begin(const struct stage_job *job, struct store_output *output,
-                               struct stage_rounds *rounds) {
+static enum status begin(const struct stage_job *job, struct store_output *output,
+                         struct stage_rounds *rounds) {
   memset(rounds, 0, sizeof *rounds);
   rounds->comm   = job->comm;
   rounds->output = output;
@@ -99,6 +99,12 @@ enum status stage_rounds_begin(const struct stage_job *job, struct store_output 
   return STATUS_OK;
 }
 
+enum status stage_rounds_begin(const struct stage_job *job, struct store_output *output,
+                               struct stage_rounds *rounds) {
+  upkeep_begin();
+  return upkeep_end(begin(job, output, rounds));
+}
+
 /* Rank 0's clock decides for all. */
 static bool is_time(struct stage_rounds *rounds) {
   int now = time_now_s() - rounds->noted_s >= STAGE_ROUND_LEAST_S;
@@ -106,8 +112,8 @@ static bool is_time(struct stage_rounds *rounds) {
   return now;
 }
 
-enum status stage_rounds_note(struct stage_rounds *rounds, int64_t done, const int64_t *mine, int n,
-                              bool at_once) {
+static enum status note(struct stage_rounds *rounds, int64_t done, const int64_t *mine, int n,
+                        bool at_once) {
   int64_t sum[STAGE_SUMS_MOST] = {0};
   int rank;
   MPI_Comm_rank(rounds->comm, &rank);
@@ -119,6 +125,12 @@ enum status stage_rounds_note(struct stage_rounds *rounds, int64_t done, const i
   TRY_ALL(rounds->comm, rank == 0 ? note_line(rounds, done, sum) : STATUS_OK);
   rounds->noted_s = time_now_s();
   return STATUS_OK;
+}
+
+enum status stage_rounds_note(struct stage_rounds *rounds, int64_t done, const int64_t *mine, int n,
+                              bool at_once) {
+  upkeep_begin();
+  return upkeep_end(note(rounds, done, mine, n, at_once));
 }
 
 void stage_rounds_end(struct stage_rounds *rounds, bool keep) {

@@ -183,6 +183,7 @@ enum status store_begin(MPI_Comm comm, const char *path, const struct store_opti
                         struct store_output **output) {
   *output = NULL;
   hdf5_start();
+  upkeep_begin();
   enum status mine = output_make(path, output);
   if (mine == STATUS_OK) mine = fault_here("store.begin");
   if (mine == STATUS_OK) (*output)->deflate = options->deflate;
@@ -192,12 +193,12 @@ enum status store_begin(MPI_Comm comm, const char *path, const struct store_opti
   if (status != STATUS_OK) {
     /* Without the lock the partial file is somebody else's. */
     store_abandon(comm, output, true);
-    return status;
+    return upkeep_end(status);
   }
   int resumed = (*output)->resumed;
   MPI_Bcast(&resumed, 1, MPI_INT, 0, comm);
   (*output)->resumed = resumed;
-  return STATUS_OK;
+  return upkeep_end(STATUS_OK);
 }
 
 bool store_resumed(const struct store_output *output) { return output->resumed; }
@@ -221,7 +222,8 @@ static enum status data_sync(struct store_output *output) {
 }
 
 enum status store_sync(MPI_Comm comm, struct store_output *output) {
-  return AGREE(comm, data_sync(output));
+  upkeep_begin();
+  return upkeep_end(AGREE(comm, data_sync(output)));
 }
 
 static enum status file_close(struct store_output *output) {
@@ -276,6 +278,7 @@ static enum status commit_local(struct store_output *output) {
 }
 
 enum status store_commit(MPI_Comm comm, struct store_output **output) {
+  upkeep_begin();
   enum status status = AGREE(comm, commit_local(*output));
   if (status == STATUS_OK)
     status = AGREE(comm, fault_here("store.finish")); /* before the name is given */
@@ -283,7 +286,7 @@ enum status store_commit(MPI_Comm comm, struct store_output **output) {
     status = AGREE(comm, rank_of(comm) == 0 ? finish_root(*output) : STATUS_OK);
   if (status == STATUS_OK) shelf_commit((*output)->path, &(*output)->shelf);
   store_abandon(comm, output, status == STATUS_OK);
-  return status;
+  return upkeep_end(status);
 }
 
 void store_abandon(MPI_Comm comm, struct store_output **output, bool keep) {

@@ -203,5 +203,6 @@ static enum status probe_here(const char *file) {
 }
 
 enum status store_probe(MPI_Comm comm, const char *file) {
-  return ON_ROOT(comm, "store.probe", probe_here(file));
+  upkeep_begin();
+  return upkeep_end(ON_ROOT(comm, "store.probe", probe_here(file)));
 }

@@ -38,6 +38,8 @@ class Status(Folder):
         self.assertEqual(job.returncode, 0, words)
         self.assertRegex(words, r"recon +2 done +[0-9.]+ s +[0-9.]+ GB read +0\.066 GB written +0\.[0-9]+ GB per rank")
         self.assertRegex(words, r"2 ranks, of which the largest took [0-9.]+ GB")
+        upkeep, all_s = map(float, re.search(r"reading back took ([0-9.]+) s of ([0-9.]+) s", words).groups())
+        self.assertTrue(0 < upkeep < all_s, words)
         status = self.status()
         self.assertNotIn("now", status)
         volume = 4 * 320 * 160 * 160

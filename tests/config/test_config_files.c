@@ -126,6 +126,35 @@ TEST(hostile_files_end_with_a_message) {
   status_clear();
 }
 
+TEST(bytes_that_are_no_utf8_are_told_with_their_place) {
+  static const char *const good[] = {"a: \xc2\xb5m\n", "a: \xe2\x82\xac \xed\x9f\xbf\n",
+                                     "a: \xf4\x8f\xbf\xbf\n",
+                                     "\xef\xbb\xbf"
+                                     "a: with a mark\n"};
+  static const char *const bad[]  = {"a: 1\n# \xff\n",
+                                     "a: 1\n# \xc0\x80\n",
+                                     "a: 1\n# \xed\xa0\x80\n",
+                                     "a: 1\n# \xf4\x90\x80\x80\n",
+                                     "a: 1\n# \xe2\x82",
+                                     "a: 1\n# \x80\n",
+                                     "a: 1\n% \xf9"};
+  struct config_file *file;
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    status_clear();
+    CHECK(config_file_parse("t", good[i], (int64_t)strlen(good[i]), &file) == STATUS_OK,
+          "case %zu: %s", i, status_text());
+    config_file_close(&file);
+  }
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    status_clear();
+    CHECK(config_file_parse("t", bad[i], (int64_t)strlen(bad[i]), &file) == STATUS_USAGE && !file,
+          "case %zu was taken", i);
+    CHECK(strncmp(status_text(), "t:2:3: byte 0x", 14) == 0, "case %zu says '%s'", i,
+          status_text());
+  }
+  status_clear();
+}
+
 TEST(the_effective_parameters_read_back_to_the_same) {
   struct params p, q;
   status_clear();
