@@ -35,7 +35,8 @@ enum status raw_hits_look(const char *name, int64_t bytes, struct raw_frames_fil
   bool good  = handle >= 0 && get(handle, &head, sizeof head, 0);
   if (handle >= 0) close(handle);
   if (!good) return FAIL(STATUS_INPUT, "%s cannot be read as a file of hits", name);
-  int64_t pixels = (int64_t)head.rows * head.columns;
+  bool sides     = head.rows <= RAW_HITS_GAP && head.columns <= RAW_HITS_GAP;
+  int64_t pixels = sides ? (int64_t)head.rows * head.columns : 0;
   if (head.version != 1 || pixels < 1 || pixels > RAW_HITS_GAP)
     return FAIL(
         STATUS_INPUT,
@@ -43,9 +44,10 @@ enum status raw_hits_look(const char *name, int64_t bytes, struct raw_frames_fil
         name, head.version, head.rows, head.columns, RAW_HITS_GAP);
   if (head.frames < 1 || head.words < 0 || head.words > (bytes - words_at(pixels)) / 4 ||
       bytes != words_at(pixels) + 4 * head.words)
-    return FAIL(STATUS_INPUT, "%s has %lld bytes; %lld hits of %lld frames want %lld", name,
+    return FAIL(STATUS_INPUT,
+                "%s has %lld bytes; %lld hits of %lld frames want 4 bytes each after %lld", name,
                 (long long)bytes, (long long)head.words, (long long)head.frames,
-                (long long)(words_at(pixels) + 4 * head.words));
+                (long long)words_at(pixels));
   file->frames = head.frames, file->words = head.words;
   n[0] = head.rows, n[1] = head.columns;
   return STATUS_OK;

@@ -315,14 +315,18 @@ def cases():
         yield f"gain: {name}", "gain", gain_of(words), (), name == "not a number"  # one dead pixel
     for name, words in FRAMES.items():
         yield f"frames: {name}", "frames", raw(words), (), name.startswith("nothing but")
-    found = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings")
-    for reader in READERS:  # what the fuzzers found
-        folder = os.path.join(found, reader)
-        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-            with open(os.path.join(folder, name), "rb") as f:
-                yield f"{reader}: {name}", reader, raw(f.read()), (), True
+    yield from findings()
     for name, make in SCANS.items():
         yield f"recon: {name}", "recon", make, (), name == "two-axis frames"  # a sinogram, too
+
+
+def findings():
+    """What the fuzzers found."""
+    found = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings")
+    for reader in sorted(os.listdir(found)):
+        for name in sorted(os.listdir(os.path.join(found, reader))):
+            with open(os.path.join(found, reader, name), "rb") as f:
+                yield f"{reader}: {name}", reader, raw(f.read()), (), False
 
 
 def gain_of(words):
