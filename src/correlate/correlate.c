@@ -294,7 +294,7 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
           table = 16 * (5 + 2 * CORRELATE_MAPS) * pixels * states;
   *need = (struct stage_need){
       .memory_bytes = voxels / size + mine * (4 + 20 * states) + 40 * columns + seen + maps +
-                      (regions * 3 + 5) * 8 * pixels * states + profiles + table,
+                      (regions * 3 + 6) * 8 * pixels * states + profiles + table,
       .disk_bytes = maps / 2 + table + (8 << 20),
       .rounds     = states};
   return STATUS_OK;

@@ -1,7 +1,8 @@
 /* Layers from labels, column by column.
  * Top of the lithium: the longest run of lithium in the column, grown upwards over pores (gaps of anything but membrane,
  * shorter than gap_um); where there is a height map of the surface, its value. Edges of the can have the lithium's grey
- * too, all the way up: columns whose top lies further from the median top than the cathode is thick are none of the cell.
+ * too, here and there on their way up: columns whose top lies further from the median top than the cathode is thick, or
+ * whose longest run is shorter than half of the median one, are none of the cell.
  * Cathode: the composite is particles with membrane between them, so single columns do not tell where it begins. In
  * blocks of columns the share of particles in each slice is counted from the lithium up; the face is where it first
  * reaches a third of its median over the cathode's thickness, straight between slices: whole particles pack thinner at a
@@ -31,12 +32,13 @@ struct column {
 };
 static int label(const struct column *c, int64_t z) { return c->at[z * c->stride]; }
 
-/* Behind the topmost slice of the bulk of lithium; -1: none. */
-static int64_t top_of(const struct column *c, int li, int spe, int64_t gap) {
-  int64_t longest = 0, top = -1;
+/* Behind the topmost slice of the bulk of lithium, and its longest run; -1: none. */
+static int64_t top_of(const struct column *c, int li, int spe, int64_t gap, int64_t *longest) {
+  int64_t top = -1;
+  *longest    = 0;
   for (int64_t z = 0, end; z < c->nz; z = end + 1) {
     for (end = z; end < c->nz && label(c, end) == li;) end++;
-    if (end - z > longest) longest = end - z, top = end;
+    if (end - z > *longest) *longest = end - z, top = end;
   }
   for (int64_t z = top; top >= 0 && z < c->nz && z - top <= gap; z++) {
     if (label(c, z) == spe) break;
@@ -50,7 +52,8 @@ struct make {
   const struct grid_field *labels;
   const float *height;
   struct correlate_columns *to;
-  int64_t blocks_y, blocks_x, nz;
+  int64_t blocks_y, blocks_x, nz, gap;
+  int64_t median_top, median_run; /* over all columns with lithium, slices; -1: none has any */
   int64_t *particles; /* [blocks][nz] */
   int64_t *cells;     /* [blocks]: columns with lithium */
   int64_t *tops;      /* [blocks]: sum of their tops, slices */
@@ -66,39 +69,49 @@ static int64_t block_of(const struct make *m, int64_t y, int64_t x) {
   return (m->to->y0 + y) / BLOCK * m->blocks_x + x / BLOCK;
 }
 
-/* Tops in slices, and their median over all columns; -1: no column has one. */
-static enum status find_tops(MPI_Comm comm, struct make *m, int64_t *median) {
-  struct correlate_columns *to = m->to;
-  int64_t gap = (int64_t)ceil(gap_um / to->voxel_um[0]), *count = NULL, all = 0, below = 0;
+static int64_t look_for_top(const struct make *m, int64_t y, int64_t x, int64_t *run) {
+  struct column c = column_of(m, y, x);
+  return top_of(&c, (int)m->params->li, (int)m->params->spe, m->gap, run);
+}
+
+/* Of a histogram; -1: empty. */
+static int64_t median_of(const int64_t *count, int64_t n) {
+  int64_t all = 0, below = 0;
+  for (int64_t i = 0; i < n; i++) all += count[i];
+  for (int64_t i = 0; i < n && all > 0; i++) {
+    below += count[i];
+    if (2 * below >= all) return i;
+  }
+  return -1;
+}
+
+static enum status find_medians(MPI_Comm comm, struct make *m) {
+  int64_t *count = NULL;
   int n;
-  *median = -1;
-  TRY_ALL(comm, base_int_from(m->nz + 1, "slices", &n));
+  TRY_ALL(comm, base_int_from(2 * (m->nz + 1), "slices", &n));
   TRY_ALL(comm, memory_make(n, sizeof *count, "tops of columns", &count));
-  for (int64_t y = 0; y < to->ny_here; y++)
-    for (int64_t x = 0; x < to->nx; x++) {
-      struct column c = column_of(m, y, x);
-      int64_t top     = top_of(&c, (int)m->params->li, (int)m->params->spe, gap);
-      to->top[y * to->nx + x] = (float)top;
-      if (top >= 0) count[top]++;
+  int64_t *runs = count + m->nz + 1;
+  for (int64_t y = 0; y < m->to->ny_here; y++)
+    for (int64_t x = 0; x < m->to->nx; x++) {
+      int64_t run, top = look_for_top(m, y, x, &run);
+      if (top >= 0) count[top]++, runs[run]++;
     }
   MPI_Allreduce(MPI_IN_PLACE, count, n, MPI_INT64_T, MPI_SUM, comm);
-  for (int64_t z = 0; z < n; z++) all += count[z];
-  for (int64_t z = 0; z < n && *median < 0 && all > 0; z++) {
-    below += count[z];
-    if (2 * below >= all) *median = z;
-  }
+  m->median_top = median_of(count, m->nz + 1);
+  m->median_run = median_of(runs, m->nz + 1);
   memory_free(count);
   return STATUS_OK;
 }
 
-static void look_at_column(struct make *m, int64_t median, int64_t y, int64_t x) {
+static void look_at_column(struct make *m, int64_t y, int64_t x) {
   struct correlate_columns *to     = m->to;
   const struct correlate_params *p = m->params;
   struct column c                  = column_of(m, y, x);
-  int64_t at = y * to->nx + x, top = (int64_t)to->top[at];
+  int64_t at = y * to->nx + x, run, top = look_for_top(m, y, x, &run);
   double dz_um = to->voxel_um[0];
   to->top[at] = to->face[at] = to->pores[at] = to->touch[at] = NAN;
-  if (top < 0 || fabs((double)(top - median)) * dz_um > p->cathode_um) return;
+  if (top < 0 || 2 * run < m->median_run) return;
+  if (fabs((double)(top - m->median_top)) * dz_um > p->cathode_um) return;
   double top_um =
       m->height && isfinite(m->height[at]) ? (double)m->height[at] : (double)top * dz_um;
   int64_t deep = (int64_t)ceil(p->pores_depth_um / dz_um), others = 0;
@@ -189,20 +202,20 @@ enum status correlate_columns_make(MPI_Comm comm, const struct correlate_params 
                       .to       = columns,
                       .blocks_y = (n[1] + BLOCK - 1) / BLOCK,
                       .blocks_x = (n[2] + BLOCK - 1) / BLOCK,
-                      .nz       = n[0]};
+                      .nz       = n[0],
+                      .gap      = (int64_t)ceil(gap_um / labels->voxel_um[0])};
   *columns = (struct correlate_columns){.ny      = n[1],
                                         .nx      = n[2],
                                         .y0      = labels->mine.start[1],
                                         .ny_here = labels->mine.n[0] ? labels->mine.n[1] : 0};
   memcpy(columns->voxel_um, labels->voxel_um, sizeof columns->voxel_um);
   enum status status = AGREE(comm, room_make(&m));
-  int64_t median = -1;
-  if (status == STATUS_OK) status = find_tops(comm, &m, &median);
+  if (status == STATUS_OK) status = find_medians(comm, &m);
   if (status == STATUS_OK) {
     m.cells = m.particles + m.blocks_y * m.blocks_x * m.nz;
     m.tops  = m.cells + m.blocks_y * m.blocks_x;
     for (int64_t y = 0; y < columns->ny_here; y++)
-      for (int64_t x = 0; x < columns->nx; x++) look_at_column(&m, median, y, x);
+      for (int64_t x = 0; x < columns->nx; x++) look_at_column(&m, y, x);
     status = sum_blocks(comm, &m);
   }
   if (status == STATUS_OK) status = AGREE(comm, set_faces(&m));

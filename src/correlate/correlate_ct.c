@@ -216,7 +216,18 @@ void correlate_slab_of(const struct correlate_work *w, int state, int region,
                                   w->params->slab_um, w->params->slab_edge_um};
 }
 
-enum column_map { BELOW_TOP, BELOW_FACE, BELOW_ROOF, HEIGHT, ROUGHNESS, PORES, TOUCH, FLUX, DENSITY };
+enum column_map {
+  BELOW_TOP,
+  BELOW_FACE,
+  BELOW_ROOF,
+  HEIGHT,
+  ROUGHNESS,
+  PORES,
+  TOUCH,
+  FLUX,
+  COVER,
+  DENSITY
+};
 
 struct plane {
   double mean, slope_y, slope_x, middle_y, middle_x;
@@ -243,6 +254,7 @@ static float column_value(const struct correlate_work *w, int state, int region,
   case PORES: return (float)((double)c->pores[at] / w->params->pores_depth_um);
   case TOUCH: return c->touch[at];
   case FLUX: return c->flux[at];
+  case COVER: return isnan(top) ? 0.0F : 1.0F;
   case DENSITY:
     if (isnan(top)) return 0;
     correlate_slab_column(w->params, &slab, top, isnan(face) ? top : face, (double)c->pores[at],
@@ -333,6 +345,8 @@ static enum status project_state(struct correlate_work *w, int i, double *map) {
   TRY(project(w, map, to->pores));
   TRY(whole_map(w, i, 0, TOUCH, NULL, map));
   TRY(project(w, map, to->touch));
+  TRY(whole_map(w, i, 0, COVER, NULL, map));
+  TRY(project(w, map, to->cover));
   for (int64_t p = 0; p < w->pixels; p++) to->flux[p] = (double)NAN;
   if (w->state[i].columns.flux) {
     TRY(whole_map(w, i, 0, FLUX, NULL, map));
@@ -356,7 +370,7 @@ enum status correlate_ct_project(struct correlate_work *w) {
   for (int i = 0; i < w->states && status == STATUS_OK; i++) {
     struct correlate_pixels *to = &w->state[i].pixels;
     if (!w->state[i].has_ct) continue;
-    status = AGREE(comm, memory_make((w->regions * 3 + 5) * w->pixels, sizeof *to->below,
+    status = AGREE(comm, memory_make((w->regions * 3 + 6) * w->pixels, sizeof *to->below,
                                      "what pixels see", &to->below));
     if (status != STATUS_OK) break;
     to->height = to->below + w->regions * 3 * w->pixels;
@@ -364,6 +378,7 @@ enum status correlate_ct_project(struct correlate_work *w) {
     to->pores  = to->Ra + w->pixels;
     to->touch  = to->pores + w->pixels;
     to->flux   = to->touch + w->pixels;
+    to->cover  = to->flux + w->pixels;
     status     = stop_agree(comm);
     if (status == STATUS_OK) status = project_state(w, i, map);
   }

@@ -120,18 +120,24 @@ static void put_ct(struct correlate_work *w, int state, const struct bin *bin, i
   put(w, state, CORRELATE_MAP_pores, at, mean_of(bin, p->pores, NULL, &none), (double)NAN);
   put(w, state, CORRELATE_MAP_contact, at, mean_of(bin, p->touch, NULL, &none), (double)NAN);
   put(w, state, CORRELATE_MAP_flux, at, mean_of(bin, p->flux, NULL, &none), (double)NAN);
+  put(w, state, CORRELATE_MAP_cover, at, mean_of(bin, p->cover, NULL, &none), (double)NAN);
 }
+
+/* A flux whose D_eff is right to 1e-4 is right to the root of that from place to place. */
+static const double flux_error = 0.01;
 
 static void set_ct_errors(struct correlate_work *w, int state, int first) {
   static const enum correlate_map maps[] = {CORRELATE_MAP_height, CORRELATE_MAP_Ra,
                                             CORRELATE_MAP_pores, CORRELATE_MAP_contact,
-                                            CORRELATE_MAP_flux};
-  const double systematic[]              = {w->params->threshold_um, 0, 0, 0, 0};
-  for (int m = 0; m < 5; m++)
+                                            CORRELATE_MAP_flux, CORRELATE_MAP_cover};
+  const double systematic[]              = {w->params->threshold_um, 0, 0, 0, 0, 0};
+  for (int m = 0; m < (int)(sizeof maps / sizeof *maps); m++)
     for (int64_t at = 0; at < w->ny * w->nx; at++) {
       const double *map = correlate_map_at(w, false, state, maps[m]);
+      double own        = systematic[m];
+      if (maps[m] == CORRELATE_MAP_flux) own = flux_error * fabs(map[at]);
       if (isfinite(map[at]))
-        correlate_map_at(w, true, state, maps[m])[at] = hypot(systematic[m], drift_of(w, map, at));
+        correlate_map_at(w, true, state, maps[m])[at] = hypot(own, drift_of(w, map, at));
     }
   if (first < 0) return;
   for (int64_t at = 0; at < w->ny * w->nx; at++) { /* a threshold's error is the same in both states */

@@ -173,11 +173,17 @@ static struct pinhole_registration moved(const struct search *s, const double *p
   return r;
 }
 
+/* A few pixels are always alike. */
+enum { PIXELS_LEAST = 16 };
+static const double unlike = 2;
+
 static double unlikeness(const struct search *s, const double *p) {
   struct pinhole_registration r = moved(s, p);
+  int64_t n = s->camera->rows * s->camera->columns, both = 0;
   project(s->camera, &r, s->map, s->fine, 0, s->camera->rows, s->work);
-  double likeness = correlate_pearson(s->work, s->seen, s->camera->rows * s->camera->columns);
-  return isnan(likeness) ? 2 : 1 - likeness;
+  for (int64_t i = 0; i < n; i++) both += !isnan(s->work[i]) && !isnan(s->seen[i]);
+  double likeness = both < PIXELS_LEAST ? (double)NAN : correlate_pearson(s->work, s->seen, n);
+  return isnan(likeness) ? unlike : 1 - likeness;
 }
 
 static void simplex_centre(double p[FREE + 1][FREE], int worst, double *centre) {
@@ -256,6 +262,11 @@ enum status pinhole_register(const struct pinhole_camera *camera, const struct p
       least = value;
       memcpy(best, at, sizeof best);
     }
+  *quality = (double)NAN;
+  if (!(least < unlike)) {
+    memory_free(s.work);
+    return STATUS_OK;
+  }
   const double coarse[FREE] = {pixel_mm, pixel_mm, 2, 0.02},
                fine[FREE]   = {0.1 * pixel_mm, 0.1 * pixel_mm, 0.2, 0.002};
   simplex(&s, coarse, best);

@@ -48,7 +48,8 @@ void pinhole_project_rows(const struct pinhole_camera *camera,
                           const struct pinhole_map *map, int64_t row0, int64_t row1, double *out);
 
 /* Finds the registration that makes the projection of `map` most like `seen` (correlation coefficient over pixels
- * known to both), starting from `registration`; quality is that coefficient. Search: shifts on a grid of one
+ * known to both), starting from `registration`; quality is that coefficient (NaN, and the start kept, where
+ * fewer than 16 pixels are). Search: shifts on a grid of one
  * pixel within reach_mm, then simplex on all four. */
 enum status pinhole_register(const struct pinhole_camera *camera, const struct pinhole_map *map,
                              const double *seen, double reach_mm,

@@ -78,6 +78,46 @@ static void clear_map(const struct correlate_work *w, int state, int region, dou
   }
 }
 
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* What the labels' edges leave open, beside what the likeness tells. */
+static void add_edges(struct correlate_work *w, const double *map) {
+  double edge_mm = 1e-3 * w->params->edge_vox * w->voxel_um[2], cell = 0;
+  for (int64_t i = 0; i < w->n_ct[1] * w->n_ct[2]; i++) cell += map[i] > 0;
+  double radius_mm = 1e-3 * w->voxel_um[2] * sqrt(cell / PI);
+  if (!(radius_mm > 0)) return;
+  const double by[4] = {edge_mm / radius_mm, edge_mm / radius_mm * DEG_PER_RAD, edge_mm, edge_mm};
+  for (int k = 0; k < 4; k++) w->fit.sigma[k] = hypot(w->fit.sigma[k], by[k]);
+}
+
+/* What the camera sees just beyond the cell: other layers are wider than the lithium, and would make it seem larger. The
+ * median of pixels that see nothing of the cell and are at most `near` pixels from one that does. */
+static enum status level_beyond(struct correlate_work *w, const struct pinhole_map *sums,
+                                const double *seen, double *level) {
+  enum { NEAR = 3 };
+  const double some = 1e-6; /* sums of running sums are not quite 0 */
+  int64_t n = 0, rows = w->camera.rows, columns = w->camera.columns;
+  double *cell, *beyond;
+  TRY(memory_make(2 * w->pixels, sizeof *cell, "what lies beyond a cell", &cell));
+  beyond = cell + w->pixels;
+  pinhole_project_rows(&w->camera, &w->fit.at, sums, 0, rows, cell);
+  for (int64_t i = 0; i < w->pixels; i++) {
+    bool near = false;
+    if (cell[i] > some || !isfinite(cell[i]) || !isfinite(seen[i])) continue;
+    for (int64_t y = i / columns - NEAR; y <= i / columns + NEAR; y++)
+      for (int64_t x = i % columns - NEAR; x <= i % columns + NEAR; x++)
+        near |= y >= 0 && x >= 0 && y < rows && x < columns && cell[y * columns + x] > some;
+    if (near) beyond[n++] = seen[i];
+  }
+  qsort(beyond, (size_t)n, sizeof *beyond, by_value);
+  *level = n >= 16 ? beyond[n / 2] : 0;
+  memory_free(cell);
+  return STATUS_OK;
+}
+
 static enum status register_once(struct correlate_work *w, int state, int region, double *map,
                                  double *seen) {
   MPI_Comm comm = w->job->comm;
@@ -85,8 +125,13 @@ static enum status register_once(struct correlate_work *w, int state, int region
   TRY(correlate_ct_density(w, state, region, map));
   TRY_ALL(comm, pinhole_map_make(map, w->n_ct[1], w->n_ct[2], 1e-3 * w->voxel_um[2], &sums));
   clear_map(w, state, region, seen);
-  enum status status =
-      correlate_register(&w->camera, &sums, seen, w->params->reach_mm * w->params->scale, &w->fit);
+  double reach_mm = w->params->reach_mm * w->params->scale, level = 0;
+  enum status status = correlate_register(&w->camera, &sums, seen, reach_mm, &w->fit);
+  if (status == STATUS_OK) status = level_beyond(w, &sums, seen, &level);
+  for (int64_t i = 0; i < w->pixels; i++) seen[i] -= isfinite(seen[i]) ? fmin(seen[i], level) : 0;
+  if (status == STATUS_OK && level > 0)
+    status = correlate_register(&w->camera, &sums, seen, reach_mm, &w->fit);
+  add_edges(w, map);
   pinhole_map_free(&sums);
   return AGREE(comm, status);
 }

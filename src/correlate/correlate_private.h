@@ -98,8 +98,8 @@ void correlate_densities(double density[CORRELATE_C]);
 
 struct correlate_fit {
   struct pinhole_registration at;
-  double sigma[4]; /* scale, rotation (deg), x, y (mm); NaN: held, the maps do not tell it */
-  double quality;
+  double sigma[4]; /* scale (relative), rotation (deg), x, y (mm); NaN: held, the maps do not tell it */
+  double quality;  /* NaN: too few pixels are known to both for a likeness */
 };
 /* Local. As pinhole_register, then errors from the curvature of the likeness; what the maps do not tell (a turn of what is
  * round) keeps its start value. */
@@ -144,7 +144,7 @@ enum correlate_source { CORRELATE_MEASURED, CORRELATE_BETWEEN, CORRELATE_GIVEN, 
 /* What the tomography says of each pixel; [pixels] each, NaN: not covered. below: share of the beam of each region under
  * the top, the face, the roof of the cathode, [regions][3][pixels]. */
 struct correlate_pixels {
-  double *below, *height, *Ra, *pores, *touch, *flux;
+  double *below, *height, *Ra, *pores, *touch, *flux, *cover;
 };
 struct correlate_state {
   const struct stage_bundle *bundle;

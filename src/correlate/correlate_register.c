@@ -80,6 +80,10 @@ enum status correlate_register(const struct pinhole_camera *camera, const struct
                                const double *seen, double reach_mm, struct correlate_fit *fit) {
   const struct pinhole_registration start = fit->at;
   TRY(pinhole_register(camera, map, seen, reach_mm, &fit->at, &fit->quality));
+  if (isnan(fit->quality)) {
+    for (int k = 0; k < 4; k++) fit->sigma[k] = (double)NAN;
+    return STATUS_OK;
+  }
   return find_errors(camera, map, seen, &start, fit);
 }
 

@@ -81,6 +81,25 @@ static void crop(const struct correlate_work *w, const struct frame *f, const do
     memcpy(out + y * f->nx, map + (f->y0 + y) * w->nx + f->x0, (size_t)f->nx * sizeof *out);
 }
 
+/* Does a map vary in the field by more than its errors? Else its ranks are those of rounding and of the solver. *pairs:
+ * bins that both maps know. */
+static bool is_told(const struct correlate_work *w, const struct pair *pair, const double *inside,
+                    double *pairs) {
+  const double *value = correlate_map_at(w, false, pair->state, pair->b),
+               *error = correlate_map_at(w, true, pair->state, pair->b),
+               *seen  = correlate_map_at(w, false, pair->state, pair->a);
+  double n = 0, sum = 0, square = 0, errors = 0;
+  for (int64_t at = 0; at < w->ny * w->nx; at++) {
+    if (inside[at] < 0.5 || !isfinite(value[at])) continue;
+    n++, sum += value[at], *pairs += isfinite(seen[at]);
+    errors += isfinite(error[at]) ? error[at] * error[at] : 0;
+  }
+  for (int64_t at = 0; at < w->ny * w->nx; at++)
+    if (inside[at] >= 0.5 && isfinite(value[at]))
+      square += (value[at] - sum / n) * (value[at] - sum / n);
+  return square > errors;
+}
+
 static enum status correlate_one(const struct correlate_work *w, const struct pair *pair, int number,
                                  const double *place, double *work, double out[4]) {
   int64_t bins         = w->ny * w->nx;
@@ -91,6 +110,8 @@ static enum status correlate_one(const struct correlate_work *w, const struct pa
                                   correlate_map_at(w, false, pair->state, pair->b), place + bins,
                                   place + 2 * bins, place + 3 * bins};
   struct correlate_interval interval;
+  out[0] = out[1] = out[2] = (double)NAN, out[3] = 0;
+  if (!is_told(w, pair, place, &out[3])) return STATUS_OK;
   for (int k = 0; k < 2 + HELD; k++) {
     cropped[k] = work + (k + 1) * bins;
     fielded(w, from[k], place, work);
@@ -123,7 +144,8 @@ static enum status do_share(const struct correlate_work *w, const struct pair *p
 
 static void tell_correlation(struct correlate_work *w, const struct pair *pair, const double *out) {
   char name[64];
-  if (pair->kind != CORRELATE_SPEARMAN || pair->a != CORRELATE_MAP_emf_region2 || !(out[3] >= 4))
+  if (pair->kind != CORRELATE_SPEARMAN || pair->a != CORRELATE_MAP_emf_region2 ||
+      !isfinite(out[0]))
     return;
   snprintf(name, sizeof name, "r_%s_%s", correlate_map_name[pair->a], correlate_map_name[pair->b]);
   struct stage_result *row = stage_result_add(w->job->results, name, out[0], "");

@@ -288,7 +288,11 @@ static void tell_place(struct correlate_work *w) {
     row->sigma               = k ? w->fit.sigma[k] : w->fit.sigma[k] * at->scale;
     if (isnan(w->fit.sigma[k])) snprintf(row->state, sizeof row->state, "held");
   }
-  if (w->fitted) stage_result_add(w->job->results, "registration_quality", w->fit.quality, "");
+  if (w->fitted) {
+    struct stage_result *row =
+        stage_result_add(w->job->results, "registration_quality", w->fit.quality, "");
+    if (isnan(w->fit.quality)) snprintf(row->state, sizeof row->state, "too few pixels");
+  }
   struct stage_result *row =
       stage_result_add(w->job->results, "slab_shift_um", w->slab_shift_um, "um");
   row->sigma = isnan(w->slab_fit.sigma_um) ? (double)NAN : w->slab_sigma_um;

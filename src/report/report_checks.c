@@ -147,6 +147,79 @@ static void check_rings(struct report *r, int state) {
   report_image_free(&slice);
 }
 
+/* ---- Compton fits --------------------------------------------------------------------------------------------------- */
+
+/* NAME, or NAME_region<n>; region 0: without. */
+static const struct report_row *of_region(const struct report *r, const char *state,
+                                          const char *name, int region) {
+  char full[96];
+  snprintf(full, sizeof full, region ? "%s_region%d" : "%s", name, region);
+  return report_row_find(r, state, "compton", full);
+}
+
+/* What the fit leaves beyond counting noise, of the mean bin of both windows: chi2 per bin is 1 + (misfit)^2 times the
+ * counts of a bin. */
+static void check_fit(struct report *r, const char *state, int region, double bins) {
+  const struct report_row *chi2   = of_region(r, state, "fit_chi2_per_bin", region),
+                          *counts = of_region(r, state, "counts_in_windows", region);
+  char what[64], found[80];
+  if (!chi2 || !isfinite(chi2->value) || !counts || !(counts->value > 0) || !(bins > 0)) return;
+  double misfit = 100 * sqrt(fmax(0, chi2->value - 1) / (counts->value / bins));
+  snprintf(what, sizeof what, region ? "Compton fit, region %d" : "Compton fit", region);
+  snprintf(found, sizeof found, "%.2f %% (chi2 %.3g per bin)", misfit, chi2->value);
+  put_check(r, what, state, found, "misfit below 1 % of the counts",
+            misfit < 1 ? REPORT_PASS : REPORT_WARN);
+}
+
+/* The high-energy side sees no tails: a factor that differs from it has some. */
+static void check_sides(struct report *r, const char *state, int region) {
+  const struct report_row *both = of_region(r, state, "emf", region),
+                          *high = of_region(r, state, "emf_high_side", region);
+  char what[64], found[80];
+  if (!both || !high || !(both->value > 0) || !isfinite(high->value)) return;
+  double differ = 100 * (high->value / both->value - 1),
+         error  = 100 * hypot(isfinite(both->sigma) ? both->sigma : 0,
+                              isfinite(high->sigma) ? high->sigma : 0) / both->value;
+  snprintf(what, sizeof what, region ? "EMF of the high side, region %d" : "EMF of the high side",
+           region);
+  snprintf(found, sizeof found, "%+.2f %% of EMF", differ);
+  put_check(r, what, state, found, "within 1 % or 3 standard deviations",
+            fabs(differ) < fmax(1, 3 * error) ? REPORT_PASS : REPORT_WARN);
+}
+
+static void check_pixels(struct report *r, const char *state, int region) {
+  const struct report_row *bad  = of_region(r, state, "bad_pixels", region),
+                          *good = of_region(r, state, "pixels", region);
+  char what[64], found[80];
+  if (!bad || !good || !(bad->value + good->value > 0)) return;
+  double percent = 100 * bad->value / (bad->value + good->value);
+  snprintf(what, sizeof what, region ? "Bad pixels, region %d" : "Bad pixels", region);
+  snprintf(found, sizeof found, "%.2g %%", percent);
+  put_check(r, what, state, found, "at most 5 %", percent <= 5 ? REPORT_PASS : REPORT_WARN);
+}
+
+/* Bins of the energy axis within 5 a.u. of the line, which are 8.84 keV. */
+static double bins_of(const struct report *r, const char *state) {
+  char path[STORE_NAME_BYTES];
+  int64_t n;
+  double bins = 0;
+  if (!report_file(r, state, "compton", path)) return 0;
+  double *energy = report_numbers(r, path, "/entry/cube/energy", &n);
+  if (energy && n > 1 && energy[1] > energy[0]) bins = 8.84 / (energy[1] - energy[0]);
+  memory_free(energy);
+  return bins;
+}
+
+static void check_compton(struct report *r, int state) {
+  const char *name = r->state[state].name;
+  double bins      = bins_of(r, name);
+  for (int region = 0; region <= 6 && r->speaks; region++) {
+    check_fit(r, name, region, bins);
+    check_sides(r, name, region);
+    check_pixels(r, name, region);
+  }
+}
+
 /* ---- the solver ----------------------------------------------------------------------------------------------------- */
 
 static void check_solver(struct report *r, const struct report_row *row) {
@@ -198,6 +271,7 @@ enum status report_checks(struct report *r) {
     check_results(r);
   }
   for (int i = 0; i < r->states; i++) check_rings(r, i);
+  for (int i = 0; i < r->states; i++) check_compton(r, i);
   if (r->speaks)
     report_raw(r, "</tbody></table></div>\n<p>%d passed, %d to look at.</p>\n", r->passed,
                r->warned);

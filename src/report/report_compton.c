@@ -456,7 +456,7 @@ static enum status draw_maps(struct report *r, int64_t region) {
     report_image_figure(
         r, name, title,
         sample ? "In the sample's frame, the pinhole's inversion undone; one scale for all states; "
-                 "grey: no counts to speak of (error over 5 times the median's)."
+                 "grey: no counts to speak of (error over 3 times the median's)."
                : "In detector rows and columns; one scale for all states.",
         "EMF", image, PICTURE_COLOUR, 4);
   } else if (r->speaks && region == 1)

@@ -155,13 +155,7 @@ static void table_of(struct report *r, const char *title, const char *note,
     report_raw(r, "<tr><th scope=\"row\">");
     report_text(r, row->name);
     report_raw(r, "</th>");
-    if (strcmp(row->state, "all") == 0) {
-      report_raw(r, "<td class=\"l\" colspan=\"%d\">", r->states);
-      report_number(r, row);
-      report_textf(r, " %s", report_unit_words(row->unit));
-      report_raw(r, "</td>");
-    }
-    for (int s = 0; s < r->states && strcmp(row->state, "all") != 0; s++) {
+    for (int s = 0; s < r->states; s++) {
       const struct report_row *cell = report_row_find(r, r->state[s].name, "correlate", row->name);
       bool clear                    = cell && isfinite(cell->lower) && isfinite(cell->upper) &&
                    (cell->lower > 0 || cell->upper < 0);
@@ -170,6 +164,28 @@ static void table_of(struct report *r, const char *title, const char *note,
       report_raw(r, clear ? "</b></td>" : "</td>");
     }
     report_raw(r, "</tr>\n");
+  }
+  if (any) report_raw(r, "</tbody></table></div>\n<p class=\"quiet\">%s</p>\n", note);
+}
+
+/* Results of the whole cycle whose names begin so. */
+static void table_of_all(struct report *r, const char *title, const char *note,
+                         const char *const *begin, int begins) {
+  bool any = false;
+  for (int i = 0; i < r->rows; i++) {
+    const struct report_row *row = &r->row[i];
+    bool wanted                  = false;
+    for (int k = 0; k < begins; k++) wanted |= strncmp(row->name, begin[k], strlen(begin[k])) == 0;
+    if (!wanted || strcmp(row->state, "all") != 0 || strcmp(row->stage, "correlate") != 0) continue;
+    if (!any) report_raw(r, "<h3>%s</h3>\n<div class=\"wide\"><table><tbody>\n", title);
+    any = true;
+    report_raw(r, "<tr><th scope=\"row\">");
+    report_text(r, row->name);
+    report_raw(r, "</th><td class=\"l\">");
+    report_number(r, row);
+    report_textf(r, " %s", report_unit_words(row->unit));
+    if (isfinite(row->value) && row->remark[0]) report_textf(r, " (%s)", row->remark);
+    report_raw(r, "</td></tr>\n");
   }
   if (any) report_raw(r, "</tbody></table></div>\n<p class=\"quiet\">%s</p>\n", note);
 }
@@ -283,7 +299,9 @@ static void put_tables(struct report *r, const struct report_table *changes,
   table_of(r, "Volume fractions of the regions",
            "What each sheet of beam saw of each component, from the masks of the tomograms.",
            of_fractions, 1);
-  table_of(r, "Registration", "How the tomogram lies on the Compton grid.", of_registration, 2);
+  table_of_all(r, "Registration",
+               "How the tomogram lies on the Compton grid; held: the maps do not tell it.",
+               of_registration, 2);
   if (changes->rows) put_changes(r, changes);
   if (budget->rows) put_budget(r, budget);
 }
@@ -309,6 +327,7 @@ enum status report_correlations(struct report *r) {
                             why[0] ? why : "correlate has not worked");
     return STATUS_OK;
   }
+  TRY(report_overlay(r, path));
   TRY(draw_pairs(r, path));
   report_table_read(r, path, "changes", of_changes, 10, &changes);
   report_table_read(r, path, "budget", of_budget, 10, &budget);

@@ -205,7 +205,7 @@ static enum status draw_state_plot(struct report *r, const struct state_plot *p,
   struct picture_plot plot;
   const char *names[6];
   int series[6], n_key = 0;
-  TRY(begin(panel, &plot, csv, 92));
+  TRY(begin(panel, &plot, csv, 112)); /* the key may need two rows */
   plot.x[0] = -0.5, plot.x[1] = r->states - 0.5, plot.y[0] = INFINITY, plot.y[1] = -INFINITY,
   plot.no_x = true;
   for (int k = 0; k < 6 && p->series[k].name; k++)

@@ -398,7 +398,7 @@ void report_table_mask(struct report_table *t, int value, int error) {
     if (isfinite(t->column[value][i]) && isfinite(t->column[error][i]))
       sorted[n++] = t->column[error][i];
   qsort(sorted, (size_t)n, sizeof *sorted, ascending);
-  double most = n ? 5 * sorted[n / 2] : 0;
+  double most = n ? 3 * sorted[n / 2] : 0;
   memory_free(sorted);
   for (int64_t i = 0; n && i < t->rows; i++)
     if (!(t->column[error][i] <= most)) t->column[value][i] = (double)NAN;

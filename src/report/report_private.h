@@ -79,7 +79,7 @@ struct report_table {
 bool report_table_read(const struct report *r, const char *file, const char *table,
                        const char *const *column, int columns, struct report_table *t);
 void report_table_free(struct report_table *t);
-/* Local. Values whose errors are more than 5 times the median error become NAN: they say nothing, and would set the scale. */
+/* Local. Values whose errors are more than 3 times the median error become NAN: they say nothing, and would set the scale. */
 void report_table_mask(struct report_table *t, int value, int error);
 
 /* ---- text (report_page.c); all of them rank 0's ---------------------------------------------------------- */
@@ -173,6 +173,8 @@ enum status report_pictures(struct report *r);
 enum status report_growth(struct report *r);
 enum status report_compton(struct report *r);
 enum status report_correlations(struct report *r);
+/* Collective. Where the tomogram lies on the Compton maps, from a file of correlate. */
+enum status report_overlay(struct report *r, const char *file);
 void report_flux_table(struct report *r);               /* rank 0 */
 void report_truth_table(struct report *r, FILE *plain); /* rank 0 */
 enum status report_checks(struct report *r);

@@ -23,6 +23,9 @@ struct twin_state {
 };
 enum { TWIN_STATES = 7 };
 extern const struct twin_state twin_states[TWIN_STATES];
+/* Local. What a state holds: its own, or the first one's in a cell that does not change. */
+const struct twin_state *twin_content(const struct twin_params *params,
+                                      const struct twin_state *state);
 
 /* What the parts of the twin hand to those that follow: the text of cycle.yaml and the truths of truth.json.
  * Alike on all ranks; rank 0 writes them at the end. */

@@ -43,8 +43,11 @@ static double transmission(enum xcs_component c, struct point at) {
 static void add_point(const struct twin_params *p, struct point at, double share,
                       struct xcs_pixel *pixel) {
   double r = hypot(at.along, at.across);
+  double turned = twin_flat_deg / DEG_PER_RAD,
+         towards = at.across * cos(turned) + at.along * sin(turned); /* x and y of the sample */
+  bool cut = p->flat > 0 && towards > (1 - p->flat) * radius_mm[XCS_LI];
   for (int c = 0; c < XCS_COMPONENTS; c++) {
-    if (r >= radius_mm[c]) continue;
+    if (r >= radius_mm[c] || (cut && c == XCS_LI)) continue;
     double seen = share * (p->xcs_attenuation ? transmission((enum xcs_component)c, at) : 1);
     if (r < radius_mm[XCS_CATHODE]) {
       pixel->inner[c] += seen;

@@ -12,6 +12,8 @@
 /* physics at 115 keV, per mm; NMC so that 63 % of it with SPE between give the composite's 0.082 */
 const double twin_mu_per_mm[TWIN_MATERIALS] = {0, 0.0067, 0.0267, 0.1145, 0.228};
 
+const double twin_flat_deg = 40;
+
 enum stream { STREAM_SURFACE = 1, STREAM_DRIFT = 8, STREAM_DENDRITE, STREAM_NMC, STREAM_PORE };
 enum { PORE_BAND_UM = 40, INTERPHASE_UM = 65 };
 static const double spe_margin_um = 3;
@@ -62,6 +64,7 @@ void twin_cell_layers(const struct twin_params *params, struct twin_cell *cell) 
   struct twin_scan scan = twin_scan_of(params);
   memset(cell, 0, sizeof *cell);
   set_layers(&scan, cell);
+  cell->chord_um = params->flat > 0 ? (1 - params->flat) * cell->radius_um : 2 * cell->radius_um;
 }
 
 /* ---- the surface ------------------------------------------------------------------------------------ */
@@ -230,8 +233,9 @@ enum status twin_cell_make(const struct twin_params *params, const struct twin_s
                            struct twin_cell *cell) {
   twin_cell_layers(params, cell);
   cell->seed    = (uint64_t)params->seed;
-  cell->rise_um = state->rise_um;
-  int at        = (int)(state - twin_states);
+  int at                         = (int)(state - twin_states);
+  const struct twin_state *holds = twin_content(params, state);
+  cell->rise_um                  = holds->rise_um;
   for (int a = 0; a < 3 && at; a++)
     cell->drift_um[a] =
         clamp(params->drift_um * random_normal(cell->seed, STREAM_DRIFT, (uint64_t)(4 * at + a)),
@@ -243,8 +247,8 @@ enum status twin_cell_make(const struct twin_params *params, const struct twin_s
   for (int i = 0; i < TWIN_STATES; i++) most = fmax(most, twin_states[i].pore_percent);
   double full         = -log(1 - 0.01 * most * INTERPHASE_UM / PORE_BAND_UM);
   cell->pores_per_um3 = full / mean_volume(pore_radius_um[0], pore_radius_um[1]);
-  cell->pores_share   = -log(1 - 0.01 * state->pore_percent * INTERPHASE_UM / PORE_BAND_UM) / full;
-  enum status status  = make_surface(params, state, cell);
+  cell->pores_share   = -log(1 - 0.01 * holds->pore_percent * INTERPHASE_UM / PORE_BAND_UM) / full;
+  enum status status  = make_surface(params, holds, cell);
   if (status != STATUS_OK) twin_cell_free(cell);
   return status;
 }
@@ -399,8 +403,10 @@ static void fill_column(const struct twin_cell *cell, int64_t y, int64_t x, int6
     height[k] = height_at(cell, cy, cx);
   }
   to_cell(cell, y_um, x_um, &cy, &cx);
-  double r = hypot(cy, cx), disc = clamp((cell->radius_um - r) / v + 0.5, 0, 1),
-         angle = atan2(cy, cx);
+  double r = hypot(cy, cx), angle = atan2(cy, cx),
+         towards = r * cos(angle - twin_flat_deg / DEG_PER_RAD),
+         disc    = clamp((cell->radius_um - r) / v + 0.5, 0, 1) *
+                clamp((cell->chord_um - towards) / v + 0.5, 0, 1);
   bool inside  = disc > 0;
   for (int k = 0; k < rows; k++) {
     double share[TWIN_MATERIALS] = {0}, in_pore = 0,

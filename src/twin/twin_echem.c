@@ -83,16 +83,18 @@ static enum status cycle_texts(struct twin_text *csv, struct twin_text *dta) {
   return STATUS_OK;
 }
 
-static enum status spectrum_texts(uint64_t seed, const struct twin_state *state,
+static enum status spectrum_texts(const struct twin_params *params, const struct twin_state *state,
                                   struct twin_text *csv, struct twin_text *dta) {
   enum { POINTS = 71 }; /* 1 MHz to 0.1 Hz, ten a decade */
+  uint64_t seed = (uint64_t)params->seed;
+  double R_ct   = twin_content(params, state)->R_ct_Ohm;
   TRY(twin_text_add(csv, "frequency_Hz,z_real_Ohm,z_imag_Ohm\n"));
   TRY(twin_text_add(dta,
                     "EXPLAIN\r\nTAG\tEISPOT\r\nTITLE\tLABEL\tmade by the twin\tTest &Identifier\r\n"
                     "ZCURVE\tTABLE\r\n\tPt\tTime\tFreq\tZreal\tZimag\r\n\t#\ts\tHz\tohm\tohm\r\n"));
   for (int i = 0; i < POINTS; i++) {
     double hz = pow(10, 6 - 0.1 * i), w = 2 * PI * hz;
-    double complex z = R_s_Ohm + 1 / (1 / state->R_ct_Ohm + cpe_Q * cpow(I * w, cpe_n));
+    double complex z = R_s_Ohm + 1 / (1 / R_ct + cpe_Q * cpow(I * w, cpe_n));
     uint64_t stream  = STREAM_SPECTRUM + (uint64_t)(state - twin_states);
     double re        = creal(z) + noise * cabs(z) * random_normal(seed, stream, (uint64_t)(2 * i)),
            im = cimag(z) + noise * cabs(z) * random_normal(seed, stream, (uint64_t)(2 * i + 1));
@@ -123,9 +125,9 @@ static enum status write_state(const struct twin_params *params, const struct tw
   char name[80];
   snprintf(name, sizeof name, "%s_eis", state->name);
   TRY(write_both(book, name, &csv, &dta,
-                 spectrum_texts((uint64_t)params->seed, state, &csv, &dta)));
+                 spectrum_texts(params, state, &csv, &dta)));
   TRY(twin_truth_add(book, state, "R_s", R_s_Ohm, "Ohm"));
-  TRY(twin_truth_add(book, state, "R_ct", state->R_ct_Ohm, "Ohm"));
+  TRY(twin_truth_add(book, state, "R_ct", twin_content(params, state)->R_ct_Ohm, "Ohm"));
   TRY(twin_truth_add(book, state, state - twin_states > STATE_FULL ? "DoD" : "SoC", state->percent,
                      "%"));
   TRY(twin_truth_add(book, state, "voltage", state->voltage_V, "V"));

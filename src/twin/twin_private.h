@@ -7,6 +7,7 @@ enum { TWIN_LANES = 16 };
 
 enum twin_material { TWIN_VOID, TWIN_LI, TWIN_SPE, TWIN_NMC, TWIN_STEEL, TWIN_MATERIALS };
 extern const double twin_mu_per_mm[TWIN_MATERIALS]; /* at 115 keV */
+extern const double twin_flat_deg;                  /* where the flat is cut off */
 
 /* What a size stands for, after the user's own numbers. */
 struct twin_scan {
@@ -21,6 +22,7 @@ struct twin_scan twin_scan_of(const struct twin_params *params);
 struct twin_cell {
   int64_t n, rows; /* slices of n x n voxels */
   double voxel_um, radius_um, can_um, wall_um;
+  double chord_um; /* of the flat, from the axis */
   double floor_um, anode_um, interface_um, spe_um, cathode_um, plate_um,
       lid_um;                            /* z of lower faces but spe.. */
   double rise_um, drift_um[3], turn_rad; /* drift along z, y, x */

@@ -8,7 +8,7 @@
 
 /* One file: the disc when there is no state. */
 struct spectra {
-  const struct twin_state *state;
+  const struct twin_state *state, *holds; /* holds: whose mixture */
   int region;
   char name[128];
   double per_shape; /* counts per unit of a shape */
@@ -38,7 +38,7 @@ static enum status set_scale(const struct xcs *xcs, double counts, struct spectr
 static void amounts(const struct spectra *file, const struct xcs_pixel *pixel,
                     double amount[XCS_SHAPES]) {
   if (file->state)
-    xcs_mixture(pixel, file->state, file->region, amount);
+    xcs_mixture(pixel, file->holds, file->region, amount);
   else
     memcpy(amount, (const double[XCS_SHAPES]){pixel->plate}, XCS_SHAPES * sizeof *amount);
   for (int k = 0; k < XCS_SHAPES; k++) amount[k] *= file->per_shape * pixel->flat;
@@ -186,10 +186,11 @@ static double factor_of(const struct xcs *xcs, const struct xcs_windows *windows
   return low / high;
 }
 
-static enum status add_components(const double *l, const double *h, const char *prefix,
+static enum status add_components(const struct twin_params *params, const double *l,
+                                  const double *h, const char *prefix,
                                   const struct twin_state *state, struct twin_book *book) {
   static const char *const name[XCS_COMPONENTS] = {"Li", "SPE", "cathode"};
-  double x                                      = state->x_Li;
+  double x = twin_content(params, state)->x_Li;
   double value[XCS_COMPONENTS]                  = {l[XCS_SHAPE_LI] / h[XCS_SHAPE_LI],
                                                    l[XCS_SHAPE_SPE] / h[XCS_SHAPE_SPE],
                                                    ((1 - x) * l[XCS_SHAPE_EMPTY] + x * l[XCS_SHAPE_FULL]) /
@@ -207,9 +208,10 @@ static enum status add_state(const struct xcs *xcs, const struct xcs_windows *wi
                              const struct twin_state *state, struct twin_book *book) {
   double l[XCS_SHAPES], h[XCS_SHAPES];
   xcs_windows_at(windows, PI / 2, xcs_fwhm_kev(xcs->params), l, h);
-  TRY(twin_truth_add(book, state, "x_Li", state->x_Li, ""));
-  TRY(add_components(l, h, "emf_detector", state, book));
-  return add_components(windows->reference_low, windows->reference_high, "emf", state, book);
+  TRY(twin_truth_add(book, state, "x_Li", twin_content(xcs->params, state)->x_Li, ""));
+  TRY(add_components(xcs->params, l, h, "emf_detector", state, book));
+  return add_components(xcs->params, windows->reference_low, windows->reference_high, "emf", state,
+                        book);
 }
 
 static enum status add_region(const struct xcs *xcs, const struct xcs_windows *windows,
@@ -218,7 +220,7 @@ static enum status add_region(const struct xcs *xcs, const struct xcs_windows *w
   char name[48];
   for (int c = 0; c < XCS_COMPONENTS; c++) {
     snprintf(name, sizeof name, "fraction_%s_region%d", component[c], file->region + 1);
-    TRY(twin_truth_add(book, file->state, name, file->state->region[file->region][c], ""));
+    TRY(twin_truth_add(book, file->state, name, file->holds->region[file->region][c], ""));
   }
   snprintf(name, sizeof name, "emf_region%d", file->region + 1);
   TRY(twin_truth_add(book, file->state, name, factor_of(xcs, windows, file, false), ""));
@@ -268,7 +270,8 @@ static enum status write_state(MPI_Comm comm, const struct stage_common *common,
                                const struct xcs_windows *windows, const struct twin_state *state,
                                struct twin_book *book) {
   for (int r = 0; r < XCS_REGIONS; r++) {
-    struct spectra file = {.state = state, .region = r};
+    struct spectra file = {
+        .state = state, .holds = twin_content(xcs->params, state), .region = r};
     snprintf(file.name, sizeof file.name, "raw/%s_r%d.h5", state->name, r + 1);
     TRY_ALL(comm, set_scale(xcs, xcs->params->xcs_counts, &file));
     TRY(write_file(comm, common, xcs, &file, book));

@@ -32,7 +32,7 @@ class Correlate(Folder):
         with h5py.File(self.at("one/correlate.h5")) as a, h5py.File(self.at("three/correlate.h5")) as b:
             for name in ("data", "data_errors"):
                 self.assertTrue(np.array_equal(a[f"entry/maps/{name}"], b[f"entry/maps/{name}"], equal_nan=True))
-            self.assertEqual(a["entry/maps/data"].shape, (2, 15, 12, 12))
+            self.assertEqual(a["entry/maps/data"].shape, (2, 16, 12, 12))
         mixing = self.rows("one", "mixing")
         self.assertEqual([(r["state"], r["component"], r["source"]) for r in mixing[:3]],
                          [("pristine", c, "measured") for c in ("Li", "SPE", "cathode")])

@@ -25,15 +25,36 @@ TEST(a_map_of_columns_is_registered_to_a_tenth_of_a_pixel) {
   CHECK_OK(pinhole_map_make(map, NXY, NXY, 0.1, &sums));
   pinhole_project(&camera, &moved, &sums, seen);
   add_noise(0.03);
-  struct correlate_fit fit = {.at = {1, 0, 0, 0}};
+  struct correlate_fit fit = {
+      .at = {1, 0, 0, 0}
+  };
   CHECK_OK(correlate_register(&camera, &sums, seen, 0.6, &fit));
   const double pixel_mm = 0.25 * 160 / 150, edge_mm = 7;
   CHECK_NEAR(fit.at.shift_x_mm, moved.shift_x_mm, 0.1 * pixel_mm);
   CHECK_NEAR(fit.at.shift_y_mm, moved.shift_y_mm, 0.1 * pixel_mm);
   CHECK_NEAR(fit.at.scale * edge_mm, moved.scale * edge_mm, 0.1 * pixel_mm);
-  CHECK_NEAR(fit.at.rotation_deg / DEG_PER_RAD * edge_mm, moved.rotation_deg / DEG_PER_RAD * edge_mm,
-             0.1 * pixel_mm);
+  CHECK_NEAR(fit.at.rotation_deg / DEG_PER_RAD * edge_mm,
+             moved.rotation_deg / DEG_PER_RAD * edge_mm, 0.1 * pixel_mm);
   for (int k = 0; k < 4; k++) CHECK(fit.sigma[k] > 0, "parameter %d has no error", k);
+  pinhole_map_free(&sums);
+}
+
+/* One pixel is always like another. */
+TEST(a_likeness_of_too_few_pixels_is_undefined) {
+  struct pinhole_map sums;
+  for (int i = 0; i < NXY * NXY; i++) map[i] = 1 + i % 7;
+  CHECK_OK(pinhole_map_make(map, NXY, NXY, 0.1, &sums));
+  for (int n = 1; n < 16; n += 14) {
+    struct correlate_fit fit = {
+        .at = {1, 0.25, 0.1, 0}
+    };
+    for (int i = 0; i < 80 * 80; i++)
+      seen[i] = i / 80 == 40 && i % 80 >= 40 - n / 2 && i % 80 < 40 - n / 2 + n ? i : (double)NAN;
+    CHECK_OK(correlate_register(&camera, &sums, seen, 0.6, &fit));
+    CHECK(isnan(fit.quality), "%d pixels have a quality of %g", n, fit.quality);
+    CHECK(fit.at.rotation_deg == 0.25 && fit.at.shift_x_mm == 0.1, "%d pixels move the map", n);
+    for (int k = 0; k < 4; k++) CHECK(isnan(fit.sigma[k]), "parameter %d has an error", k);
+  }
   pinhole_map_free(&sums);
 }
 
@@ -47,7 +68,9 @@ TEST(a_turn_of_what_is_round_is_held) {
   CHECK_OK(pinhole_map_make(map, NXY, NXY, 0.1, &sums));
   pinhole_project(&camera, &moved, &sums, seen);
   add_noise(0.03);
-  struct correlate_fit fit = {.at = {1, 0.25, 0, 0}};
+  struct correlate_fit fit = {
+      .at = {1, 0.25, 0, 0}
+  };
   CHECK_OK(correlate_register(&camera, &sums, seen, 0.6, &fit));
   CHECK(isnan(fit.sigma[1]) && fit.at.rotation_deg == 0.25, "turned by %g +- %g deg",
         fit.at.rotation_deg, fit.sigma[1]);

@@ -38,7 +38,8 @@ struct cell {
 static uint8_t label_of(const struct cell *cell, int64_t z, int64_t y, int64_t x) {
   double r = hypot((double)y - 0.5 * (NXY - 1), (double)x - 0.5 * (NXY - 1)),
          at = (double)z + 0.5, top = cell->top_um - (x < NXY / 2 ? 4 : 0);
-  if (r > 70) return r < 72 ? 1 : 0; /* a can's edge: the lithium's grey all the way up */
+  /* a can's edge: the lithium's grey all the way up, and pieces of it here and there */
+  if (r > 70) return r < 72 || (r < 74 && z >= top - 20 && z < top) ? 1 : 0;
   if (at < top) return z < 40 && z >= 40 - cell->pore_slices && (x + y) % 2 ? 0 : 1;
   if (at < cell->face_um) return 2;
   return (x * 7 + y * 13 + z * 5) % 100 < 63 ? 3 : 2;
@@ -81,6 +82,7 @@ TEST(layers_of_a_cell_are_found_on_any_ranks) {
   CHECK_NEAR(face[middle + 5], 90, 0.6);
   CHECK(isnan(top[0]), "outside of the cell: %g", top[0]);
   CHECK(isnan(top[NXY / 2 * NXY + 4]), "the can's edge is no cell: %g", top[NXY / 2 * NXY + 4]);
+  CHECK(isnan(top[NXY / 2 * NXY + 2]), "nor are pieces of it: %g", top[NXY / 2 * NXY + 2]);
   CHECK_NEAR(h.pores_um, 5, 0.05);
   const struct correlate_slab slab = {50, 60, 0}; /* 20 .. 80 */
   const struct correlate_moves none = {0, 0, 0};
