@@ -97,7 +97,7 @@ static void fits(void *context) {
 static void factors(void *context) {
   struct bench *b = context;
   double begun    = cpu_s();
-  must(compton_profile_pixels(b->table, &b->pixels, NULL, b->emf, b->profile, b->sigma));
+  must(compton_profile_pixels(b->table, &b->pixels, NULL, NULL, b->emf, b->profile, b->sigma));
   b->cpu_s = fmin(b->cpu_s, cpu_s() - begun);
 }
 static void all_pixels(void *context) {

@@ -211,8 +211,9 @@ static enum status need_of(struct compton_work *w, struct stage_need *need) {
     need->disk_bytes =
         compton_write_bytes(w->params, first.rows, first.columns, first.bins, regions);
   TRY_ALL(w->job->comm, windows_check(w->params, &first));
-  int64_t maps = cubes + regions * compton_maps_bytes(w->params, first.rows, first.columns, size);
-  most         = maps > most ? maps : most;
+  int64_t maps       = cubes + regions * compton_maps_bytes(w->params, first.rows, first.columns,
+                                                            first.bin_kev, size);
+  most               = maps > most ? maps : most;
   need->memory_bytes = most + most / 50 + SMALL_BYTES;
   return STATUS_OK;
 }

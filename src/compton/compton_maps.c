@@ -116,20 +116,20 @@ static struct compton_pixels pixels_of(const struct compton_knowledge *known,
                                  .flat           = known->flat};
 }
 
-/* The sum over all pixels of a cube. */
-static enum status whole_of(MPI_Comm comm, struct compton_table *table,
-                            const struct compton_pixels *pixels, struct compton_emf *whole,
-                            float *profile, float *profile_sigma) {
-  int32_t *label;
-  TRY_ALL(comm, memory_make(pixels->cube->pixels, sizeof *label, "labels of pixels", &label));
-  enum status status =
-      compton_profile_groups(comm, table, pixels, label, 1, whole, profile, profile_sigma);
-  memory_free(label);
-  return status;
-}
-
 static double disc_rate(const struct compton_params *p, double amplitude) {
   return p->disc_exposure_s > 0 ? amplitude / p->disc_exposure_s : (double)NAN;
+}
+
+/* The sum over all of the disc's pixels. */
+static enum status disc_whole(MPI_Comm comm, struct compton_table *table,
+                              const struct compton_knowledge *known,
+                              const struct compton_cube *disc, struct compton_emf *whole) {
+  const struct compton_pixels pixels = pixels_of(known, disc);
+  int32_t *label;
+  TRY_ALL(comm, memory_make(disc->pixels, sizeof *label, "labels of pixels", &label));
+  enum status status = compton_profile_groups(comm, table, &pixels, label, 1, whole, NULL, NULL);
+  memory_free(label);
+  return status;
 }
 
 static enum status disc_learn(MPI_Comm comm, const struct compton_params *p,
@@ -151,8 +151,7 @@ static enum status disc_learn(MPI_Comm comm, const struct compton_params *p,
   if (status != STATUS_OK) return status;
   known->geometry.offset_deg += known->disc.offset_deg;
   angles_set(disc, known);
-  const struct compton_pixels pixels = pixels_of(known, disc);
-  TRY(whole_of(comm, table, &pixels, &whole, NULL, NULL));
+  TRY(disc_whole(comm, table, known, disc, &whole));
   known->disc_amplitude = disc_rate(p, whole.amplitude);
   known->has_disc       = true;
   return STATUS_OK;
@@ -266,14 +265,38 @@ static bool is_rich(const struct compton_params *p, const struct compton_emf *wh
   return whole->pixels > 0 && whole->counts >= p->rich_counts * (double)whole->pixels;
 }
 
+/* The field's parts, each with a background and a mixture of its own. */
+struct parts {
+  int64_t n;
+  int32_t *label;
+  struct compton_emf *part; /* [n + 1] */
+};
+static int64_t parts_of(const struct compton_params *p, int64_t rows, int64_t columns) {
+  int64_t k = p->part_pixels;
+  return k > 0 ? (rows + k - 1) / k * ((columns + k - 1) / k) : 1;
+}
+static enum status parts_make(const struct compton_params *p, const struct compton_cube *cube,
+                              struct parts *parts) {
+  *parts = (struct parts){.n = parts_of(p, cube->rows, cube->columns)};
+  TRY(memory_make(cube->pixels, sizeof *parts->label, "labels of pixels", &parts->label));
+  TRY(memory_make(parts->n + 1, sizeof *parts->part, "parts of the field", &parts->part));
+  if (p->part_pixels > 0) compton_profile_bin_labels(cube, p->part_pixels, parts->label);
+  return STATUS_OK;
+}
+static void parts_free(struct parts *parts) {
+  memory_free(parts->label);
+  memory_free(parts->part);
+}
+
 static enum status single_pixels(MPI_Comm comm, const struct compton_params *p,
                                  struct compton_table *table, const struct compton_pixels *pixels,
-                                 double scale, struct compton_maps *maps) {
+                                 const struct parts *parts, double scale,
+                                 struct compton_maps *maps) {
   struct compton_emf *emf;
   TRY_ALL(comm, memory_make(maps->n, sizeof *emf, "factors of pixels", &emf));
   enum status status = AGREE(
-      comm, compton_profile_pixels(table, pixels, is_rich(p, &maps->whole) ? NULL : &maps->whole,
-                                   emf, maps->profile, maps->profile_sigma));
+      comm, compton_profile_pixels(table, pixels, is_rich(p, &maps->whole) ? NULL : parts->part,
+                                   parts->label, emf, maps->profile, maps->profile_sigma));
   if (status == STATUS_OK) cells_take(emf, scale, maps);
   memory_free(emf);
   return status;
@@ -343,12 +366,17 @@ static enum status maps_memory(int64_t bins_au, struct compton_maps *maps) {
 }
 
 int64_t compton_maps_bytes(const struct compton_params *p, int64_t rows, int64_t columns,
-                           int size) {
+                           double bin_kev, int size) {
+  struct compton_profile_settings settings;
   int64_t k = p->bin_pixels, bins_au = 2 * llround(p->profile_au / p->profile_step_au);
   int64_t cells = (rows + k - 1) / k * ((columns + k - 1) / k), here = (cells + size - 1) / size;
+  if (compton_maps_settings(p, &settings) != STATUS_OK) status_clear(); /* the check has said so */
+  int64_t parts = parts_of(p, rows, columns) + 1, groups = k > 1 && cells > parts ? cells : parts;
+  int64_t summing = compton_profile_bytes(&settings, bin_kev, groups) +
+                    parts * (int64_t)sizeof(struct compton_emf);
   int64_t all = k > 1 ? cells * (int64_t)(sizeof(struct compton_emf)) + 8 * cells * bins_au
                       : here * (int64_t)sizeof(struct compton_emf);
-  return here * (16 + 8 * bins_au) + all;
+  return here * (16 + 8 * bins_au) + all + summing;
 }
 
 static enum status make(MPI_Comm comm, const struct compton_params *p,
@@ -358,11 +386,18 @@ static enum status make(MPI_Comm comm, const struct compton_params *p,
   const struct compton_pixels pixels = pixels_of(known, cube);
   int64_t bins_au                    = known->settings.bins_au;
   double scale                       = density_scale(p, known, region);
+  struct parts parts                 = {0};
   TRY_ALL(comm, cells_place(comm, p, cube, maps));
   TRY_ALL(comm, maps_memory(bins_au, maps));
-  TRY(whole_of(comm, table, &pixels, &maps->whole, maps->whole_profile, maps->whole_profile_sigma));
-  if (p->bin_pixels > 1) return squares(comm, p, table, &pixels, bins_au, scale, maps);
-  return single_pixels(comm, p, table, &pixels, scale, maps);
+  enum status status = AGREE(comm, parts_make(p, cube, &parts));
+  if (status == STATUS_OK)
+    status = compton_profile_field(comm, table, &pixels, parts.label, parts.n, parts.part,
+                                   &maps->whole, maps->whole_profile, maps->whole_profile_sigma);
+  if (status == STATUS_OK)
+    status = p->bin_pixels > 1 ? squares(comm, p, table, &pixels, bins_au, scale, maps)
+                               : single_pixels(comm, p, table, &pixels, &parts, scale, maps);
+  parts_free(&parts);
+  return status;
 }
 
 enum status compton_maps_make(MPI_Comm comm, const struct compton_params *params,

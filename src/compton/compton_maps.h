@@ -44,4 +44,4 @@ const char *compton_maps_unit(const struct compton_params *params,
                               const struct compton_region *region);
 /* Local. Memory of a region's maps on the busiest of `size` ranks. */
 int64_t compton_maps_bytes(const struct compton_params *params, int64_t rows, int64_t columns,
-                           int size);
+                           double bin_kev, int size);

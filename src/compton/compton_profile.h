@@ -131,17 +131,29 @@ struct compton_emf {
 };
 
 /* Local. Every pixel by itself: emf[pixels], and where profile is not NULL J(p) per electron and its counting error,
- * [pixels][bins_au], NaN where undefined. `shared` (or NULL) is a group's result whose background per pixel and mixture
- * are used instead of the pixel's own: for pixels of some hundred counts, whose own fit would be of no worth. */
+ * [pixels][bins_au], NaN where undefined. shared[label[pixel]] (label NULL: shared[0]; shared NULL: none) is a group's
+ * result whose background per pixel and mixture are used instead of the pixel's own: for pixels of some hundred counts,
+ * whose own fit would be of no worth. */
 enum status compton_profile_pixels(struct compton_table *table, const struct compton_pixels *pixels,
-                                   const struct compton_emf *shared, struct compton_emf *emf,
-                                   float *profile, float *profile_sigma);
+                                   const struct compton_emf *shared, const int32_t *label,
+                                   struct compton_emf *emf, float *profile, float *profile_sigma);
 /* Collective. Sums over groups of pixels, made in momentum at each pixel's own angle: label[pixels] = group 0 .. groups-1,
  * or negative for none. emf[groups]; profile[groups][bins_au] or NULL. Same bits on every rank and any number of ranks. */
 enum status compton_profile_groups(MPI_Comm comm, struct compton_table *table,
                                    const struct compton_pixels *pixels, const int32_t *label,
                                    int64_t groups, struct compton_emf *emf, float *profile,
                                    float *profile_sigma);
+/* Collective. The same sum over all pixels with a label, but background and mixture are each part's own: where they vary in
+ * the field, one for all of it would bias the sum. label[pixels] = part 0 .. parts-1 (or negative); parts that are too faint
+ * for a mixture of their own become one, which then is part `parts`. part[parts + 1]: what was fitted, without factors;
+ * bins and chi2 of the whole are sums over parts. */
+enum status compton_profile_field(MPI_Comm comm, struct compton_table *table,
+                                  const struct compton_pixels *pixels, int32_t *label,
+                                  int64_t parts, struct compton_emf *part,
+                                  struct compton_emf *whole, float *profile, float *profile_sigma);
+/* Local. Memory of so many groups, or parts and one, while they are summed. */
+int64_t compton_profile_bytes(const struct compton_profile_settings *settings, double bin_kev,
+                              int64_t groups);
 /* Labels of k x k pixels (the last ones smaller), row of groups by row; their number. */
 int64_t compton_profile_bin_labels(const struct compton_cube *cube, int64_t k, int32_t *label);
 

@@ -17,7 +17,7 @@ static double *take(double **at, int64_t n) {
   return here;
 }
 
-enum status sums_make(const struct compton_table *t, struct sums *s) {
+void sums_shape(const struct compton_table *t, struct sums *s) {
   *s = (struct sums){.bins = t->end - t->begin, .bins_au = t->set.bins_au};
   for (int k = 0; k < t->set.shapes; k++)
     s->term[s->columns++] = (enum compton_term)(COMPTON_SHAPE + k);
@@ -28,6 +28,10 @@ enum status sums_make(const struct compton_table *t, struct sums *s) {
   s->size = s->bins * (1 + s->columns + COMPTON_WINDOWS) +
             COMPTON_WINDOWS * (COMPTON_TERMS + COMPTON_WINDOWS + COMPTON_SHAPES) + AMOUNTS +
             s->bins_au * (3 + s->columns);
+}
+
+enum status sums_make(const struct compton_table *t, struct sums *s) {
+  sums_shape(t, s);
   TRY(memory_make(s->size, sizeof *s->all, "sums over pixels", &s->all));
   double *at = s->all;
   s->count   = take(&at, s->bins);
@@ -50,9 +54,13 @@ void sums_free(struct sums *s) {
   memset(s, 0, sizeof *s);
 }
 
-enum status biases_make(const struct compton_table *t, struct biases *b) {
+void biases_shape(const struct compton_table *t, struct biases *b) {
   *b      = (struct biases){.bins = t->end - t->begin};
   b->size = COMPTON_SOURCES * (b->bins + COMPTON_WINDOWS) + COMPTON_WINDOWS * COMPTON_WINDOWS;
+}
+
+enum status biases_make(const struct compton_table *t, struct biases *b) {
+  biases_shape(t, b);
   TRY(memory_make(b->size, sizeof *b->all, "biases", &b->all));
   double *at = b->all;
   for (int s = 0; s < COMPTON_SOURCES; s++) {

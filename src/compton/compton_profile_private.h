@@ -97,6 +97,8 @@ enum {
   AMOUNT_NO_WINDOW,
   AMOUNTS
 };
+/* Its sizes and columns alone. */
+void sums_shape(const struct compton_table *table, struct sums *sums);
 enum status sums_make(const struct compton_table *table, struct sums *sums);
 void sums_free(struct sums *sums);
 
@@ -109,6 +111,7 @@ struct biases {
   double *change[COMPTON_SOURCES], *content[COMPTON_SOURCES]; /* [bins], [COMPTON_WINDOWS] */
   double *line[COMPTON_WINDOWS]; /* [COMPTON_WINDOWS] of pixels independently */
 };
+void biases_shape(const struct compton_table *table, struct biases *biases);
 enum status biases_make(const struct compton_table *table, struct biases *biases);
 void biases_free(struct biases *biases);
 
@@ -176,3 +179,48 @@ void problem_move(const struct problem *problem, const struct solution *solution
                   const double *change, double moved[COMPTON_TERMS]);
 void problem_respond(const struct problem *problem, bool normal, const double moved[COMPTON_TERMS],
                      const double own[COMPTON_WINDOWS], double response[COMPTON_WINDOWS]);
+
+/* ---- answers ------------------------------------------------------------------------------------------- */
+
+/* Sums over a group of pixels (or one) that were solved. shared: a group's result whose background per pixel and mixture
+ * are used, or NULL. */
+struct answer {
+  const struct compton_table *table;
+  const struct sums *sums;
+  const struct compton_emf *shared;
+  struct problem problem;
+  struct solution solution;
+};
+/* What factors are made of; adds up over groups. [as it is seen, at the reference] */
+struct total {
+  double content[2][COMPTON_WINDOWS];
+  double covariance[2][COMPTON_WINDOWS][COMPTON_WINDOWS]; /* of counting and background */
+  double counting[COMPTON_WINDOWS][COMPTON_WINDOWS], line[COMPTON_WINDOWS][COMPTON_WINDOWS];
+  double response[2][COMPTON_SOURCES][COMPTON_WINDOWS]; /* to what is unsure */
+};
+/* What a profile is made of, [bins_au] each. */
+struct profile_total {
+  double *net, *variance, *expected, *missing;
+};
+struct solve_room {
+  double *all;                                      /* owned */
+  double *column, *offset, *model, *weight, *right; /* borrowed by answers */
+  struct profile_total profile;
+};
+enum status solve_room_make(const struct compton_table *table, struct solve_room *room);
+void answer_solve(const struct compton_table *table, const struct sums *sums,
+                  const struct compton_emf *shared, const struct solve_room *room,
+                  struct answer *answer);
+/* Of all shapes. */
+double answer_amplitude(const struct answer *answer);
+/* All but the factors. */
+void answer_tell(const struct answer *answer, struct compton_emf *emf);
+void emf_undefined(enum compton_state state, struct compton_emf *emf);
+/* Are there counts above background in both of a factor's windows? */
+bool windows_hold(const double window[COMPTON_WINDOWS]);
+void total_add(const struct answer *answer, const struct biases *biases, struct total *total);
+void total_factors(const struct total *total, struct compton_emf *emf);
+void profile_add(const struct answer *answer, const struct profile_total *to);
+/* J per electron: what is above background, its area that of the mixture of so many electrons over the same momenta. */
+void profile_tell(const struct compton_table *table, const struct profile_total *of,
+                  double electrons, bool defined, float *profile, float *sigma);

@@ -29,17 +29,30 @@ static double spectrum_below(double above_kev, double sigma, double tail, double
                      erfc((s - above_kev / sigma) / sqrt(2));
 }
 
+static inline double spectrum_rate(const struct spectrum_truth *t, double kev) {
+  return xray_profile_at(t->profile, xray_momentum(SPECTRUM_BEAM_KEV, kev, t->angle)) *
+         xray_cross_section(SPECTRUM_BEAM_KEV, kev, t->angle);
+}
+
+/* How many electrons give its counts, in any unit. */
+static inline double spectrum_electrons(const struct spectrum_truth *t) {
+  const double part = 0.02;
+  double from       = xray_energy(SPECTRUM_BEAM_KEV, -5, t->angle),
+         to = xray_energy(SPECTRUM_BEAM_KEV, 5, t->angle), all = 0;
+  for (double e = from + part / 2; e < to; e += part) all += spectrum_rate(t, e) * part;
+  return t->counts / all;
+}
+
 /* Expected counts. */
 static inline void spectrum_expect(const struct spectrum_truth *t, double *out) {
-  const double part = 0.02, sigma = t->fwhm_kev / sqrt(8 * log(2)), reach = 7 * sigma;
+  const double part = 0.05, sigma = t->fwhm_kev / sqrt(8 * log(2)), reach = 7 * sigma;
   const double far = t->tail > 0 ? 12 * t->tail_kev : 0;
   double line = xray_line_kev(SPECTRUM_BEAM_KEV, t->angle), all = 0, top = 0;
   double from = xray_energy(SPECTRUM_BEAM_KEV, -5, t->angle),
          to   = xray_energy(SPECTRUM_BEAM_KEV, 5, t->angle);
   memset(out, 0, SPECTRUM_BINS * sizeof *out);
   for (double e = 60 + part / 2; e < SPECTRUM_BEAM_KEV; e += part) {
-    double rate = xray_profile_at(t->profile, xray_momentum(SPECTRUM_BEAM_KEV, e, t->angle)) *
-                  xray_cross_section(SPECTRUM_BEAM_KEV, e, t->angle) * part;
+    double rate = spectrum_rate(t, e) * part;
     double seen = e * t->gain;
     int low     = (int)floor((seen - reach - far - SPECTRUM_FIRST_KEV) / SPECTRUM_BIN_KEV),
         high    = (int)ceil((seen + reach - SPECTRUM_FIRST_KEV) / SPECTRUM_BIN_KEV);
@@ -75,12 +88,13 @@ static inline void spectrum_draw(const double *expected, uint64_t seed, uint64_t
     count[b] = (uint32_t)random_poisson(seed, stream, (uint64_t)b, expected[b]);
 }
 
-/* EMF of the blurred line without background: integrals over momenta, from 0.005 keV apart. */
-static inline double spectrum_emf(const struct xray_profile *profile, double angle, double fwhm_kev,
-                                  double *high_side) {
+/* Per electron, of the blurred line without background, integrals over momenta from 0.005 keV apart: |p| < 1, 1 < |p| < 5,
+ * and the same of p > 0. */
+static inline void spectrum_windows(const struct xray_profile *profile, double angle,
+                                    double fwhm_kev, double window[4]) {
   enum { N = 8000 };
   static double rate[N];
-  double low = 0, high = 0, low_up = 0, high_up = 0;
+  memset(window, 0, 4 * sizeof *window);
   CHECK_OK(xray_line_shape(profile, SPECTRUM_BEAM_KEV, angle, fwhm_kev, 75.0025, 0.005, N, rate));
   for (int i = 0; i < N; i++) {
     double e      = 75.0025 + 0.005 * i;
@@ -94,9 +108,15 @@ static inline double spectrum_emf(const struct xray_profile *profile, double ang
            both  = fmax(0, fmin(after, 5) - fmax(before, -5)) / wide;
     double in_up = fmax(0, fmin(after, 1) - fmax(before, 0)) / wide,
            up    = fmax(0, fmin(after, 5) - fmax(before, 0)) / wide;
-    low += j * in, high += j * (both - in);
-    low_up += j * in_up, high_up += j * (up - in_up);
+    window[0] += j * in, window[1] += j * (both - in);
+    window[2] += j * in_up, window[3] += j * (up - in_up);
   }
-  if (high_side) *high_side = low_up / high_up;
-  return low / high;
+}
+
+static inline double spectrum_emf(const struct xray_profile *profile, double angle, double fwhm_kev,
+                                  double *high_side) {
+  double window[4];
+  spectrum_windows(profile, angle, fwhm_kev, window);
+  if (high_side) *high_side = window[2] / window[3];
+  return window[0] / window[1];
 }

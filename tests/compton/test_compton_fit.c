@@ -190,7 +190,7 @@ TEST(every_instruction_set_finds_the_same_peak_and_factor) {
     struct compton_peak peak                   = {.steps = 0};
     struct compton_emf emf;
     CHECK_OK(compton_fit_pixel(table, &settings, count, truth.angle, &peak));
-    CHECK_OK(compton_profile_pixels(table, &pixel, NULL, &emf, NULL, NULL));
+    CHECK_OK(compton_profile_pixels(table, &pixel, NULL, NULL, &emf, NULL, NULL));
     if (k > 0) {
       CHECK_NEAR(peak.value[COMPTON_FIT_LINE], line, 1e-6);
       CHECK_NEAR(emf.emf_normal.value, factor, 1e-8);

@@ -48,7 +48,8 @@ class Lines(unittest.TestCase):
         off = [(of["emf"]["value"] - self.truth) / of["emf"]["sigma"] for of in (plain, fitted)]
         self.assertLess(off[0], -5, "lines of 3 % do not bias the factor")
         self.assertLess(abs(off[1]), 3.5, f"{fitted['emf']}, truth {self.truth}")
-        self.assertLess(fitted["fit_chi2_per_bin"]["value"], plain["fit_chi2_per_bin"]["value"] / 10)
+        self.assertGreater(plain["fit_chi2_per_bin"]["value"], 2)  # of all parts of the field
+        self.assertAlmostEqual(fitted["fit_chi2_per_bin"]["value"], 1, delta=0.1)
 
     def test_the_table_of_lines_counts_what_the_twin_put_in(self):
         self.compton()

@@ -6,6 +6,14 @@
 /* The mean of 200 pulls has an error of 0.07 of its own, half of what is allowed; that of these has 0.035. */
 enum { SEEDS = 800 };
 
+/* What is local is tried once. */
+static bool alone(MPI_Comm comm) {
+  int size;
+  MPI_Comm_size(comm, &size);
+  if (size > 1) check_skip("it is tried on one rank");
+  return size == 1;
+}
+
 static struct compton_profile_settings settings_of(enum xray_material material) {
   struct compton_profile_settings s = compton_profile_defaults();
   if (material != XRAY_SPE) s.shapes = 1, s.material[0] = material;
@@ -132,7 +140,7 @@ static void pulls_of(const char *what, const struct compton_profile_settings *s,
   for (uint64_t seed = 0; seed < SEEDS; seed++) {
     struct compton_emf emf;
     spectrum_draw(expected, seed, stream, counts_of(&c, 0));
-    CHECK_OK(compton_profile_pixels(table, &c.pixels, NULL, &emf, NULL, NULL));
+    CHECK_OK(compton_profile_pixels(table, &c.pixels, NULL, NULL, &emf, NULL, NULL));
     pull_add(pulls, &emf, truth);
   }
   pull_check(pulls, what);
@@ -143,9 +151,8 @@ static void pulls_of(const char *what, const struct compton_profile_settings *s,
 TEST(factors_of_C_Al_Fe_and_Li_are_unbiased_with_honest_errors_over_800_seeds) {
   static const enum xray_material material[] = {XRAY_CARBON, XRAY_ALUMINIUM, XRAY_IRON,
                                                 XRAY_LI_METAL};
-  int rank;
-  MPI_Comm_rank(comm, &rank);
-  for (int m = 0; m < 4 && rank == 0; m++) {
+  if (!alone(comm)) return;
+  for (int m = 0; m < 4; m++) {
     struct xray_profile profile;
     struct pulls pulls;
     struct compton_profile_settings s = settings_of(material[m]);
@@ -174,9 +181,8 @@ TEST(factors_of_mixtures_are_unbiased_with_honest_errors_over_800_seeds) {
       {0.89, 0.11, 0   },
       {0,    0.5,  0.5 }
   };
-  int rank;
-  MPI_Comm_rank(comm, &rank);
-  for (int m = 0; m < 3 && rank == 0; m++) {
+  if (!alone(comm)) return;
+  for (int m = 0; m < 3; m++) {
     struct xray_profile profile;
     struct pulls pulls;
     struct compton_profile_settings s = settings_of(XRAY_SPE);
@@ -215,9 +221,8 @@ TEST(sums_over_pixels_are_right_only_because_they_are_made_in_momentum) {
   /* by how much the sum over energy is off, per cent: from a separate calculation over a disc of 16 mm: -23, -20, -12;
    * of this row, which is longer, more */
   static const double energy_off[] = {-0.15, -0.12, -0.07};
-  int rank;
-  MPI_Comm_rank(comm, &rank);
-  for (int m = 0; m < 3 && rank == 0; m++) {
+  if (!alone(comm)) return;
+  for (int m = 0; m < 3; m++) {
     struct compton_profile_settings s = compton_profile_defaults();
     struct compton_table *table       = table_of(&s);
     struct xray_profile profile;
@@ -257,10 +262,8 @@ TEST(pixels_that_see_background_alone_do_not_bias_a_group) {
   struct compton_emf emf;
   struct chunk c;
   int32_t label[ROW] = {0};
-  int rank;
   double low = 0, high = 0;
-  MPI_Comm_rank(comm, &rank);
-  if (rank) return;
+  if (!alone(comm)) return;
   table = table_of(&s);
   CHECK_OK(xray_profile_of(XRAY_LI_METAL, 1, &profile));
   row_make(&profile, 0, ROW, &c);
@@ -280,11 +283,140 @@ TEST(pixels_that_see_background_alone_do_not_bias_a_group) {
   compton_table_free(table);
 }
 
-/* Ranks hold parts of the row; groups of every third pixel, some left out. */
+/* A row whose one end is lithium and whose other end is cathode, so that mixture and angle go together: expected counts of
+ * all pixels, and the truth of its sum as it is seen and at the reference. */
+enum { PART = 10, PARTS = ROW / PART };
+static double mixed_row[ROW][SPECTRUM_BINS];
+static void mixed_make(double counts, double truth[2], struct chunk *c) {
+  struct xray_profile profile;
+  double sum[2][2] = {{0}};
+  chunk_make(ROW, c);
+  for (int i = 0; i < ROW; i++) {
+    double cathode          = (double)i / (ROW - 1), seen[4], reference[4];
+    struct spectrum_truth t = {.profile  = &profile,
+                               .angle    = compton_angle(&camera, 39.5, (double)i),
+                               .fwhm_kev = 0.84 * (1 + 0.03 * sin(7.0 * i)),
+                               .gain     = 1 + 0.001 * sin(5.0 * i),
+                               .counts   = counts,
+                               .constant = 7.5e-4 * counts,
+                               .step     = 0.005,
+                               .tail_kev = 1};
+    mixture_make(1 - cathode, 0, cathode, &profile);
+    chunk_set(c, i, &t);
+    spectrum_expect(&t, mixed_row[i]);
+    spectrum_windows(&profile, t.angle, t.fwhm_kev, seen);
+    spectrum_windows(&profile, PI / 2, 0.79, reference);
+    for (int k = 0; k < 2; k++) {
+      sum[0][k] += spectrum_electrons(&t) * seen[k];
+      sum[1][k] += spectrum_electrons(&t) * reference[k];
+    }
+  }
+  for (int k = 0; k < 2; k++) truth[k] = sum[k][0] / sum[k][1];
+}
+
+TEST(a_mixture_that_varies_over_the_field_biases_no_sum_that_is_fitted_in_parts) {
+  enum { DRAWS = 120 };
+  struct compton_profile_settings s = compton_profile_defaults();
+  struct compton_table *table;
+  struct compton_emf one, whole, part[PARTS + 1];
+  struct chunk c;
+  int32_t label[ROW] = {0};
+  double truth[2], pull[2] = {0}, square[2] = {0}, sigma = 0;
+  if (!alone(comm)) return;
+  s.x   = 0.7;
+  table = table_of(&s);
+  mixed_make(2e6, truth, &c);
+  for (int i = 0; i < ROW; i++)
+    for (int b = 0; b < SPECTRUM_BINS; b++) counts_of(&c, i)[b] = (uint32_t)lround(mixed_row[i][b]);
+  CHECK_OK(compton_profile_groups(MPI_COMM_SELF, table, &c.pixels, label, 1, &one, NULL, NULL));
+  CHECK(fabs(one.emf.value / truth[0] - 1) > 5e-4, "one mixture for all is off by %g only",
+        one.emf.value / truth[0] - 1);
+  for (int i = 0; i < ROW; i++) label[i] = i / PART;
+  CHECK_OK(compton_profile_field(MPI_COMM_SELF, table, &c.pixels, label, PARTS, part, &whole, NULL,
+                                 NULL));
+  CHECK(whole.pixels == ROW && part[PARTS].state == COMPTON_NO_PIXEL, "no part is faint");
+  CHECK_NEAR(whole.emf.value / truth[0], 1, 1e-4);
+  CHECK_NEAR(whole.emf_normal.value / truth[1], 1, 1e-4);
+  CHECK_NEAR(whole.term[COMPTON_CONSTANT], 1500, 3);
+  CHECK_NEAR(whole.emf.part[COMPTON_TAIL] / one.emf.part[COMPTON_TAIL], 1, 0.05);
+  for (int i = 0; i < ROW; i++)
+    for (int b = 0; b < SPECTRUM_BINS; b++) mixed_row[i][b] *= 4e4 / 2e6;
+  for (uint64_t seed = 0; seed < DRAWS; seed++) {
+    for (int i = 0; i < ROW; i++)
+      spectrum_draw(mixed_row[i], seed, 2000 + (uint64_t)i, counts_of(&c, i));
+    CHECK_OK(compton_profile_field(MPI_COMM_SELF, table, &c.pixels, label, PARTS, part, &whole,
+                                   NULL, NULL));
+    const struct compton_factor *f[2] = {&whole.emf, &whole.emf_normal};
+    for (int k = 0; k < 2; k++) {
+      double off = (f[k]->value - truth[k]) / f[k]->sigma;
+      pull[k] += off / DRAWS, square[k] += off * off / DRAWS;
+    }
+    sigma += whole.emf.sigma / DRAWS;
+  }
+  for (int k = 0; k < 2; k++) {
+    double sd = sqrt(square[k] - pull[k] * pull[k]);
+    CHECK(fabs(pull[k]) < 0.25 && sd > 0.88 && sd < 1.12, "%d: pulls %g +- %g", k, pull[k], sd);
+  }
+  /* what a mixture in every part costs: errors are those of one for all at 2e6 counts, times the root of 50 */
+  CHECK_NEAR(sigma / (one.emf.sigma * sqrt(50)), 1, 0.1);
+  chunk_free(&c);
+  compton_table_free(table);
+}
+
+/* Pixels 0..39 have 100 counts, so their parts are one; it is the sum all the same. */
+TEST(faint_parts_of_a_field_are_fitted_together) {
+  struct compton_profile_settings s = settings_of(XRAY_LI_METAL);
+  struct compton_table *table;
+  struct compton_emf whole, part[PARTS + 1];
+  struct xray_profile profile;
+  struct chunk c;
+  int32_t label[ROW];
+  if (!alone(comm)) return;
+  table = table_of(&s);
+  CHECK_OK(xray_profile_of(XRAY_LI_METAL, 1, &profile));
+  chunk_make(ROW, &c);
+  for (int i = 0; i < ROW; i++) {
+    double expected[SPECTRUM_BINS];
+    const struct spectrum_truth t = {.profile  = &profile,
+                                     .angle    = PI / 2,
+                                     .fwhm_kev = 0.84,
+                                     .gain     = 1,
+                                     .counts   = i < ROW / 2 ? 100 : 4e4,
+                                     .constant = 0.5,
+                                     .tail_kev = 1};
+    chunk_set(&c, i, &t);
+    spectrum_expect(&t, expected);
+    spectrum_draw(expected, 3, (uint64_t)i, counts_of(&c, i));
+    label[i]      = i / PART;
+    c.cube.bad[i] = i == 7;
+  }
+  CHECK_OK(compton_profile_field(MPI_COMM_SELF, table, &c.pixels, label, PARTS, part, &whole, NULL,
+                                 NULL));
+  for (int k = 0; k <= PARTS; k++)
+    CHECK(part[k].pixels == (k < PARTS / 2 ? 0
+                             : k < PARTS   ? PART
+                                           : ROW / 2 - 1),
+          "part %d: %lld", k, (long long)part[k].pixels);
+  for (int i = 0; i < ROW; i++)
+    CHECK(label[i] == (i < ROW / 2 ? PARTS : i / PART), "pixel %d is of part %d", i, label[i]);
+  CHECK(whole.pixels == ROW - 1, "%lld pixels", (long long)whole.pixels);
+  double truth = spectrum_emf(&profile, PI / 2, 0.84, NULL);
+  CHECK(fabs(whole.emf.value - truth) < 4 * whole.emf.sigma, "%g +- %g, truth %g", whole.emf.value,
+        whole.emf.sigma, truth);
+  memset(c.cube.count, 0, ROW * SPECTRUM_BINS * sizeof *c.cube.count);
+  CHECK_OK(compton_profile_field(MPI_COMM_SELF, table, &c.pixels, label, PARTS, part, &whole, NULL,
+                                 NULL));
+  CHECK(whole.state == COMPTON_NO_COUNTS && isnan(whole.emf.value), "of no counts: %s",
+        compton_state_words(whole.state));
+  chunk_free(&c);
+  compton_table_free(table);
+}
+
+/* Ranks hold parts of the row; groups of every third pixel, some left out; and all of it in parts. */
 TEST(groups_have_the_same_bits_on_any_number_of_ranks) {
   enum { GROUPS = 3, BINS_AU = 100 };
   static float profile[2][GROUPS * BINS_AU], sigma[2][GROUPS * BINS_AU];
-  static struct compton_emf emf[2][GROUPS];
+  static struct compton_emf emf[2][GROUPS], field[2], part[GROUPS + 1];
   static struct xray_profile lithium;
   struct compton_profile_settings s = compton_profile_defaults();
   int rank, size;
@@ -302,12 +434,15 @@ TEST(groups_have_the_same_bits_on_any_number_of_ranks) {
     for (int64_t i = begin; i < end; i++) c.cube.bad[i - begin] = i == 11;
     CHECK_OK(compton_profile_groups(whole ? MPI_COMM_SELF : comm, table, &c.pixels, label, GROUPS,
                                     emf[whole], profile[whole], sigma[whole]));
+    CHECK_OK(compton_profile_field(whole ? MPI_COMM_SELF : comm, table, &c.pixels, label, GROUPS,
+                                   part, &field[whole], NULL, NULL));
     chunk_free(&c);
     compton_table_free(table);
   }
   CHECK(emf[0][0].pixels == 23, "%lld pixels", (long long)emf[0][0].pixels);
   CHECK(memcmp(emf[0], emf[1], sizeof emf[0]) == 0, "factors differ: %.17g %.17g",
         emf[0][0].emf.value, emf[1][0].emf.value);
+  CHECK(memcmp(&field[0], &field[1], sizeof field[0]) == 0, "the field differs");
   CHECK(memcmp(profile[0], profile[1], sizeof profile[0]) == 0, "profiles differ");
   CHECK(memcmp(sigma[0], sigma[1], sizeof sigma[0]) == 0, "errors of profiles differ");
 }
@@ -319,7 +454,7 @@ TEST(a_failure_on_one_rank_ends_groups_on_all) {
   struct compton_profile_settings s = compton_profile_defaults();
   struct compton_table *table       = table_of(&s);
   struct chunk c;
-  struct compton_emf emf;
+  struct compton_emf emf, part[2];
   int32_t label[4] = {0};
   char fault[64];
   int size;
@@ -328,6 +463,11 @@ TEST(a_failure_on_one_rank_ends_groups_on_all) {
   chunk_make(4, &c);
   setenv("FAULT", fault, 1);
   CHECK(compton_profile_groups(comm, table, &c.pixels, label, 1, &emf, NULL, NULL) != STATUS_OK,
+        "the fault was not met");
+  status_clear();
+  setenv("FAULT", fault, 1);
+  CHECK(compton_profile_field(comm, table, &c.pixels, label, 1, part, &emf, NULL, NULL) !=
+            STATUS_OK,
         "the fault was not met");
   unsetenv("FAULT");
   status_clear();
@@ -354,7 +494,7 @@ static void budget_check(enum compton_source source, const struct spectrum_truth
   c.line_kev[1] -= line_off_kev;
   c.fwhm_kev[1] -= fwhm_off_kev;
   c.angle[1] -= angle_off_deg / DEG_PER_RAD;
-  CHECK_OK(compton_profile_pixels(table, &c.pixels, NULL, emf, NULL, NULL));
+  CHECK_OK(compton_profile_pixels(table, &c.pixels, NULL, NULL, emf, NULL, NULL));
   double moved = emf[1].emf_normal.value - emf[0].emf_normal.value,
          told = emf[0].emf_normal.part[source], value = emf[0].emf_normal.value;
   CHECK(fabs(moved - told) <= 0.2 * fabs(told) + 0.001 * value,
@@ -377,10 +517,8 @@ TEST(tail_escape_gain_angle_and_width_move_the_factor_as_the_budget_says) {
                                        .constant = 7000,
                                        .step     = 0.005,
                                        .tail_kev = 1.5};
-  int rank;
-  MPI_Comm_rank(comm, &rank);
   CHECK_OK(xray_profile_of(XRAY_LI_METAL, 1, &profile));
-  if (rank) return;
+  if (!alone(comm)) return;
   s.unsure.scale_kev         = 0.1;
   s.unsure.tail_percent      = 3;
   s.unsure.angle_deg         = 1;
@@ -421,7 +559,7 @@ TEST(photons_scattered_twice_and_the_background_are_in_the_budget) {
   chunk_round(&c, 1, &t);
   for (int b = 0; b < SPECTRUM_BINS; b++) all += counts_of(&c, 0)[b] - 20000.0;
   for (int b = 0; b < SPECTRUM_BINS; b++) counts_of(&c, 1)[b] += (uint32_t)(0.05 * all * twice[b]);
-  CHECK_OK(compton_profile_pixels(table, &c.pixels, NULL, emf, NULL, NULL));
+  CHECK_OK(compton_profile_pixels(table, &c.pixels, NULL, NULL, emf, NULL, NULL));
   double told  = emf[0].emf_normal.part[COMPTON_MULTIPLE],
          moved = emf[1].emf_normal.value - emf[0].emf_normal.value;
   CHECK(told < -0.01 && told > -0.08, "5 %% scattered twice: %g", told);
@@ -457,7 +595,7 @@ TEST(a_profile_is_the_blurred_one_per_electron) {
                                    .tail_kev = 1};
   chunk_make(1, &c);
   chunk_round(&c, 0, &t);
-  CHECK_OK(compton_profile_pixels(table, &c.pixels, NULL, &emf, j, sigma));
+  CHECK_OK(compton_profile_pixels(table, &c.pixels, NULL, NULL, &emf, j, sigma));
   CHECK_OK(
       xray_line_shape(&profile, SPECTRUM_BEAM_KEV, t.angle, t.fwhm_kev, 75, 0.005, 8000, rate));
   for (int q = 0; q < BINS_AU; q++) {
@@ -488,9 +626,8 @@ TEST(pixels_of_600_counts_take_the_background_of_their_group) {
   struct chunk c;
   double expected[SPECTRUM_BINS], mean = 0, square = 0, low = 0, high = 0, amount = 0;
   int32_t *label;
-  int rank, n = 0;
-  MPI_Comm_rank(comm, &rank);
-  if (rank) return;
+  int n = 0;
+  if (!alone(comm)) return;
   table = table_of(&s);
   mixture_make(0.89, 0.11, 0, &profile);
   const struct spectrum_truth t = {.profile  = &profile,
@@ -513,7 +650,7 @@ TEST(pixels_of_600_counts_take_the_background_of_their_group) {
   CHECK_OK(compton_profile_groups(MPI_COMM_SELF, table, &c.pixels, label, 1, &group, NULL, NULL));
   CHECK(fabs(group.emf.value - truth) < 4 * group.emf.sigma, "group: %g +- %g, truth %g",
         group.emf.value, group.emf.sigma, truth);
-  CHECK_OK(compton_profile_pixels(table, &c.pixels, &group, emf, NULL, NULL));
+  CHECK_OK(compton_profile_pixels(table, &c.pixels, &group, NULL, emf, NULL, NULL));
   for (int64_t i = 0; i < N; i++) {
     if (emf[i].state != COMPTON_DEFINED) continue;
     /* of L - truth H, which is nearly normal where L / H is not */
@@ -561,7 +698,7 @@ TEST(where_a_window_has_no_counts_the_factor_is_undefined_and_it_is_said) {
   c.line_kev[3] = (double)NAN;
   c.line_kev[4] = 125;                                              /* windows beyond the fit */
   for (int b = 0; b < SPECTRUM_BINS; b++) counts_of(&c, 5)[b] = 40; /* background alone */
-  CHECK_OK(compton_profile_pixels(table, &c.pixels, NULL, emf, j, sigma));
+  CHECK_OK(compton_profile_pixels(table, &c.pixels, NULL, NULL, emf, j, sigma));
   static const enum compton_state want[N] = {COMPTON_DEFINED, COMPTON_NO_COUNTS, COMPTON_NO_PIXEL,
                                              COMPTON_NO_PIXEL, COMPTON_NO_WINDOW};
   for (int i = 0; i < 5; i++) {
