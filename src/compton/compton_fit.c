@@ -1,7 +1,8 @@
 /* Fisher's scoring of the peak: least squares of the counts on the model's derivatives with weights 1/model, the model from
  * the step before, until a step is less than a thousandth of its errors. Unlike fits with weights from the counts it does
  * not lean to low ones, and unlike a function that merely looks like the peak it has nothing to lean on. Energies scale with
- * the line: the pixel's gain is what is not known. */
+ * the line: the pixel's gain is what is not known. Weights have a floor; what is fitted may lie below it, and below 0: beside
+ * a line without background it must. */
 #include "compton_fit.h"
 #include "compton_profile_private.h"
 #include <math.h>
@@ -101,10 +102,9 @@ static void model_make(struct fit *f, double least) {
     double m = v[COMPTON_FIT_AMPLITUDE] * f->shape[b] + v[COMPTON_FIT_CONSTANT];
     if (shelf) m += v[COMPTON_FIT_STEP] * f->shelf[b];
     if (line) m += v[COMPTON_FIT_ESCAPE] * f->line[b];
-    m            = m > least ? m : least;
-    f->model[b]  = m;
-    f->weight[b] = 1 / m;
-    f->right[b]  = f->count[b] / m - 1;
+    f->model[b]  = m > least ? m : least;
+    f->weight[b] = 1 / f->model[b];
+    f->right[b]  = (f->count[b] - m) * f->weight[b];
   }
 }
 

@@ -25,9 +25,10 @@ static struct compton_table *table_make(void) {
   return t;
 }
 
-/* This rank's share of the sensor; `turned`: columns the other way round. growth: of all energies. */
-static void cube_make(MPI_Comm comm, double counts, double offset_deg, bool turned, double growth,
-                      uint64_t stream, struct compton_cube *cube) {
+/* This rank's share of the sensor; background: relative to a usual one; `turned`: columns the other way round. growth: of all
+ * energies. */
+static void cube_make(MPI_Comm comm, double counts, double background, double offset_deg,
+                      bool turned, double growth, uint64_t stream, struct compton_cube *cube) {
   static struct xray_profile profile;
   struct compton_geometry g = camera;
   int rank, size;
@@ -53,8 +54,8 @@ static void cube_make(MPI_Comm comm, double counts, double offset_deg, bool turn
         .fwhm_kev = fwhm_of(i) * gain_of(i),
         .gain     = gain_of(i) * growth * (i == HOT ? 1.03 : 1),
         .counts   = counts * flat_of(i),
-        .constant = 3e-4 * counts,
-        .step     = 0.004,
+        .constant = 3e-4 * counts * background,
+        .step     = 0.004 * background,
         .tail_kev = 1};
     truth.counts *= xray_klein_nishina(115, truth.angle) / xray_klein_nishina(115, PI / 2);
     spectrum_expect(&truth, expected);
@@ -68,14 +69,14 @@ static double sum_all(MPI_Comm comm, double value) {
   return value;
 }
 
-TEST(line_width_flat_and_the_cameras_angle_come_back_with_honest_errors) {
+static void disc_check(MPI_Comm comm, double background) {
   struct compton_cube cube;
   struct compton_disc_pixel pixel[PIXELS];
   struct compton_disc_result r;
   struct compton_table *table = table_make();
   struct compton_geometry g   = camera;
   double pull[3] = {0}, square[3] = {0};
-  cube_make(comm, 2e5, 0.8, false, 1, 0, &cube);
+  cube_make(comm, 2e5, background, 0.8, false, 1, 0, &cube);
   CHECK_OK(compton_disc_measure(comm, table, &cube, &camera, lithium, pixel, &r));
   CHECK(r.good == PIXELS - 2, "%lld good pixels", (long long)r.good);
   CHECK(fabs(r.offset_deg - 0.8) < 4 * r.offset_sigma_deg, "offset %g +- %g degrees", r.offset_deg,
@@ -110,13 +111,18 @@ TEST(line_width_flat_and_the_cameras_angle_come_back_with_honest_errors) {
   compton_table_free(table);
 }
 
+TEST(line_width_flat_and_the_cameras_angle_come_back_with_honest_errors) { disc_check(comm, 1); }
+
+/* Where nothing lies beneath the line, a constant that is fitted is as often below 0 as above. */
+TEST(a_disc_without_background_loses_no_pixel) { disc_check(comm, 0); }
+
 TEST(an_image_that_is_turned_about_is_refused_on_all_ranks) {
   struct compton_cube cube;
   struct compton_disc_pixel pixel[PIXELS];
   struct compton_disc_result r;
   struct compton_table *table = table_make();
   struct compton_geometry g   = camera;
-  cube_make(comm, 2e4, 0, true, 1, 0, &cube);
+  cube_make(comm, 2e4, 1, 0, true, 1, 0, &cube);
   CHECK(compton_disc_measure(comm, table, &cube, &camera, lithium, pixel, &r) == STATUS_INPUT, "?");
   CHECK(strstr(status_text(), "turned about"), "%s", status_text());
   status_clear();
@@ -138,7 +144,7 @@ TEST(the_drift_of_the_gain_is_followed_by_the_line_of_all_pixels_together) {
   for (int k = 0; k < 3; k++) {
     double want = 1 + 0.0015 * (k - 1), growth, sigma, angle[PIXELS], line[PIXELS], fwhm[PIXELS];
     struct compton_cube cube;
-    cube_make(comm, 300, 0, false, want, 1000 * (1 + (uint64_t)k), &cube);
+    cube_make(comm, 300, 1, 0, false, want, 1000 * (1 + (uint64_t)k), &cube);
     for (int64_t p = 0; p < cube.pixels; p++) {
       int64_t i = cube.pixel0 + p;
       angle[p]  = compton_angle(&camera, (double)(i / SIDE), (double)(i % SIDE));
