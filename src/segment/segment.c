@@ -1,7 +1,6 @@
 /* The stage: reads the aligned volume where there is one, else the volume; writes labels, components and the
  * components' table. */
-#include "segment.h"
-#include "voxel.h"
+#include "segment_private.h"
 #include <math.h>
 #include <string.h>
 
@@ -30,8 +29,7 @@ static enum status make_plan(MPI_Comm comm, const int64_t n[3], struct grid_plan
   return grid_plan_blocks(comm, n, 4, plan);
 }
 
-/* Whole numbers stay so unless a Gaussian filter makes fractions of them. */
-static enum grid_type type_of(const struct segment_params *p, enum grid_type type) {
+enum grid_type segment_type(const struct segment_params *p, enum grid_type type) {
   bool whole = type == GRID_U8 || type == GRID_U16;
   return whole && p->gaussian_vox == 0 ? GRID_U16 : GRID_F32;
 }
@@ -69,7 +67,7 @@ static enum status read_volume(const struct stage_job *job, struct store_input *
   const int64_t h = segment_halo(p), halo[3] = {h, h, h};
   struct grid_plan plan;
   TRY_ALL(job->comm, make_plan(job->comm, info->n, &plan));
-  enum status status = grid_field_make(job->comm, &plan, type_of(p, info->type), halo, volume);
+  enum status status = grid_field_make(job->comm, &plan, segment_type(p, info->type), halo, volume);
   if (status == STATUS_OK) status = store_read_field(job->comm, input, false, volume);
   for (int a = 0; a < 3; a++) volume->voxel_um[a] = info->voxel_um[a];
   grid_plan_free(&plan);
@@ -85,7 +83,7 @@ struct parts {
   struct segment_table table;
 };
 
-static void add_phases(const struct stage_job *job, const struct segment_report *r) {
+void segment_results_add(const struct stage_job *job, const struct segment_report *r) {
   char name[64];
   double voxels = 0;
   for (int i = 0; i + 1 < r->classes; i++) {
@@ -101,9 +99,6 @@ static void add_phases(const struct stage_job *job, const struct segment_report 
     stage_result_add(job->results, name, (double)r->voxels[i] / voxels, "");
   }
   stage_result_add(job->results, "components", (double)r->components, "");
-}
-
-static void add_region(const struct stage_job *job, const struct segment_report *r) {
   if (r->region.radius == 0) return;
   stage_result_add(job->results, "region_x_vox", r->region.x, "vox");
   stage_result_add(job->results, "region_y_vox", r->region.y, "vox");
@@ -149,25 +144,35 @@ static enum status write_components(const struct stage_job *job, struct store_ou
   return status;
 }
 
-static enum status write_all(const struct stage_job *job, struct store_output *output,
-                             const struct parts *parts) {
-  const struct segment_params *p  = job->params;
-  const struct grid_field *labels = &parts->labels;
-  TRY(store_create(job->comm, output, "labels", labels->plan.n, labels->voxel_um, NULL, false));
-  TRY(store_create(job->comm, output, "components", labels->plan.n, labels->voxel_um, NULL, false));
+static enum status create(const struct stage_job *job, struct store_output *output,
+                          const int64_t n[3], const double voxel_um[3]) {
+  const struct segment_params *p = job->params;
+  TRY(store_create(job->comm, output, "labels", n, voxel_um, NULL, false));
+  TRY(store_create(job->comm, output, "components", n, voxel_um, NULL, false));
   TRY(store_default(job->comm, output, "labels"));
   TRY(store_ready(job->comm, output));
-  TRY(store_write_field(job->comm, output, "labels", labels, 0));
+  return p->names[0] ? store_note(job->comm, output, "phase_names", p->names) : STATUS_OK;
+}
+
+enum status segment_output_begin(const struct stage_job *job, const int64_t n[3],
+                                 const double voxel_um[3], struct store_output **output) {
+  TRY(stage_output_begin(job, 9 * n[0] * n[1] * n[2] + (1 << 20), output));
+  enum status status = create(job, *output, n, voxel_um);
+  if (status != STATUS_OK) store_abandon(job->comm, output, false);
+  return status;
+}
+
+static enum status write_all(const struct stage_job *job, struct store_output *output,
+                             const struct parts *parts) {
+  TRY(store_write_field(job->comm, output, "labels", &parts->labels, 0));
   TRY(write_components(job, output, &parts->components));
-  if (p->names[0]) TRY(store_note(job->comm, output, "phase_names", p->names));
   return segment_table_write(job, output, &parts->table);
 }
 
 static enum status write_output(const struct stage_job *job, const struct parts *parts) {
   struct store_output *output;
-  const int64_t *n = parts->labels.plan.n;
   if (!job->output[0]) return STATUS_OK;
-  TRY(stage_output_begin(job, 9 * n[0] * n[1] * n[2] + (1 << 20), &output));
+  TRY(segment_output_begin(job, parts->labels.plan.n, parts->labels.voxel_um, &output));
   enum status status = write_all(job, output, parts);
   if (status == STATUS_OK) return stage_output_commit(job, &output);
   store_abandon(job->comm, &output, false);
@@ -193,30 +198,63 @@ static enum status check(const void *params, const struct stage_common *common) 
   return STATUS_OK;
 }
 
-static enum status plan(const struct stage_job *job, struct stage_need *need) {
+/* Of a rank that holds its part of the volume whole. */
+static enum status whole_bytes(const struct stage_job *job, const struct store_info *info,
+                               int64_t *need) {
   const struct segment_params *p = job->params;
-  struct store_input *input;
+  int64_t bytes                  = (int64_t)grid_type_bytes(segment_type(p, info->type));
   struct grid_plan plan;
+  TRY_ALL(job->comm, make_plan(job->comm, info->n, &plan));
+  struct grid_box mine = grid_plan_box(&plan, 0);
+  int64_t h = segment_halo(p), grown = 1, key = 1, smooth = 1, most = grid_plan_most(&plan);
+  for (int a = 0; a < 3; a++)
+    grown *= mine.n[a] + 2 * h, key *= mine.n[a] + 2, smooth *= mine.n[a] + 6;
+  /* a ball filter has a second volume; surfaces a smoothed one */
+  int64_t filter     = segment_has_ball(p) ? grown * bytes : 0;
+  int64_t components = 4 * key + (p->surfaces ? 4 * smooth : 2 * most);
+  int64_t region     = segment_has_region(p) ? most + 8 * info->n[1] * info->n[2] : 0;
+  *need              = grown * bytes + most + region + (filter > components ? filter : components);
+  grid_plan_free(&plan);
+  return STATUS_OK;
+}
+
+/* *deep: planes of a round that a rank has at once, as many as memory lets; 0: the volume is held whole. */
+static enum status size_work(const struct stage_job *job, const struct store_info *info,
+                             int64_t *deep, int64_t *need) {
+  const struct segment_params *p = job->params;
+  const char *refused            = segment_rounds_refuse(p);
+  int64_t limit;
+  int size;
+  MPI_Comm_size(job->comm, &size);
+  *deep = 0;
+  TRY(whole_bytes(job, info, need));
+  TRY(stage_memory_limit(job, &limit));
+  if (*need <= limit) return STATUS_OK;
+  if (refused) {
+    log_warning(
+        "segment: the volume does not fit into memory whole, and segment.%s does not go in rounds",
+        refused);
+    return STATUS_OK;
+  }
+  *deep = (info->n[0] + size - 1) / size;
+  while (*deep > 1 && segment_rounds_bytes(p, info, size, *deep) > limit) --*deep;
+  *need = segment_rounds_bytes(p, info, size, *deep);
+  return STATUS_OK;
+}
+
+static enum status plan(const struct stage_job *job, struct stage_need *need) {
+  struct store_input *input;
+  int64_t deep, bytes;
+  int size;
+  MPI_Comm_size(job->comm, &size);
   TRY(open_volume(job, &input));
   const struct store_info *info = store_info(input);
-  int64_t voxels                = info->n[0] * info->n[1] * info->n[2];
-  int64_t bytes                 = (int64_t)grid_type_bytes(type_of(p, info->type));
-  enum status status            = AGREE(job->comm, make_plan(job->comm, info->n, &plan));
-  if (status == STATUS_OK) {
-    struct grid_box mine = grid_plan_box(&plan, 0);
-    int64_t h = segment_halo(p), grown = 1, key = 1, smooth = 1, most = grid_plan_most(&plan);
-    for (int a = 0; a < 3; a++)
-      grown *= mine.n[a] + 2 * h, key *= mine.n[a] + 2, smooth *= mine.n[a] + 6;
-    /* a ball filter has a second volume; surfaces a smoothed one */
-    int64_t filter     = segment_has_ball(p) ? grown * bytes : 0;
-    int64_t components = 4 * key + (p->surfaces ? 4 * smooth : 2 * most);
-    int64_t region     = segment_has_region(p) ? most + 8 * info->n[1] * info->n[2] : 0;
-    *need              = (struct stage_need){.memory_bytes = grown * bytes + most + region +
-                                                             (filter > components ? filter : components),
-                                             .disk_bytes = 9 * voxels + (1 << 20),
-                                             .rounds     = 1};
-    grid_plan_free(&plan);
-  }
+  enum status status            = size_work(job, info, &deep, &bytes);
+  if (status == STATUS_OK)
+    *need = (struct stage_need){.memory_bytes = bytes,
+                                .disk_bytes = 9 * info->n[0] * info->n[1] * info->n[2] + (1 << 20),
+                                .rounds =
+                                    deep ? ((info->n[0] + size - 1) / size + deep - 1) / deep : 1};
   store_close(&input);
   return status;
 }
@@ -225,22 +263,15 @@ static enum status work(const struct stage_job *job, struct parts *parts) {
   TRY(segment_field(job->comm, job->params, &parts->volume, &parts->labels, &parts->components,
                     &parts->report));
   TRY(segment_table_make(job, &parts->volume, &parts->components, &parts->report, &parts->table));
-  add_phases(job, &parts->report);
-  add_region(job, &parts->report);
+  segment_results_add(job, &parts->report);
   add_surface(job, parts);
   return write_output(job, parts);
 }
 
-static enum status run(const struct stage_job *job) {
-  struct store_input *input;
+static enum status run_whole(const struct stage_job *job, struct store_input *input) {
   struct parts parts;
   memset(&parts, 0, sizeof parts);
-  TRY(open_volume(job, &input));
-  const struct store_info *info = store_info(input);
-  log_info("segment: %lld x %lld x %lld voxels", (long long)info->n[0], (long long)info->n[1],
-           (long long)info->n[2]);
   enum status status = read_volume(job, input, &parts.volume);
-  store_close(&input);
   if (status == STATUS_OK) status = read_mask(job, &parts.volume.plan, &parts.report.region.mask);
   if (status == STATUS_OK) status = work(job, &parts);
   grid_field_free(&parts.volume);
@@ -248,6 +279,21 @@ static enum status run(const struct stage_job *job) {
   grid_field_free(&parts.components);
   segment_report_free(&parts.report);
   segment_table_free(&parts.table);
+  return status;
+}
+
+static enum status run(const struct stage_job *job) {
+  struct store_input *input;
+  int64_t deep, bytes;
+  TRY(open_volume(job, &input));
+  const struct store_info *info = store_info(input);
+  enum status status            = size_work(job, info, &deep, &bytes);
+  if (status == STATUS_OK) {
+    log_info("segment: %lld x %lld x %lld voxels", (long long)info->n[0], (long long)info->n[1],
+             (long long)info->n[2]);
+    status = deep ? segment_rounds_run(job, input, deep) : run_whole(job, input);
+  }
+  store_close(&input);
   return status;
 }
 

@@ -1,6 +1,5 @@
 /* The chain of a segmentation on fields: filter, histogram, thresholds, labels, components. */
-#include "segment.h"
-#include "voxel.h"
+#include "segment_private.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +23,12 @@ int64_t segment_halo(const struct segment_params *p) {
   return most > 1 ? most : 1;
 }
 
+int64_t segment_reach(const struct segment_params *p) {
+  return has_median(p) + (p->gaussian_vox > 0 ? voxel_gauss_halo(p->gaussian_vox) : 0) +
+         2 * (opening_of(p) + p->closing_vox + p->phase_opening_vox + p->phase_closing_vox) +
+         p->phase_erosion_vox + p->phase_dilation_vox;
+}
+
 static void count_phases(MPI_Comm comm, const struct grid_field *labels,
                          struct segment_report *report) {
   const uint8_t *label = labels->data, *mask = report->region.mask.data;
@@ -38,9 +43,13 @@ static int larger_first(const void *a, const void *b) {
   return (x->number > y->number) - (x->number < y->number);
 }
 
-/* number[i]: what component i becomes, 0 when it is left out; the others keep their order. Gives how many stay. */
-static int64_t choose(const struct segment_params *p, struct voxel_component *table, int64_t count,
-                      int64_t *number) {
+bool segment_has_choice(const struct segment_params *p) {
+  return p->min_voxels > 1 || p->keep_largest > 0;
+}
+
+/* Those that stay keep their order. */
+int64_t segment_choose(const struct segment_params *p, struct voxel_component *table, int64_t count,
+                       int64_t *number) {
   int64_t kept = 0;
   if (count) qsort(table, (size_t)count, sizeof *table, larger_first);
   for (int64_t i = 0; i < count && (p->keep_largest == 0 || i < p->keep_largest); i++)
@@ -55,12 +64,12 @@ static enum status drop_components(MPI_Comm comm, const struct segment_params *p
                                    struct grid_field *components, int64_t *count) {
   struct voxel_component *table;
   int64_t *number = NULL;
-  if (p->min_voxels <= 1 && p->keep_largest == 0) return STATUS_OK;
+  if (!segment_has_choice(p)) return STATUS_OK;
   TRY(voxel_component_table(comm, components, *count, &table));
   enum status status =
       AGREE(comm, memory_make(*count + 1, sizeof *number, "numbers of components", &number));
   if (status == STATUS_OK) {
-    *count        = choose(p, table, *count, number);
+    *count        = segment_choose(p, table, *count, number);
     int32_t *data = components->data;
     for (int64_t i = 0; i < components->voxels; i++) data[i] = (int32_t)number[data[i]];
   }
@@ -71,8 +80,8 @@ static enum status drop_components(MPI_Comm comm, const struct segment_params *p
 
 /* ---- the phase after the threshold ------------------------------------------------------------------------ */
 
-static enum status filter_phase(MPI_Comm comm, const struct segment_params *p, int phase,
-                                struct grid_field *labels) {
+enum status segment_filter_phase(MPI_Comm comm, const struct segment_params *p, int phase,
+                                 struct grid_field *labels) {
   const int64_t radius[4] = {p->phase_opening_vox, p->phase_closing_vox, p->phase_erosion_vox,
                              p->phase_dilation_vox};
   const enum voxel_ball_filter filter[4] = {VOXEL_OPEN, VOXEL_CLOSE, VOXEL_ERODE, VOXEL_DILATE};
@@ -127,8 +136,8 @@ static enum status fill_holes(MPI_Comm comm, const struct segment_params *p, int
 
 /* ---- all together ------------------------------------------------------------------------------------------- */
 
-static enum status filtered(MPI_Comm comm, const struct segment_params *p,
-                            struct grid_field *volume) {
+enum status segment_filter(MPI_Comm comm, const struct segment_params *p,
+                           struct grid_field *volume) {
   TRY(voxel_finite_check(comm, volume));
   if (has_median(p)) TRY(voxel_median(comm, volume));
   if (p->gaussian_vox > 0) TRY(voxel_gauss(comm, volume, p->gaussian_vox));
@@ -137,20 +146,12 @@ static enum status filtered(MPI_Comm comm, const struct segment_params *p,
   return STATUS_OK;
 }
 
-/* Outside the region nothing is of a phase. */
-static void clear_outside(const struct segment_region *region, struct grid_field *labels) {
-  const uint8_t *mask = region->mask.data;
-  uint8_t *label      = labels->data;
-  for (int64_t i = 0; mask && i < labels->voxels; i++)
-    if (!mask[i]) label[i] = 0;
-}
-
 static enum status find_components(MPI_Comm comm, const struct segment_params *p,
                                    struct grid_field *labels, struct grid_field *components,
                                    struct segment_report *report) {
-  TRY(filter_phase(comm, p, report->phase, labels));
+  TRY(segment_filter_phase(comm, p, report->phase, labels));
   TRY(fill_holes(comm, p, report->phase, labels));
-  clear_outside(&report->region, labels);
+  segment_region_clear(&report->region.mask, labels);
   count_phases(comm, labels, report);
   TRY(voxel_components(comm, labels, report->phase, atoi(p->connectivity), components,
                        &report->components));
@@ -164,12 +165,11 @@ enum status segment_field(MPI_Comm comm, const struct segment_params *p, struct 
                           struct segment_report *report) {
   memset(labels, 0, sizeof *labels);
   memset(components, 0, sizeof *components);
-  enum status status = filtered(comm, p, volume);
+  enum status status = segment_filter(comm, p, volume);
   if (status == STATUS_OK) status = segment_region_make(comm, p, volume, &report->region);
   if (status == STATUS_OK) status = segment_threshold(comm, p, volume, labels, report);
   if (status == STATUS_OK) {
-    report->phase = p->phase < 0 ? report->classes - 1 : (int)p->phase;
-    clear_outside(&report->region, labels);
+    segment_region_clear(&report->region.mask, labels);
     status = find_components(comm, p, labels, components, report);
   }
   if (status != STATUS_OK) {

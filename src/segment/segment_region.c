@@ -1,8 +1,7 @@
 /* The region of interest as a mask. The cell's own disc: the volume's mean along z is parted in two by Otsu's method; the
  * brighter part's middle and area give axis and radius. Means are of whole numbers (grey values in 2^20 steps of
  * their range), so the disc does not depend on the number of ranks. */
-#include "segment.h"
-#include "voxel.h"
+#include "segment_private.h"
 #include <math.h>
 #include <string.h>
 
@@ -12,7 +11,8 @@ bool segment_has_region(const struct segment_params *p) {
   return p->disc[0] || p->slab[0] || p->mask[0];
 }
 
-static enum status parse(const struct segment_params *p, int64_t nz, struct segment_region *r) {
+enum status segment_region_parse(const struct segment_params *p, int64_t nz,
+                                 struct segment_region *r) {
   long long low, high;
   char rest;
   r->low  = 0;
@@ -39,7 +39,8 @@ static double grey_at(const struct grid_field *f, int64_t at) {
                              : ((const uint16_t *)f->data)[at];
 }
 
-static void add_columns(const struct grid_field *f, const double range[2], int64_t *sum) {
+void segment_region_add(const struct grid_field *f, const double range[2], int64_t *sum) {
+  if (!(range[0] < range[1])) return;
   double scale = 1048576 / (range[1] - range[0]);
   for (int64_t z = 0; z < f->mine.n[0]; z++)
     for (int64_t y = 0; y < f->mine.n[1]; y++)
@@ -81,6 +82,16 @@ static enum status find_axis(const int64_t *sum, int64_t ny, int64_t nx, struct 
   return STATUS_OK;
 }
 
+enum status segment_region_find(MPI_Comm comm, int64_t *sum, int64_t ny, int64_t nx,
+                                struct segment_region *r) {
+  for (int64_t y = 0; y < ny; y++)
+    MPI_Allreduce(MPI_IN_PLACE, sum + y * nx, (int)nx, MPI_INT64_T, MPI_SUM, comm);
+  TRY_ALL(comm, find_axis(sum, ny, nx, r));
+  log_info("segment: region of interest: disc about (x, y) = (%.1f, %.1f), radius %.1f voxels",
+           r->x, r->y, r->radius);
+  return STATUS_OK;
+}
+
 static enum status find_disc(MPI_Comm comm, const struct grid_field *f, struct segment_region *r) {
   const int64_t *n = f->plan.n;
   struct voxel_histogram range;
@@ -89,20 +100,15 @@ static enum status find_disc(MPI_Comm comm, const struct grid_field *f, struct s
   const double ends[2] = {range.low, range.high};
   voxel_histogram_free(&range);
   TRY_ALL(comm, memory_make(n[1] * n[2], sizeof *sum, "means along z", &sum));
-  if (ends[0] < ends[1]) add_columns(f, ends, sum);
-  for (int64_t y = 0; y < n[1]; y++)
-    MPI_Allreduce(MPI_IN_PLACE, sum + y * n[2], (int)n[2], MPI_INT64_T, MPI_SUM, comm);
-  enum status status = AGREE(comm, find_axis(sum, n[1], n[2], r));
+  segment_region_add(f, ends, sum);
+  enum status status = segment_region_find(comm, sum, n[1], n[2], r);
   memory_free(sum);
-  if (status == STATUS_OK)
-    log_info("segment: region of interest: disc about (x, y) = (%.1f, %.1f), radius %.1f voxels",
-             r->x, r->y, r->radius);
   return status;
 }
 
 /* ---- the mask --------------------------------------------------------------------------------------------------- */
 
-static enum status mark(const struct segment_region *r, struct grid_field *mask, bool given) {
+int64_t segment_region_mark(const struct segment_region *r, struct grid_field *mask, bool given) {
   uint8_t *to  = mask->data;
   int64_t kept = 0;
   for (int64_t z = 0; z < mask->mine.n[0]; z++)
@@ -115,17 +121,29 @@ static enum status mark(const struct segment_region *r, struct grid_field *mask,
         *to = in && (!given || *to);
         kept += *to;
       }
-  MPI_Allreduce(MPI_IN_PLACE, &kept, 1, MPI_INT64_T, MPI_SUM, mask->plan.comm);
+  return kept;
+}
+
+enum status segment_region_check(int64_t kept) {
   if (kept > 0) return STATUS_OK;
   return FAIL(STATUS_INPUT, "no voxel lies in the region of interest");
+}
+
+void segment_region_clear(const struct grid_field *mask, struct grid_field *labels) {
+  const uint8_t *in = mask->data;
+  uint8_t *label    = labels->data;
+  for (int64_t i = 0; in && i < labels->voxels; i++)
+    if (!in[i]) label[i] = 0;
 }
 
 enum status segment_region_make(MPI_Comm comm, const struct segment_params *p,
                                 const struct grid_field *volume, struct segment_region *region) {
   bool given = region->mask.data != NULL;
-  TRY_ALL(comm, parse(p, volume->plan.n[0], region));
+  TRY_ALL(comm, segment_region_parse(p, volume->plan.n[0], region));
   if (strcmp(p->disc, "auto") == 0) TRY(find_disc(comm, volume, region));
   if (!segment_has_region(p)) return STATUS_OK;
   if (!given) TRY(grid_field_make(comm, &volume->plan, GRID_U8, NULL, &region->mask));
-  return AGREE(comm, mark(region, &region->mask, given));
+  int64_t kept = segment_region_mark(region, &region->mask, given);
+  MPI_Allreduce(MPI_IN_PLACE, &kept, 1, MPI_INT64_T, MPI_SUM, comm);
+  return AGREE(comm, segment_region_check(kept));
 }

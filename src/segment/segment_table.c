@@ -1,7 +1,6 @@
 /* The components' table: boxes and faces from their numbers, areas and volumes from the grey values between the phase's
  * thresholds. Faces of voxels are half as much again as the area; the grey values follow the surface. */
-#include "segment.h"
-#include "voxel.h"
+#include "segment_private.h"
 #include <math.h>
 #include <string.h>
 
@@ -34,20 +33,32 @@ static void fill_row(const struct voxel_component *c, const struct voxel_isosurf
   for (int k = 0; k < (s ? SEGMENT_COLUMNS : PLAIN); k++) column[k][i] = row[k];
 }
 
-static enum status fill(int64_t count, const struct voxel_component *component,
-                        const struct voxel_isosurface *surface, struct segment_table *t) {
+/* In um when all three are known, else in voxels. */
+static bool edges_of(const double voxel_um[3], double edge[3]) {
+  bool known = voxel_um[0] > 0 && voxel_um[1] > 0 && voxel_um[2] > 0;
+  for (int a = 0; a < 3; a++) edge[a] = known ? voxel_um[a] : 1;
+  return known;
+}
+
+enum status segment_table_fill(const double voxel_um[3], int64_t count,
+                               const struct voxel_component *component,
+                               const struct voxel_isosurface *surface, struct segment_table *t) {
+  t->in_um = edges_of(voxel_um, t->edge);
   TRY(memory_make(SEGMENT_COLUMNS * (count + 1), sizeof(double), "a table of components",
                   &t->column[0]));
   for (int k = 1; k < SEGMENT_COLUMNS; k++) t->column[k] = t->column[k - 1] + count + 1;
-  t->rows = count;
+  t->rows          = count;
+  t->with_surfaces = surface != NULL;
   for (int64_t i = 0; i < count; i++)
     fill_row(&component[i], surface ? &surface[i] : NULL, i, t->column);
   return STATUS_OK;
 }
 
-static void set_edges(const struct grid_field *volume, struct segment_table *t) {
-  t->in_um = volume->voxel_um[0] > 0 && volume->voxel_um[1] > 0 && volume->voxel_um[2] > 0;
-  for (int a = 0; a < 3; a++) t->edge[a] = t->in_um ? volume->voxel_um[a] : 1;
+bool segment_table_is_long(int64_t count) {
+  if (count > TABLE_MOST)
+    log_warning("%lld components: their table is left out (at most %d rows; raise min_voxels)",
+                (long long)count, TABLE_MOST);
+  return count > TABLE_MOST;
 }
 
 enum status segment_table_make(const struct stage_job *job, struct grid_field *volume,
@@ -59,21 +70,19 @@ enum status segment_table_make(const struct stage_job *job, struct grid_field *v
   int64_t count                     = r->components;
   double low                        = r->phase > 0 ? r->threshold[r->phase - 1] : -INFINITY,
          high                       = r->phase + 1 < r->classes ? r->threshold[r->phase] : INFINITY;
+  double edge[3];
   memset(t, 0, sizeof *t);
-  set_edges(volume, t);
-  if (count > TABLE_MOST) {
-    log_warning("%lld components: their table is left out (at most %d rows; raise min_voxels)",
-                (long long)count, TABLE_MOST);
-    return STATUS_OK;
-  }
+  edges_of(volume->voxel_um, edge);
+  if (segment_table_is_long(count)) return STATUS_OK;
   /* with a threshold of its own in every slice the phase has no one grey value at its surface */
-  t->with_surfaces = p->surfaces && count > 0 && strcmp(p->per, "slice") != 0;
+  bool surfaces = p->surfaces && count > 0 && strcmp(p->per, "slice") != 0;
   TRY(voxel_component_table(job->comm, components, count, &component));
   enum status status = STATUS_OK;
-  if (t->with_surfaces)
+  if (surfaces)
     status =
-        voxel_isosurface_table(job->comm, volume, components, count, low, high, t->edge, &surface);
-  if (status == STATUS_OK) status = AGREE(job->comm, fill(count, component, surface, t));
+        voxel_isosurface_table(job->comm, volume, components, count, low, high, edge, &surface);
+  if (status == STATUS_OK)
+    status = AGREE(job->comm, segment_table_fill(volume->voxel_um, count, component, surface, t));
   memory_free(component);
   memory_free(surface);
   return status;

@@ -1,6 +1,5 @@
 /* Thresholds of the volume or of every slice. */
-#include "segment.h"
-#include "voxel.h"
+#include "segment_private.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +36,7 @@ static enum status check_phase(const struct segment_params *p,
               (int)p->phase, p->threshold, report->classes - 1);
 }
 
-static enum status found_thresholds(const struct segment_params *p,
+enum status segment_threshold_found(const struct segment_params *p,
                                     const struct voxel_histogram *histogram, double *threshold) {
   if (strcmp(p->threshold, "isodata") == 0) return voxel_isodata(histogram, threshold);
   if (strcmp(p->threshold, "entropy") == 0) return voxel_entropy(histogram, threshold);
@@ -56,14 +55,31 @@ static enum status parse_range(const char *text, struct voxel_choice *choice) {
   return FAIL(STATUS_USAGE, "segment.range = %s; it would be A:B with A below B", text);
 }
 
+bool segment_threshold_has_choice(const struct segment_params *p,
+                                  const struct voxel_choice *choice) {
+  return choice->mask || p->range[0];
+}
+
+int segment_threshold_bins(const struct segment_params *p) {
+  return p->classes == 2 && strcmp(p->threshold, "entropy") != 0 ? 65536 : 1024;
+}
+
+enum status segment_threshold_begin(const struct segment_params *p, struct segment_report *report,
+                                    struct voxel_choice *choice) {
+  report->classes = (int)p->classes;
+  if (!segment_threshold_is_found(p->threshold)) TRY(given_thresholds(p->threshold, report));
+  TRY(check_phase(p, report));
+  report->phase = p->phase < 0 ? report->classes - 1 : (int)p->phase;
+  return parse_range(p->range, choice);
+}
+
 static enum status find_thresholds(MPI_Comm comm, const struct segment_params *p,
                                    const struct grid_field *volume,
                                    const struct voxel_choice *choice, double *threshold) {
   struct voxel_histogram histogram;
-  bool all  = !choice->mask && !p->range[0];
-  bool fine = p->classes == 2 && strcmp(p->threshold, "entropy") != 0;
-  TRY(voxel_histogram_of(comm, volume, all ? NULL : choice, fine ? 65536 : 1024, &histogram));
-  enum status status = AGREE(comm, found_thresholds(p, &histogram, threshold));
+  bool all = !segment_threshold_has_choice(p, choice);
+  TRY(voxel_histogram_of(comm, volume, all ? NULL : choice, segment_threshold_bins(p), &histogram));
+  enum status status = AGREE(comm, segment_threshold_found(p, &histogram, threshold));
   voxel_histogram_free(&histogram);
   return status;
 }
@@ -130,10 +146,7 @@ enum status segment_threshold(MPI_Comm comm, const struct segment_params *p,
                               struct segment_report *report) {
   bool found                 = segment_threshold_is_found(p->threshold);
   struct voxel_choice choice = {report->region.mask.data ? &report->region.mask : NULL, 0, 0};
-  report->classes            = (int)p->classes;
-  if (!found) TRY_ALL(comm, given_thresholds(p->threshold, report));
-  TRY_ALL(comm, check_phase(p, report));
-  TRY_ALL(comm, parse_range(p->range, &choice));
+  TRY_ALL(comm, segment_threshold_begin(p, report, &choice));
   if (found && strcmp(p->per, "slice") == 0)
     return label_slices(comm, p, volume, &choice, labels, report);
   if (found) TRY(find_thresholds(comm, p, volume, &choice, report->threshold));

@@ -24,3 +24,24 @@ struct voxel_component {
  * leaves it. At most 1e7 rows (MEMORY else). The caller memory_free's *table. */
 enum status voxel_component_table(MPI_Comm comm, const struct grid_field *components, int64_t count,
                                   struct voxel_component **table);
+
+/* The same of a volume that comes in pieces, none of which is kept: 12 bytes per run of voxels (16 with faces). The plan
+ * deals it in slabs along z; this rank adds the planes of its box in their order. */
+struct voxel_parts;
+/* Local. with_faces: voxel_parts_table will be asked for. USAGE on an unknown connectivity. */
+enum status voxel_parts_make(const struct grid_plan *plan, int connectivity, bool with_faces,
+                             struct voxel_parts **parts);
+void voxel_parts_free(struct voxel_parts **parts);
+/* Local. The next planes, contiguous; with faces, those before and after them stand there too (not beyond the volume). */
+enum status voxel_parts_add(struct voxel_parts *parts, const uint8_t *labels, int64_t planes,
+                            int phase);
+/* Collective, after the last plane. Numbers as voxel_components gives them. */
+enum status voxel_parts_join(MPI_Comm comm, struct voxel_parts *parts, int64_t *count);
+/* Collective. As voxel_component_table. */
+enum status voxel_parts_table(MPI_Comm comm, const struct voxel_parts *parts, int64_t count,
+                              struct voxel_component **table);
+/* Local. Component i becomes number[i]; 0: none. */
+void voxel_parts_renumber(struct voxel_parts *parts, const int64_t *number);
+/* Local. The numbers of row y of plane z of this rank's box; `line` has room for VOXEL_ROW_SPARE more. */
+enum { VOXEL_ROW_SPARE = 16 };
+void voxel_parts_row(const struct voxel_parts *parts, int64_t z, int64_t y, int32_t *line);

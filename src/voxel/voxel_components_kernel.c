@@ -4,8 +4,8 @@
  * a neighbour of both ends is. */
 #include "voxel_components_private.h"
 
-int64_t ISA_NAME(component_runs)(const struct component_bits *row, int64_t wide, int32_t before,
-                                 struct component_run *run) {
+int64_t ISA_NAME(component_find_runs)(const struct component_bits *row, int64_t wide,
+                                      int32_t before, struct component_run *run) {
   int64_t n = 0;
   bool open = false;
   for (int64_t i = 0; i < (wide + 63) / 64; i++) {
@@ -75,8 +75,8 @@ void ISA_NAME(component_join_row)(const struct component_bits row[ROWS], int64_t
 
 /* Whole vectors from x on, at least up to `end`: what is too much is overwritten by what follows. */
 static inline int64_t fill(int32_t *line, int64_t x, int64_t end, int32_t value) {
-  for (; x < end; x += COMPONENT_SPARE)
-    for (int i = 0; i < COMPONENT_SPARE; i++) line[x + i] = value;
+  for (; x < end; x += VOXEL_ROW_SPARE)
+    for (int i = 0; i < VOXEL_ROW_SPARE; i++) line[x + i] = value;
   return end;
 }
 

@@ -119,23 +119,22 @@ static enum status count_values(const struct grid_field *f, const struct voxel_c
   return STATUS_OK;
 }
 
-/* range: minus the least, the greatest; *values: for whole numbers their counts, owned by the caller. */
+/* Widens range by this rank's values; *values: of whole numbers their counts, owned by the caller. */
 static enum status find_range(const struct grid_field *f, const struct voxel_choice *c, void *kept,
                               double range[2], int64_t **values) {
-  TRY(fault_here("voxel.histogram"));
   float here[2] = {INFINITY, -INFINITY};
-  range[0] = range[1] = -INFINITY;
   if (f->type != GRID_F32 && f->type != GRID_U16 && f->type != GRID_U8)
     return FAIL(STATUS_INTERNAL, "a histogram of %s", grid_type_name(f->type));
-  if (f->type != GRID_F32) {
-    TRY(memory_make(VALUES, sizeof **values, "a histogram", values));
-    TRY(count_values(f, c, kept, *values));
-    for (int i = 0; i < VALUES; i++)
-      if ((*values)[i]) range[1] = i, range[0] = fmax(range[0], -i);
+  if (f->type == GRID_F32) {
+    TRY(range_here(f, c, kept, here));
+    range[0] = fmin(range[0], (double)here[0]);
+    range[1] = fmax(range[1], (double)here[1]);
     return STATUS_OK;
   }
-  TRY(range_here(f, c, kept, here));
-  if (here[0] <= here[1]) range[0] = -(double)here[0], range[1] = (double)here[1];
+  TRY(memory_make(VALUES, sizeof **values, "a histogram", values));
+  TRY(count_values(f, c, kept, *values));
+  for (int i = 0; i < VALUES; i++)
+    if ((*values)[i]) range[0] = fmin(range[0], i), range[1] = fmax(range[1], i);
   return STATUS_OK;
 }
 
@@ -201,6 +200,7 @@ static void binning_free(struct binning *b) {
   tally_free(&b->tally);
 }
 
+/* values: of whole numbers their counts, NULL: not known. */
 static enum status count_bins(const struct grid_field *f, const struct voxel_choice *c, void *kept,
                               const int64_t *values, struct voxel_histogram *h) {
   int64_t n;
@@ -230,43 +230,88 @@ static void count_one(const struct grid_field *f, const struct voxel_choice *c, 
 }
 
 static enum status count_here(const struct grid_field *f, const struct voxel_choice *c, void *kept,
-                              int bins, const double range[2], const int64_t *values,
-                              struct voxel_histogram *h) {
-  *h = (struct voxel_histogram){.low = -range[0], .high = range[1], .bins = bins};
-  TRY(memory_make(bins, sizeof *h->count, "a histogram", &h->count));
+                              const int64_t *values, struct voxel_histogram *h) {
   if (h->low < h->high) return count_bins(f, c, kept, values, h);
   count_one(f, c, kept, h);
   return STATUS_OK;
 }
 
+/* Scratch for the chosen values of a row. */
+static enum status make_kept(const struct grid_field *f, const struct voxel_choice *c,
+                             void **kept) {
+  *kept = NULL;
+  return c ? memory_make_raw(f->mine.n[2] + 1, sizeof(double), "a row", kept) : STATUS_OK;
+}
+
+enum status voxel_histogram_widen(const struct grid_field *f, const struct voxel_choice *c,
+                                  double range[2]) {
+  int64_t *values = NULL;
+  void *kept;
+  TRY(make_kept(f, c, &kept));
+  enum status status = find_range(f, c, kept, range, &values);
+  memory_free(values);
+  memory_free(kept);
+  return status;
+}
+
+enum status voxel_histogram_begin(const double range[2], int bins, struct voxel_histogram *h) {
+  *h = (struct voxel_histogram){.low = range[0], .high = range[1], .bins = bins};
+  if (!isfinite(range[1]))
+    return FAIL(STATUS_INPUT, "no voxel lies in the mask and within the range of grey values "
+                              "asked for");
+  return memory_make(bins, sizeof *h->count, "a histogram", &h->count);
+}
+
+enum status voxel_histogram_add(const struct grid_field *f, const struct voxel_choice *c,
+                                struct voxel_histogram *h) {
+  int64_t *values = NULL;
+  double range[2] = {INFINITY, -INFINITY};
+  void *kept;
+  TRY(make_kept(f, c, &kept));
+  enum status status = f->type == GRID_F32 ? STATUS_OK : find_range(f, c, kept, range, &values);
+  if (status == STATUS_OK) status = count_here(f, c, kept, values, h);
+  memory_free(values);
+  memory_free(kept);
+  return status;
+}
+
+void voxel_histogram_sum(MPI_Comm comm, struct voxel_histogram *h) {
+  MPI_Allreduce(MPI_IN_PLACE, h->count, h->bins, MPI_INT64_T, MPI_SUM, comm);
+  h->total = 0;
+  for (int i = 0; i < h->bins; i++) h->total += h->count[i];
+}
+
+void voxel_range_sum(MPI_Comm comm, double range[2]) {
+  range[0] = -range[0];
+  MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_DOUBLE, MPI_MAX, comm);
+  range[0] = -range[0];
+}
+
 static enum status make_histogram(MPI_Comm comm, const struct grid_field *f,
                                   const struct voxel_choice *c, void *kept, int bins,
                                   struct voxel_histogram *histogram) {
-  double range[2];
+  double range[2]    = {INFINITY, -INFINITY};
   int64_t *values    = NULL;
-  enum status status = AGREE(comm, find_range(f, c, kept, range, &values));
+  enum status status = fault_here("voxel.histogram");
+  if (status == STATUS_OK) status = find_range(f, c, kept, range, &values);
+  status = AGREE(comm, status);
   if (status == STATUS_OK) {
-    MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_DOUBLE, MPI_MAX, comm);
-    status = isfinite(range[1]) ? count_here(f, c, kept, bins, range, values, histogram)
-                                : FAIL(STATUS_INPUT, "no voxel lies in the mask and within the "
-                                                     "range of grey values asked for");
+    voxel_range_sum(comm, range);
+    status = voxel_histogram_begin(range, bins, histogram);
+    if (status == STATUS_OK) status = count_here(f, c, kept, values, histogram);
     status = AGREE(comm, status);
   }
   memory_free(values);
-  if (status != STATUS_OK) return status;
-  MPI_Allreduce(MPI_IN_PLACE, histogram->count, bins, MPI_INT64_T, MPI_SUM, comm);
-  for (int i = 0; i < bins; i++) histogram->total += histogram->count[i];
-  return STATUS_OK;
+  if (status == STATUS_OK) voxel_histogram_sum(comm, histogram);
+  return status;
 }
 
 enum status voxel_histogram_of(MPI_Comm comm, const struct grid_field *field,
                                const struct voxel_choice *choice, int bins,
                                struct voxel_histogram *histogram) {
-  void *kept         = NULL;
-  enum status status = STATUS_OK;
-  if (choice) status = memory_make_raw(field->mine.n[2] + 1, sizeof(double), "a row", &kept);
-  status = AGREE(comm, status);
-  if (status == STATUS_OK) status = make_histogram(comm, field, choice, kept, bins, histogram);
+  void *kept;
+  TRY_ALL(comm, make_kept(field, choice, &kept));
+  enum status status = make_histogram(comm, field, choice, kept, bins, histogram);
   memory_free(kept);
   return status;
 }

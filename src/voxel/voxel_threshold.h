@@ -23,6 +23,17 @@ struct voxel_choice {
 enum status voxel_histogram_of(MPI_Comm comm, const struct grid_field *field,
                                const struct voxel_choice *choice, int bins,
                                struct voxel_histogram *histogram);
+/* The same of a volume that comes in pieces. Local: range, at first INFINITY and -INFINITY, is widened to hold a piece's
+ * values. Collective: over the ranks. Local: an empty histogram of that range (INPUT: nothing was chosen), a piece's
+ * values added to it. Collective: summed over the ranks. */
+enum status voxel_histogram_widen(const struct grid_field *piece, const struct voxel_choice *choice,
+                                  double range[2]);
+void voxel_range_sum(MPI_Comm comm, double range[2]);
+enum status voxel_histogram_begin(const double range[2], int bins,
+                                  struct voxel_histogram *histogram);
+enum status voxel_histogram_add(const struct grid_field *piece, const struct voxel_choice *choice,
+                                struct voxel_histogram *histogram);
+void voxel_histogram_sum(MPI_Comm comm, struct voxel_histogram *histogram);
 /* Collective. INPUT, naming the voxel, when a value of a float32 field is NaN or infinite: filters that order values
  * could hide it. */
 enum status voxel_finite_check(MPI_Comm comm, const struct grid_field *field);
