@@ -2,7 +2,7 @@
  *   bench_recon [COLUMNS ANGLES]...   default: 512 720 2048 1800 2560 3600
  * Each rank works on its own batch of slices; rates are per core. */
 #include "bench.h"
-#include "recon_batch.h"
+#include "recon_halves.h"
 #include <fftw3.h>
 #include <math.h>
 #include <time.h>
@@ -105,8 +105,8 @@ static void bench_case(const char *name, struct job *job, double slices, void (*
 }
 
 static void bench_transforms(struct job *job, int lanes) {
-  int64_t pad  = recon_pad(&job->geometry),
-          side = recon_good_length((int64_t)ceil(1.25 * (double)job->geometry.columns));
+  int64_t side = recon_gridding_side(&job->geometry),
+          pad  = recon_halves_serve(&job->geometry) ? side : recon_pad(&job->geometry);
   int64_t most = pad > side ? pad : side;
   job->side    = side;
   give_up_unless(recon_fft_make(pad, &job->forward));

@@ -27,26 +27,43 @@ int64_t recon_fft_index(const struct recon_fft *fft, int64_t at);
 /* Lines of workspace of recon_fft_lines. */
 int64_t recon_fft_work_lines(const struct recon_fft *fft);
 
+/* Rows of so many floats that are wanted after a transform. */
+struct recon_fft_next {
+  const float *const *row;
+  int rows;
+  int64_t floats;
+};
+
 ISA_DECLARE(int, recon_batch_lanes, void)
 /* out[place[at]] = factor[at] sum_j exp(-2 pi i j k / n) in[j], k = recon_fft_index(at), lines j >= count being 0;
- * input lines lie in_step floats apart. factor (complex) may be NULL. out may be in. `next` (may be NULL): lines
- * in_step apart that will be wanted next. */
+ * input lines lie in_step floats apart. factor (complex) may be NULL. out may be in. `next` (may be NULL) is
+ * fetched meanwhile. */
 ISA_DECLARE(void, recon_fft_lines, const struct recon_fft *fft, const float *in, int64_t in_step,
-            int64_t count, const int32_t *place, const float *factor, const float *next,
-            float *work, float *out)
+            int64_t count, const int32_t *place, const float *factor,
+            const struct recon_fft_next *next, float *work, float *out)
 /* Lines of `columns` points from one row of each of LANES slices. */
 ISA_DECLARE(void, recon_batch_load, const float *const *row, int64_t columns, float *line)
 /* factor[at] = filter[at] a[at / n2] b[at % n2], complex but for the filter. */
 ISA_DECLARE(void, recon_batch_factor, const float *filter, const float *a, const float *b,
             int64_t n1, int64_t n2, float *factor)
 
-/* A filtered projection on its way to the grid: sample k of lines[n] lies at (u + k du, v + k dv) in grid points. */
+/* to[i] = weight[i] (re + i im) from[i] of n lines; weight NULL: 1. to may be from. */
+ISA_DECLARE(void, recon_batch_turn, const float *from, int64_t n, const float *weight, float re,
+            float im, float *to)
+/* Lines in the middle between lines: half[i] = sum over d < taps of tap[d][0] (a + b) + i tap[d][1] (a - b),
+ * a = whole[i + taps - 1 - d], b = whole[i + taps + d]; n of them, a multiple of 4. */
+ISA_DECLARE(void, recon_batch_between, const float *whole, int64_t n, const float *tap,
+            int64_t taps, float *half)
+
+/* A filtered projection on its way to the grid: sample k of its lines lies at (u + k du, v + k dv) in grid points; du
+ * and dv are at most 1. */
 struct recon_ray {
   const float *line;
   double u, v, du, dv;
 };
-enum { SPREAD_TAPS = 6, SPREAD_DEGREE = 9 };
-/* Taps of a sample by polynomials: coefficient[tap][power] of the first half of the taps; the others mirror them. */
+enum { SPREAD_TAPS = 6, SPREAD_DEGREE = 7 };
+/* Of each of the rays n samples, an even number. Taps of a sample by polynomials: coefficient[tap][power] of the first
+ * half of the taps; the others mirror them. */
 ISA_DECLARE(void, recon_batch_spread, float *grid, int64_t row_lines, const struct recon_ray *ray,
             int64_t rays, int64_t n, const float *coefficient)
 /* What was spread into the margins goes to the other side of the periodic grid of side + 2 margin lines. */

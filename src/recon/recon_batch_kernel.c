@@ -1,6 +1,6 @@
 /* Slices side by side: rows of slices to lines, lines to the grid, columns of the grid to slices. A line is one
  * cache line or a part of it; where a sample goes and with which weights is found once for all slices. Two
- * neighbouring samples of a ray are at most one grid point apart, so both go to the same 7 x 7 points in one pass. */
+ * neighbouring samples of a ray are at most one grid point apart, so one pass over at most 7 x 7 points adds both. */
 #include "recon_batch.h"
 #include "recon_vector.h"
 #include <string.h>
@@ -33,32 +33,62 @@ void ISA_NAME(recon_batch_factor)(const float *filter, const float *a, const flo
     }
 }
 
+void ISA_NAME(recon_batch_turn)(const float *from, int64_t n, const float *weight, float re,
+                                float im, float *to) {
+  for (int64_t i = 0; i < n; i++) {
+    float w = weight ? weight[i] : 1;
+    vec_put(to + i * LANES, vec_times(vec_get(from + i * LANES), w * re, w * im));
+  }
+}
+
+enum { AT_ONCE = 4 };
+void ISA_NAME(recon_batch_between)(const float *whole, int64_t n, const float *tap, int64_t taps,
+                                   float *half) {
+  for (int64_t i = 0; i < n; i += AT_ONCE) {
+    vec even[AT_ONCE] = {{0}}, odd[AT_ONCE] = {{0}};
+    const float *a = whole + (i + taps - 1) * LANES, *b = whole + (i + taps) * LANES;
+    for (int64_t d = 0; d < taps; d++, a -= LANES, b += LANES) {
+      vec c = vec_all(tap[2 * d]), s = vec_all(tap[2 * d + 1]);
+      UNROLLED
+      for (int k = 0; k < AT_ONCE; k++) {
+        vec before = vec_get(a + k * LANES), after = vec_get(b + k * LANES);
+        even[k] += c * (before + after);
+        odd[k] += s * (before - after);
+      }
+    }
+    for (int k = 0; k < AT_ONCE; k++) vec_put(half + (i + k) * LANES, vec_plus_i(even[k], odd[k]));
+  }
+}
+
 /* ---- lines to the grid ------------------------------------------------------------------------------------------- */
 
-enum { AHEAD = 8, BLOCK = 32, SPREAD = SPREAD_TAPS + 1, ROWS = SPREAD_TAPS + 2 };
+enum { BLOCK = 64, PAIRS = BLOCK / 2, KINDS = 5, PASSED = 3, PLACE_BITS = 23 };
 
-/* Samples of one ray along one axis: first grid point of each, weights in rows 1..taps of `tap` between rows of 0,
- * so that a sample whose taps begin one point after its pair's corner is read one row earlier. */
+/* Samples of one ray along one axis: first grid point of each, weights of the points from there on. */
 struct axis {
-  float tap[ROWS][BLOCK] __attribute__((aligned(64)));
+  float tap[SPREAD_TAPS][BLOCK] __attribute__((aligned(64)));
   float fraction[BLOCK] __attribute__((aligned(64)));
   int32_t corner[BLOCK];
-  int64_t edge; /* of the taps, the one that reaches new points first */
 };
 struct block {
   struct axis u, v;
+  int pairs[KINDS];
+  int32_t
+      first[KINDS]
+           [PAIRS]; /* of a pair's samples the one that comes first; the other is its neighbour */
 };
 
-/* The first grid point of each sample, at or above place - taps/2, and by how much in -1..1. */
+/* The first grid point of each sample, at or above place - taps/2, and by how much in -1..1. In whole numbers, so that
+ * neighbours whose places differ by at most 1 have corners that do. */
 INLINE void find_corners(double first, double step, struct axis *axis) {
-  int32_t base = (int32_t)first - 64;
-  axis->edge   = step > 0 ? SPREAD - 1 : 0;
-  float rest = (float)(first - base - 0.5 * SPREAD_TAPS + 1), by = (float)step;
+  const double one = 1 << PLACE_BITS;
+  int32_t base     = (int32_t)first - BLOCK - SPREAD_TAPS;
+  int32_t rest     = (int32_t)((first - base - 0.5 * SPREAD_TAPS + 1) * one),
+          by       = (int32_t)(step * one);
   for (int t = 0; t < BLOCK; t++) {
-    float at          = rest + (float)t * by;
-    int32_t up        = (int32_t)at;
-    axis->fraction[t] = 2 * ((float)up - at) + 1;
-    axis->corner[t]   = base + up;
+    int32_t at        = rest + t * by;
+    axis->fraction[t] = 1 - (float)(at & ((1 << PLACE_BITS) - 1)) * (float)(2 / one);
+    axis->corner[t]   = base + (at >> PLACE_BITS);
   }
 }
 
@@ -75,64 +105,120 @@ INLINE void find_taps(struct axis *axis, const float *coefficient) {
       odd  = odd * square + vec_all(c[d + 1]);
     }
     odd *= z;
-    vec_put(&axis->tap[1 + j][t], even + odd);
-    vec_put(&axis->tap[SPREAD_TAPS - j][t], even - odd);
+    vec_put(&axis->tap[j][t], even + odd);
+    vec_put(&axis->tap[SPREAD_TAPS - 1 - j][t], even - odd);
   }
 }
 
-INLINE void add_pair(float *to, int64_t row, vec x, vec y, const float *u0, const float *u1,
-                     const float *v0, const float *v1) {
-  vec a[SPREAD], b[SPREAD];
+/* Pairs by how the corner of the second lies to that of the first: (0, 0), (0, 1), (1, -1), (1, 0), (1, 1). */
+INLINE void sort_pairs(struct block *b, int samples) {
+  memset(b->pairs, 0, sizeof b->pairs);
+  for (int t = 0; t < samples; t += 2) {
+    int32_t du = b->u.corner[t + 1] - b->u.corner[t], dv = b->v.corner[t + 1] - b->v.corner[t];
+    bool turned                      = du < 0 || (du == 0 && dv < 0);
+    int kind                         = du ? 3 + du * dv : dv != 0;
+    b->first[kind][b->pairs[kind]++] = t + turned;
+  }
+}
+
+INLINE void find_block(const struct recon_ray *ray, int64_t first, int64_t n,
+                       const float *coefficient, struct block *b) {
+  find_corners(ray->u + (double)first * ray->du, ray->du, &b->u);
+  find_corners(ray->v + (double)first * ray->dv, ray->dv, &b->v);
+  find_taps(&b->u, coefficient);
+  find_taps(&b->v, coefficient);
+  sort_pairs(b, (int)(n - first < BLOCK ? n - first : BLOCK));
+}
+
+INLINE bool within(int i, int from) { return i >= from && i < from + SPREAD_TAPS; }
+
+/* Sample t of a ray and its neighbour s, whose corner lies `down` rows and `right` columns from that of t; every grid
+ * line that one of them reaches is read and written once. */
+INLINE void add_pair(float *grid, int64_t row, const float *line, const struct block *b, int t,
+                     int s, int down, int right) {
+  const int left = right<0, last = right> 0; /* first columns of t and s */
+  vec x = vec_get(line + t * LANES), y = vec_get(line + s * LANES);
+  vec xs[SPREAD_TAPS], ys[SPREAD_TAPS];
   UNROLLED
-  for (int q = 0; q < SPREAD; q++) a[q] = x * v0[q * BLOCK], b[q] = y * v1[q * BLOCK];
+  for (int q = 0; q < SPREAD_TAPS; q++) xs[q] = x * b->v.tap[q][t], ys[q] = y * b->v.tap[q][s];
+  float *to = grid + b->u.corner[t] * row + (b->v.corner[t] - left) * LANES;
   UNROLLED
-  for (int i = 0; i < SPREAD; i++, to += row) {
-    vec e = vec_all(u0[i * BLOCK]), f = vec_all(u1[i * BLOCK]);
+  for (int i = 0; i < SPREAD_TAPS + down; i++, to += row) {
+    vec e = vec_all(i < SPREAD_TAPS ? b->u.tap[i][t] : 0),
+        f = vec_all(i >= down ? b->u.tap[i - down][s] : 0);
     UNROLLED
-    for (int q = 0; q < SPREAD; q++)
-      vec_put(to + q * LANES, vec_get(to + q * LANES) + e * a[q] + f * b[q]);
+    for (int q = 0; q < SPREAD_TAPS + left + last; q++) {
+      bool of_t = i < SPREAD_TAPS && within(q, left), of_s = i >= down && within(q, last);
+      vec sum = vec_get(to + q * LANES);
+      if (of_t && of_s)
+        sum += e * xs[q - left] + f * ys[q - last];
+      else if (of_t)
+        sum += e * xs[q - left];
+      else if (of_s)
+        sum += f * ys[q - last];
+      if (of_t || of_s) vec_put(to + q * LANES, sum);
+    }
   }
 }
 
-/* The points that sample t is the first of its ray to reach. */
-INLINE void fetch_edges(const float *grid, int64_t row_lines, const struct block *b, int t) {
-  const float *to = grid + (b->u.corner[t] * row_lines + b->v.corner[t]) * LANES;
+/* What the next ray reaches and this one did not: the lines that the leading corner of its taps passed over. */
+struct ahead {
+  const float *grid;
+  const struct block *next;
+  int64_t row, lead[PASSED]; /* floats from a sample's corner */
+};
+
+INLINE struct ahead look_ahead(const float *grid, int64_t row, const struct block *now,
+                               const struct block *next) {
+  enum { MIDDLE = BLOCK / 2 };
+  struct ahead a = {.grid = grid, .next = next, .row = row};
+  int64_t du     = next->u.corner[MIDDLE] - now->u.corner[MIDDLE],
+          dv     = next->v.corner[MIDDLE] - now->v.corner[MIDDLE];
+  for (int j = 0; j < PASSED; j++)
+    a.lead[j] = ((du > 0 ? SPREAD_TAPS - 1 : 0) - du * j / PASSED) * row +
+                ((dv > 0 ? SPREAD_TAPS - 1 : 0) - dv * j / PASSED) * LANES;
+  return a;
+}
+
+INLINE void fetch(const struct ahead *a, int t) {
+  const float *to = a->grid + a->next->u.corner[t] * a->row + a->next->v.corner[t] * LANES;
   UNROLLED
-  for (int q = 0; q < SPREAD; q++) {
-    __builtin_prefetch(to + (b->u.edge * row_lines + q) * LANES, 1);
-    __builtin_prefetch(to + (q * row_lines + b->v.edge) * LANES, 1);
-  }
+  for (int j = 0; j < PASSED; j++) __builtin_prefetch(to + a->lead[j], 1);
 }
 
-/* Samples t and t + 1 share the lower of their corners. `pair` false: t alone. */
-INLINE void add_samples(float *grid, int64_t row_lines, const float *line, const struct block *b,
-                        int t, bool pair) {
-  int s     = pair ? t + 1 : t;
-  int32_t u = b->u.corner[t] < b->u.corner[s] ? b->u.corner[t] : b->u.corner[s];
-  int32_t v = b->v.corner[t] < b->v.corner[s] ? b->v.corner[t] : b->v.corner[s];
-  vec x = vec_get(line + t * LANES), y = pair ? vec_get(line + s * LANES) : (vec){0};
-  add_pair(grid + (u * row_lines + v) * LANES, row_lines * LANES, x, y,
-           &b->u.tap[1 + u - b->u.corner[t]][t], &b->u.tap[1 + u - b->u.corner[s]][s],
-           &b->v.tap[1 + v - b->v.corner[t]][t], &b->v.tap[1 + v - b->v.corner[s]][s]);
+#define ADD_PAIRS(kind, down, right)                                                               \
+  for (int i = 0; i < b->pairs[kind]; i++, t += 2) {                                               \
+    int s = b->first[kind][i];                                                                     \
+    fetch(&ahead, t);                                                                              \
+    fetch(&ahead, t + 1);                                                                          \
+    add_pair(grid, row, line, b, s, s ^ 1, down, right);                                           \
+  }
+INLINE void add_block(float *grid, int64_t row, const float *line, const struct block *b,
+                      const struct block *next) {
+  struct ahead ahead = look_ahead(grid, row, b, next);
+  int t              = 0;
+  ADD_PAIRS(0, 0, 0)
+  ADD_PAIRS(1, 0, 1)
+  ADD_PAIRS(2, 1, -1)
+  ADD_PAIRS(3, 1, 0)
+  ADD_PAIRS(4, 1, 1)
 }
 
 void ISA_NAME(recon_batch_spread)(float *grid, int64_t row_lines, const struct recon_ray *ray,
                                   int64_t rays, int64_t n, const float *coefficient) {
-  struct block b;
-  memset(&b, 0, sizeof b);
+  struct block b[2], *now = &b[0], *next = &b[1];
+  find_block(ray, 0, n, coefficient, now);
+  *next = *now;
   for (int64_t first = 0; first < n; first += BLOCK)
     for (int64_t r = 0; r < rays; r++) {
-      int here = (int)(n - first < BLOCK ? n - first : BLOCK);
-      find_corners(ray[r].u + (double)first * ray[r].du, ray[r].du, &b.u);
-      find_corners(ray[r].v + (double)first * ray[r].dv, ray[r].dv, &b.v);
-      find_taps(&b.u, coefficient);
-      find_taps(&b.v, coefficient);
-      const float *line = ray[r].line + first * LANES;
-      for (int t = 0; t + 1 < here; t += 2) {
-        fetch_edges(grid, row_lines, &b, t + AHEAD < BLOCK ? t + AHEAD : t);
-        add_samples(grid, row_lines, line, &b, t, true);
-      }
-      if (here % 2) add_samples(grid, row_lines, line, &b, here - 1, false);
+      const struct recon_ray *follower = &ray[(r + 1) % rays];
+      int64_t begin                    = r + 1 < rays ? first : first + BLOCK;
+      int64_t end                      = n - begin < BLOCK ? n : begin + BLOCK;
+      if (begin < n) find_block(follower, begin, n, coefficient, next);
+      for (int64_t i = begin; i < end; i++) __builtin_prefetch(follower->line + i * LANES);
+      add_block(grid, row_lines * LANES, ray[r].line + first * LANES, now, next);
+      struct block *swap = now;
+      now = next, next = swap;
     }
 }
 
@@ -160,7 +246,7 @@ void ISA_NAME(recon_batch_columns)(const float *grid, int64_t row_lines, int64_t
   for (int64_t i = 0; i < side; i++, grid += row_lines * LANES)
     for (int64_t c = 0; c < columns; c++) {
       vec_put(tile + c * tile_step + i * LANES, vec_get(grid + c * LANES));
-      __builtin_prefetch(grid + (ROWS_AHEAD * row_lines + c) * LANES);
+      __builtin_prefetch(grid + (ROWS_AHEAD * row_lines + c) * LANES, 0, 2);
     }
 }
 

@@ -3,7 +3,7 @@
 #include "recon_batch.h"
 #include "recon_vector.h"
 
-enum { RADIX_MOST = 10 };
+enum { RADIX_MOST = 10, CACHE_FLOATS = 16 };
 
 /* ---- transforms of a few lines in registers, exp(-2 pi i j k / radix) ---------------------------------------- */
 
@@ -205,9 +205,17 @@ INLINE void part(const struct recon_fft_part *fft, struct lines in, float *buffe
   BY_RADIX(fft->radix[last], last_stage, placed, times, in, done, out)
 }
 
+/* Part k of n of what will be wanted next. */
+INLINE void fetch_next(const struct recon_fft_next *next, int64_t k, int64_t n) {
+  int64_t from = k * next->floats / n, to = (k + 1) * next->floats / n;
+  for (int r = 0; r < next->rows; r++)
+    for (int64_t i = from / CACHE_FLOATS * CACHE_FLOATS; i < to; i += CACHE_FLOATS)
+      __builtin_prefetch(next->row[r] + i, 0, 2);
+}
+
 void ISA_NAME(recon_fft_lines)(const struct recon_fft *fft, const float *in, int64_t in_step,
                                int64_t count, const int32_t *place, const float *factor,
-                               const float *next, float *work, float *out) {
+                               const struct recon_fft_next *next, float *work, float *out) {
   int64_t n1 = fft->first.points, n2 = fft->second.points;
   int64_t pitch = n2 + 1; /* columns of the middle in different sets of a cache */
   float *buffer = work + n1 * pitch * LANES;
@@ -217,8 +225,7 @@ void ISA_NAME(recon_fft_lines)(const struct recon_fft *fft, const float *in, int
     part(&fft->first, from, buffer, false, true, to);
   }
   for (int64_t k = 0; k < n1; k++) {
-    if (next)
-      for (int64_t i = k * n2; i < (k + 1) * n2; i++) __builtin_prefetch(next + i * in_step, 0, 2);
+    if (next) fetch_next(next, k, n1);
     struct lines from = {work + k * pitch * LANES, LANES, n2};
     struct slots to   = {out, LANES, place + k * n2, factor ? factor + 2 * k * n2 : NULL};
     if (factor)

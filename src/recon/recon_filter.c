@@ -1,11 +1,20 @@
 /* The filter of back-projection. The ramp is the transform of its band-limited spatial kernel h(0) = 1/4,
  * h(odd n) = -1/(pi n)^2 (Ramachandran and Lakshminarayanan 1971), so a padded projection is filtered without an
  * error of its mean. */
-#include "recon_private.h"
+#include "recon_halves.h"
 #include <fftw3.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+double recon_bessel(double x) {
+  double term = 1, sum = 1;
+  for (int k = 1; k < 40; k++) {
+    term *= 0.25 * x * x / (k * k);
+    sum += term;
+  }
+  return sum;
+}
 
 int64_t recon_good_length(int64_t least) {
   for (int64_t n = least + least % 2;; n += 2) {
@@ -18,6 +27,7 @@ int64_t recon_good_length(int64_t least) {
 }
 
 int64_t recon_pad(const struct recon_geometry *geometry) {
+  if (recon_halves_serve(geometry)) return 2 * recon_gridding_side(geometry);
   int64_t pad  = recon_good_length(geometry->pad > 8 ? geometry->pad : 2 * geometry->columns),
           side = recon_gridding_side(geometry);
   return pad > side ? pad : side; /* samples of a ray lie at most a grid point apart */

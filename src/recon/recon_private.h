@@ -4,11 +4,14 @@
 /* The filter's transfer function at the `pad` frequencies of a transform: the ramp from its spatial kernel (so
  * that the zero frequency is right), times the window; filter[pad]. */
 enum status recon_filter_make(const struct recon_geometry *geometry, int64_t pad, float *filter);
-/* Length of the transform: given, else the least 2^a 3^b 5^c that is even and at least twice the columns. */
+/* Period of the filtered projections: given, else the least 2^a 3^b 5^c that is even and at least twice the columns, or
+ * twice the grid's side where recon_halves.h serves. */
 int64_t recon_pad(const struct recon_geometry *geometry);
 /* Local. Points of gridding's square grid along an edge. */
 int64_t recon_gridding_side(const struct recon_geometry *geometry);
 int64_t recon_good_length(int64_t least);
+/* The modified Bessel function of the first kind and order 0. */
+double recon_bessel(double x);
 
 /* The methods: what a geometry needs is made once and used for any number of slices. */
 enum status recon_gridding_make(const struct recon_geometry *geometry, void **work);

@@ -9,18 +9,10 @@ enum { REACH = 8, TAPS = 2 * REACH };
 
 static double sinc(double x) { return fabs(x) < 1e-9 ? 1 : sin(PI * x) / (PI * x); }
 
-/* The modified Bessel function of the first kind and order 0. */
-static double bessel(double x) {
-  double term = 1, sum = 1;
-  for (int k = 1; k < 40; k++) {
-    term *= 0.25 * x * x / (k * k);
-    sum += term;
-  }
-  return sum;
-}
-
 /* Kaiser's window over -1 .. 1. */
-static double window_at(double x) { return fabs(x) < 1 ? bessel(SHAPE * sqrt(1 - x * x)) : 1; }
+static double window_at(double x) {
+  return fabs(x) < 1 ? recon_bessel(SHAPE * sqrt(1 - x * x)) : 1;
+}
 
 /* Weights of line[i - REACH + 1 ..] for the value at i + part, 0 <= part < 1; sum 1. */
 static void make_taps(double part, float *tap) {
