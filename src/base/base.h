@@ -119,6 +119,11 @@ void log_progress_seen_by(void (*see)(void *context, const char *what, int64_t d
 enum status file_bytes(MPI_Comm comm, const char *path, int64_t most_bytes, char **bytes,
                        int64_t *n);
 
+/* Local. Reads or writes at an offset of an open file, past interruptions; how many bytes: where it is less, errno tells why (0:
+ * the file ends there). */
+int64_t file_read_at(int handle, void *to, int64_t bytes, int64_t at);
+int64_t file_write_at(int handle, const void *from, int64_t bytes, int64_t at);
+
 /* ---- stop requests ------------------------------------------------------------------------- */
 
 /* Installs TERM and USR1 handlers and the limits; `stop_file` may be NULL, max_s 0 for none. */

@@ -1,9 +1,10 @@
-/* Small files: read on rank 0, broadcast. */
+/* Small files, read on rank 0 and broadcast; parts of open ones. */
 #include "base.h"
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static enum status read_here(const char *path, int64_t most_bytes, char **bytes, int64_t *n) {
   struct stat info;
@@ -33,7 +34,7 @@ enum status file_bytes(MPI_Comm comm, const char *path, int64_t most_bytes, char
   MPI_Comm_rank(comm, &rank);
   enum status status = fault_here("base.file");
   if (status == STATUS_OK && rank == 0) status = read_here(path, most_bytes, bytes, n);
-  status             = AGREE(comm, status);
+  status = AGREE(comm, status);
   MPI_Bcast(n, 1, MPI_INT64_T, 0, comm);
   if (status == STATUS_OK && rank != 0)
     status = memory_make(*n + 1, 1, "the bytes of a file", bytes);
@@ -43,4 +44,29 @@ enum status file_bytes(MPI_Comm comm, const char *path, int64_t most_bytes, char
   memory_free(*bytes);
   *bytes = NULL;
   return status;
+}
+
+int64_t file_read_at(int handle, void *to, int64_t bytes, int64_t at) {
+  int64_t done = 0;
+  errno        = 0;
+  while (done < bytes) {
+    ssize_t got = pread(handle, (char *)to + done, (size_t)(bytes - done), (off_t)(at + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    done += got;
+  }
+  return done;
+}
+
+int64_t file_write_at(int handle, const void *from, int64_t bytes, int64_t at) {
+  int64_t done = 0;
+  errno        = 0;
+  while (done < bytes) {
+    ssize_t put =
+        pwrite(handle, (const char *)from + done, (size_t)(bytes - done), (off_t)(at + done));
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) break;
+    done += put;
+  }
+  return done;
 }

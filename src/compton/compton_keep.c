@@ -33,13 +33,7 @@ static enum status failed(const char *path) {
 }
 
 static enum status put(int handle, const char *path, const void *from, int64_t bytes, int64_t at) {
-  for (const char *next = from; bytes > 0;) {
-    ssize_t wrote = pwrite(handle, next, (size_t)bytes, (off_t)at);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return failed(path);
-    next += wrote, at += wrote, bytes -= wrote;
-  }
-  return STATUS_OK;
+  return file_write_at(handle, from, bytes, at) == bytes ? STATUS_OK : failed(path);
 }
 
 static int64_t counts_at(const struct compton_cube *cube) {
@@ -83,16 +77,6 @@ enum status compton_keep_save(MPI_Comm comm, const char *path, uint64_t record,
   return status;
 }
 
-static bool get(int handle, void *to, int64_t bytes, int64_t at) {
-  for (char *next = to; bytes > 0;) {
-    ssize_t got = pread(handle, next, (size_t)bytes, (off_t)at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    next += got, at += got, bytes -= got;
-  }
-  return true;
-}
-
 /* Does the file go on where this work would? */
 static bool fits(const char *path, const struct head *want, struct head *head) {
   struct stat info;
@@ -101,17 +85,16 @@ static bool fits(const char *path, const struct head *want, struct head *head) {
   int64_t bytes =
       (int64_t)sizeof *head + want->rows * want->columns * want->bins * (int64_t)sizeof(uint32_t);
   bool good = fstat(handle, &info) == 0 && info.st_size == bytes &&
-              get(handle, head, sizeof *head, 0) &&
+              file_read_at(handle, head, sizeof *head, 0) == sizeof *head &&
               memcmp(head, want, offsetof(struct head, kept)) == 0;
   close(handle);
   return good;
 }
 
 static enum status get_here(const char *path, struct compton_cube *cube) {
-  int handle = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-  bool good =
-      handle >= 0 && get(handle, cube->count, cube->pixels * cube->bins * (int64_t)sizeof(uint32_t),
-                         counts_at(cube));
+  int handle    = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  int64_t bytes = cube->pixels * cube->bins * (int64_t)sizeof(uint32_t);
+  bool good     = handle >= 0 && file_read_at(handle, cube->count, bytes, counts_at(cube)) == bytes;
   if (handle >= 0) close(handle);
   return good ? STATUS_OK : FAIL(STATUS_INPUT, "%s cannot be read; remove it to begin anew", path);
 }

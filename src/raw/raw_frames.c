@@ -211,16 +211,10 @@ static enum status file_turn_to(struct raw_frames *frames, int i) {
 }
 
 static enum status bytes_read(const struct raw_frames *frames, int64_t at, int64_t n, char *to) {
-  while (n > 0) {
-    ssize_t got = pread(frames->handle, to, (size_t)n, (off_t)at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      return FAIL(STATUS_INPUT, "%s cannot be read at byte %lld: %s",
-                  frames->file[frames->open].name, (long long)at,
-                  got < 0 ? strerror(errno) : "it became shorter");
-    at += got, to += got, n -= got;
-  }
-  return STATUS_OK;
+  int64_t got = file_read_at(frames->handle, to, n, at);
+  if (got == n) return STATUS_OK;
+  return FAIL(STATUS_INPUT, "%s cannot be read at byte %lld: %s", frames->file[frames->open].name,
+              (long long)(at + got), errno ? strerror(errno) : "it became shorter");
 }
 
 /* The part of first .. first + n - 1 that lies in a file, counted from its first frame. */

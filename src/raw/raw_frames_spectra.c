@@ -34,14 +34,9 @@ static enum status edges_take(const double *edge, int64_t n, struct raw_spectra 
 /* ---- .hxt ---------------------------------------------------------------------------------------- */
 
 static enum status bytes_at(int handle, const char *name, int64_t at, int64_t n, void *to) {
-  for (char *into = to; n > 0;) {
-    ssize_t got = pread(handle, into, (size_t)n, (off_t)at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      return FAIL(STATUS_INPUT, "%s ends at byte %lld, amid its spectra", name, (long long)at);
-    at += got, into += got, n -= got;
-  }
-  return STATUS_OK;
+  int64_t got = file_read_at(handle, to, n, at);
+  if (got == n) return STATUS_OK;
+  return FAIL(STATUS_INPUT, "%s ends at byte %lld, amid its spectra", name, (long long)(at + got));
 }
 
 static enum status hxt_shape(int handle, int64_t bytes, struct raw_spectra *spectra) {

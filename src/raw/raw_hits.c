@@ -16,14 +16,12 @@ static int64_t words_at(int64_t pixels) {
   return (int64_t)sizeof(struct head) + (2 * pixels + 3) / 4 * 4;
 }
 
-static bool get(int handle, void *to, int64_t bytes, int64_t at) {
-  for (char *next = to; bytes > 0;) {
-    ssize_t got = pread(handle, next, (size_t)bytes, (off_t)at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    next += got, at += got, bytes -= got;
-  }
-  return true;
+/* Also opens and closes it. */
+static bool get(const char *name, void *to, int64_t bytes, int64_t at) {
+  int handle = open(name, O_RDONLY | O_CLOEXEC);
+  bool good  = handle >= 0 && file_read_at(handle, to, bytes, at) == bytes;
+  if (handle >= 0) close(handle);
+  return good;
 }
 
 /* ---- reading ------------------------------------------------------------------------------------- */
@@ -31,10 +29,8 @@ static bool get(int handle, void *to, int64_t bytes, int64_t at) {
 enum status raw_hits_look(const char *name, int64_t bytes, struct raw_frames_file *file,
                           int64_t n[2]) {
   struct head head;
-  int handle = open(name, O_RDONLY | O_CLOEXEC);
-  bool good  = handle >= 0 && get(handle, &head, sizeof head, 0);
-  if (handle >= 0) close(handle);
-  if (!good) return FAIL(STATUS_INPUT, "%s cannot be read as a file of hits", name);
+  if (!get(name, &head, sizeof head, 0))
+    return FAIL(STATUS_INPUT, "%s cannot be read as a file of hits", name);
   bool sides     = head.rows <= RAW_HITS_GAP && head.columns <= RAW_HITS_GAP;
   int64_t pixels = sides ? (int64_t)head.rows * head.columns : 0;
   if (head.version != 1 || pixels < 1 || pixels > RAW_HITS_GAP)
@@ -60,19 +56,15 @@ enum status raw_hits_read_here(struct raw_frames *frames, int64_t first, int64_t
             end                        = file->first_word + file->words;
     if (first + n < end) end = first + n;
     if (end <= begin) continue;
-    int handle = open(file->name, O_RDONLY | O_CLOEXEC);
-    bool good  = handle >= 0 && get(handle, to + (begin - first), 4 * (end - begin),
-                                    words_at(frames->words) + 4 * (begin - file->first_word));
-    if (handle >= 0) close(handle);
-    if (!good) return FAIL(STATUS_INPUT, "%s became shorter while it was read", file->name);
+    if (!get(file->name, to + (begin - first), 4 * (end - begin),
+             words_at(frames->words) + 4 * (begin - file->first_word)))
+      return FAIL(STATUS_INPUT, "%s became shorter while it was read", file->name);
   }
   return STATUS_OK;
 }
 
 static enum status limits_here(const char *name, int64_t pixels, uint16_t *limit) {
-  int handle = open(name, O_RDONLY | O_CLOEXEC);
-  bool good  = handle >= 0 && get(handle, limit, 2 * pixels, sizeof(struct head));
-  if (handle >= 0) close(handle);
+  bool good = get(name, limit, 2 * pixels, sizeof(struct head));
   return good ? STATUS_OK : FAIL(STATUS_INPUT, "%s cannot be read", name);
 }
 
@@ -95,13 +87,7 @@ static enum status failed(const struct raw_hits_file *file) {
 static enum status put(const struct raw_hits_file *file, const void *from, int64_t bytes,
                        int64_t at) {
   TRY(fault_here("raw.hits"));
-  for (const char *next = from; bytes > 0;) {
-    ssize_t wrote = pwrite(file->handle, next, (size_t)bytes, (off_t)at);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return failed(file);
-    next += wrote, at += wrote, bytes -= wrote;
-  }
-  return STATUS_OK;
+  return file_write_at(file->handle, from, bytes, at) == bytes ? STATUS_OK : failed(file);
 }
 
 /* Rank 0's: anew, or an earlier one that has the words. */

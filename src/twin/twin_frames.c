@@ -200,13 +200,7 @@ static enum status join(struct file *file) {
 
 static enum status put(const struct file *file, const void *from, int64_t bytes, int64_t offset) {
   TRY(fault_here("twin.frames"));
-  for (const char *at = from; bytes > 0;) {
-    ssize_t wrote = pwrite(file->handle, at, (size_t)bytes, offset);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return failed(file);
-    at += wrote, offset += wrote, bytes -= wrote;
-  }
-  return STATUS_OK;
+  return file_write_at(file->handle, from, bytes, offset) == bytes ? STATUS_OK : failed(file);
 }
 
 static enum status sync_here(const struct file *file) {
