@@ -18,8 +18,8 @@ static const struct config_row rows[] = {
 static const struct config_set param_set = CONFIG_SET("align", struct align_params, rows);
 
 struct source {
-  char name[STORE_NAME_BYTES], output[STORE_NAME_BYTES]; /* volume, file of its aligned one */
-  char state[64];
+  struct stage_source of;        /* its volume */
+  char output[STORE_NAME_BYTES]; /* file of its aligned one */
 };
 struct work {
   const struct stage_job *job;
@@ -52,61 +52,31 @@ static enum status check(const void *params, const struct stage_common *common) 
 
 /* ---- which volumes -------------------------------------------------------------------------------------- */
 
-static void output_by_hand(const char *output, int at, struct source *source) {
-  size_t n = strlen(output);
-  if (n > 3 && strcmp(output + n - 3, ".h5") == 0) n -= 3;
-  source->output[0] = 0;
-  if (output[0])
-    snprintf(source->output, sizeof source->output, "%.*s.%d.h5", (int)n, output, at + 1);
+static void name_output(const struct stage_job *job, int at, struct source *source) {
+  size_t n      = strlen(job->output);
+  int of_states = source->of.at;
+  if (n > 3 && strcmp(job->output + n - 3, ".h5") == 0) n -= 3;
+  if (of_states >= 0)
+    snprintf(source->output, sizeof source->output, "%.2000s/align.h5",
+             job->input->states[of_states].folder);
+  else if (n > 0)
+    snprintf(source->output, sizeof source->output, "%.*s.%d.h5", (int)n, job->output, at + 1);
 }
 
-static int sources_by_hand(const struct stage_job *job, struct source *source) {
-  const struct align_params *p = job->params;
-  int n                        = 0;
-  for (const char *at = p->volumes; at && *at; n++) {
-    size_t length = strcspn(at, "\n");
-    if (source) {
-      snprintf(source[n].name, sizeof source[n].name, "%.*s", (int)length, at);
-      snprintf(source[n].state, sizeof source[n].state, "%d", n + 1);
-      output_by_hand(job->output, n, &source[n]);
-    }
-    at += length + (at[length] == '\n');
-  }
-  return n;
-}
-
-static int sources_of_cycle(const struct stage_bundle *all, struct source *source) {
-  char name[STORE_NAME_BYTES];
-  int n = 0;
-  for (int i = 0; i < all->states_n; i++) {
-    if (!stage_bundle_find(&all->states[i], "volume", false, name, sizeof name)) continue;
-    if (source) {
-      memcpy(source[n].name, name, sizeof name);
-      snprintf(source[n].state, sizeof source[n].state, "%s", all->states[i].state);
-      snprintf(source[n].output, sizeof source[n].output, "%.2000s/align.h5",
-               all->states[i].folder);
-    }
-    n++;
-  }
-  return n;
-}
-
-/* Looked up on rank 0, so that no rank sees another answer. */
 static enum status find_sources(struct work *w) {
-  const struct stage_job *job = w->job;
-  bool cycle                  = job->input && job->input->states_n > 0;
-  if (log_is_speaker())
-    w->sources = cycle ? sources_of_cycle(job->input, NULL) : sources_by_hand(job, NULL);
-  MPI_Bcast(&w->sources, 1, MPI_INT, 0, job->comm);
-  if (w->sources == 0)
-    return AGREE(job->comm, FAIL(STATUS_USAGE, "--volumes FILE[:DATASET]... is missing: the "
-                                               "volumes to align, the first keeps still"));
-  TRY_ALL(job->comm, memory_make(w->sources, sizeof *w->source, "names of volumes", &w->source));
-  if (log_is_speaker() && cycle) sources_of_cycle(job->input, w->source);
-  if (log_is_speaker() && !cycle) sources_by_hand(job, w->source);
-  for (int i = 0; i < w->sources; i++)
-    MPI_Bcast(&w->source[i], sizeof *w->source, MPI_CHAR, 0, job->comm);
-  return STATUS_OK;
+  struct stage_source *found;
+  TRY(stage_sources_find(w->job, "volume", w->params->volumes,
+                         "--volumes FILE[:DATASET]... is missing: the volumes to align, the first "
+                         "keeps still",
+                         &found, &w->sources));
+  enum status status = AGREE(
+      w->job->comm, memory_make(w->sources, sizeof *w->source, "names of volumes", &w->source));
+  for (int i = 0; i < w->sources && status == STATUS_OK; i++) {
+    w->source[i].of = found[i];
+    name_output(w->job, i, &w->source[i]);
+  }
+  memory_free(found);
+  return status;
 }
 
 static enum status check_shape(const struct work *w, const struct store_info *info) {
@@ -120,13 +90,13 @@ static enum status check_shape(const struct work *w, const struct store_info *in
 /* What the first volume's header says. */
 static enum status read_head(struct work *w) {
   struct store_input *input;
-  TRY(store_open(w->job->comm, w->source[0].name, "volume", 3, &input));
+  TRY(store_open(w->job->comm, w->source[0].of.name, "volume", 3, &input));
   const struct store_info *info = store_info(input);
   memcpy(w->n, info->n, sizeof w->n);
   memcpy(w->voxel_um, info->voxel_um, sizeof w->voxel_um);
   snprintf(w->unit, sizeof w->unit, "%s", info->unit);
   store_close(&input);
-  return AGREE(w->job->comm, align_box_parse(w->params, w->n, &w->box));
+  return AGREE(w->job->comm, stage_box_parse("align.box", w->params->box, w->n, &w->box));
 }
 
 static enum status work_begin(const struct stage_job *job, struct work *w) {
@@ -186,7 +156,7 @@ static enum status read_volume(struct work *w, const struct source *source, bool
   MPI_Comm comm = w->job->comm;
   struct store_input *input;
   struct grid_plan slabs;
-  TRY(store_open(comm, source->name, "volume", 3, &input));
+  TRY(store_open(comm, source->of.name, "volume", 3, &input));
   enum status status = AGREE(comm, check_shape(w, store_info(input)));
   if (status == STATUS_OK) status = AGREE(comm, grid_plan_slabs(comm, w->n, 0, &slabs));
   if (status == STATUS_OK) {
@@ -214,9 +184,9 @@ static enum status write_field(const struct stage_job *job, struct store_output 
 static enum status state_job(const struct work *w, const struct source *source,
                              struct stage_results *results, struct stage_job *job, char **record) {
   const char *all = w->job->record ? w->job->record : "";
-  int64_t bytes   = (int64_t)(strlen(all) + strlen(source->state)) + 32;
+  int64_t bytes   = (int64_t)(strlen(all) + strlen(source->of.state)) + 32;
   TRY(memory_make(bytes, 1, "a record", record));
-  snprintf(*record, (size_t)bytes, "%sstate: %s\n", all, source->state);
+  snprintf(*record, (size_t)bytes, "%sstate: %s\n", all, source->of.state);
   *job         = *w->job;
   job->output  = source->output;
   job->record  = *record;
@@ -277,7 +247,7 @@ static enum status refuse(struct work *w, const struct source *source,
     snprintf(w->words, sizeof w->words,
              "%.64s: correlation %.3f with the first state (%g asked "
              "for)%s",
-             source->state, report->quality, w->params->least_quality,
+             source->of.state, report->quality, w->params->least_quality,
              report->converged ? "" : ", and no end of the search within its bounds");
   return AGREE(w->job->comm, remove_stale(source));
 }
@@ -312,7 +282,7 @@ static enum status align_one(struct work *w, const struct source *source,
   grid_field_free(&look);
   TRY(status);
   bool poor = !report.converged || !(report.quality >= w->params->least_quality);
-  add_rows(&report, source->state, poor, job->results);
+  add_rows(&report, source->of.state, poor, job->results);
   return poor ? refuse(w, source, &report) : resample_to(w, source, &report, job);
 }
 
@@ -347,7 +317,7 @@ static enum status check_structure(const struct work *w) {
   MPI_Allreduce(MPI_IN_PLACE, ends, 2, MPI_FLOAT, MPI_MIN, w->job->comm);
   if (ends[0] < -ends[1]) return STATUS_OK;
   return FAIL(STATUS_INPUT, "%s: nothing to align by in the box and above the grey value %g",
-              w->source[0].name, w->threshold);
+              w->source[0].of.name, w->threshold);
 }
 
 /* Writes the first state's own volume as its aligned one, and looks at it. */

@@ -24,9 +24,6 @@ struct align_report {
 /* Local. Halo along z of what align_look makes of a volume of n voxels, and of the source of the final resampling. */
 int64_t align_halo(const struct align_params *params, const struct grid_plan *plan,
                    const double voxel_um[3]);
-/* Local. Box and grey value as the parameters say (threshold -INFINITY: all). USAGE. */
-enum status align_box_parse(const struct align_params *params, const int64_t n[3],
-                            struct grid_box *box);
 /* Collective. `look`, made here: the box of a volume, what is not above the threshold flat; float32 on slabs along z. */
 enum status align_look(MPI_Comm comm, const struct align_params *params,
                        const struct grid_field *volume, const struct grid_box *box,

@@ -5,30 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-enum status align_box_parse(const struct align_params *p, const int64_t n[3],
-                            struct grid_box *box) {
-  const char *at = p->box;
-  *box           = (struct grid_box){
-                {0,    0,    0   },
-                {n[0], n[1], n[2]}
-  };
-  if (!*at || strcmp(at, "all") == 0) return STATUS_OK;
-  for (int a = 0; a < 3; a++) {
-    long long first, behind;
-    int used = 0;
-    if (sscanf(at, "%lld:%lld%n", &first, &behind, &used) != 2 || used == 0 ||
-        at[used] != (a < 2 ? ',' : 0))
-      return FAIL(STATUS_USAGE, "align.box = %s; it would be all or A:B,A:B,A:B (z, y, x)", p->box);
-    if (first < 0 || behind <= first || behind > n[a])
-      return FAIL(STATUS_USAGE, "align.box: %lld:%lld along %c lies outside 0:%lld", first, behind,
-                  "zyx"[a], (long long)n[a]);
-    box->start[a] = first;
-    box->n[a]     = behind - first;
-    at += used + (a < 2);
-  }
-  return STATUS_OK;
-}
-
 static void flatten(double threshold, struct grid_field *look) {
   float *data = look->data, low = (float)threshold;
   for (int64_t i = 0; i < look->voxels && isfinite(threshold); i++)

@@ -124,6 +124,21 @@ enum status stage_need_check(const struct stage_job *job, const struct stage_nee
 /* Parses "U" or "UX,UY,UZ" into z, y, x; "" leaves {0,0,0}. USAGE otherwise. */
 enum status stage_voxel_parse(const char *text, double voxel_um[3]);
 
+/* Parses "A:B,A:B,A:B" (z, y, x; half-open); "" and "all" are the whole. USAGE otherwise, naming the parameter. */
+enum status stage_box_parse(const char *name, const char *text, const int64_t n[3],
+                            struct grid_box *box);
+
+/* One state of a stage that works on all: in a cycle `at` is its place among the bundle's states, else -1. */
+struct stage_source {
+  char name[STORE_NAME_BYTES], state[64];
+  int at;
+};
+/* Collective. In a cycle the states that have the product, else the lines of `names`, states "1", "2" ...; looked up on
+ * rank 0, so that no rank sees another answer. USAGE with the words `missing` when there is none; the caller
+ * memory_free's. */
+enum status stage_sources_find(const struct stage_job *job, const char *product, const char *names,
+                               const char *missing, struct stage_source **source, int *n);
+
 const char *stage_version(void);  /* "0.1.0" */
 const char *stage_revision(void); /* git revision at build time or "unknown" */
 /* Local. JSON of results as a string (strict; NaN never appears); caller memory_free's. */

@@ -15,14 +15,10 @@ static const struct config_row rows[] = {
 };
 static const struct config_set param_set = CONFIG_SET("track", struct track_params, rows);
 
-struct source {
-  char name[STORE_NAME_BYTES], surface[STORE_NAME_BYTES],
-      state[64]; /* labels, stage surface's file or "" */
-};
 struct work {
   const struct stage_job *job;
   const struct track_params *params;
-  struct source *source;
+  struct stage_source *source;
   int sources;
   int64_t n[3];
   double voxel_um[3];
@@ -36,90 +32,23 @@ static enum status check(const void *params, const struct stage_common *common) 
   return STATUS_OK;
 }
 
-static enum status box_parse(const char *text, const int64_t n[3], struct grid_box *box) {
-  const char *at = text;
-  *box           = (struct grid_box){
-                {0,    0,    0   },
-                {n[0], n[1], n[2]}
-  };
-  if (!*at || strcmp(at, "all") == 0) return STATUS_OK;
-  for (int a = 0; a < 3; a++) {
-    long long first, behind;
-    int used = 0;
-    if (sscanf(at, "%lld:%lld%n", &first, &behind, &used) != 2 || used == 0 ||
-        at[used] != (a < 2 ? ',' : 0))
-      return FAIL(STATUS_USAGE, "track.box = %s; it would be all or A:B,A:B,A:B (z, y, x)", text);
-    if (first < 0 || behind <= first || behind > n[a])
-      return FAIL(STATUS_USAGE, "track.box: %lld:%lld along %c lies outside 0:%lld", first, behind,
-                  "zyx"[a], (long long)n[a]);
-    box->start[a] = first;
-    box->n[a]     = behind - first;
-    at += used + (a < 2);
-  }
-  return STATUS_OK;
-}
-
-/* ---- which labels ---------------------------------------------------------------------------------------- */
-
-static int sources_by_hand(const struct track_params *p, struct source *source) {
-  int n = 0;
-  for (const char *at = p->labels; at && *at; n++) {
-    size_t length = strcspn(at, "\n");
-    if (source) {
-      snprintf(source[n].name, sizeof source[n].name, "%.*s", (int)length, at);
-      snprintf(source[n].state, sizeof source[n].state, "%d", n + 1);
-    }
-    at += length + (at[length] == '\n');
-  }
-  return n;
-}
-
-static int sources_of_cycle(const struct stage_bundle *all, struct source *source) {
-  char name[STORE_NAME_BYTES];
-  int n = 0;
-  for (int i = 0; i < all->states_n; i++) {
-    if (!stage_bundle_find(&all->states[i], "labels", false, name, sizeof name)) continue;
-    if (source) {
-      memcpy(source[n].name, name, sizeof name);
-      snprintf(source[n].state, sizeof source[n].state, "%s", all->states[i].state);
-      if (stage_bundle_find(&all->states[i], "height", false, name, sizeof name))
-        snprintf(source[n].surface, sizeof source[n].surface, "%.*s",
-                 (int)(strrchr(name, ':') ? strrchr(name, ':') - name : (long)strlen(name)), name);
-    }
-    n++;
-  }
-  return n;
-}
-
-/* Looked up on rank 0, so that no rank sees another answer. */
-static enum status find_sources(struct work *w) {
-  const struct stage_bundle *all = w->job->input;
-  MPI_Comm comm                  = w->job->comm;
-  bool cycle                     = all && all->states_n > 0;
-  if (log_is_speaker())
-    w->sources = cycle ? sources_of_cycle(all, NULL) : sources_by_hand(w->params, NULL);
-  MPI_Bcast(&w->sources, 1, MPI_INT, 0, comm);
-  if (w->sources == 0)
-    return AGREE(comm, FAIL(STATUS_USAGE, "--labels FILE[:DATASET]... is missing: the states"));
-  TRY_ALL(comm, memory_make(w->sources, sizeof *w->source, "names of labels", &w->source));
-  if (log_is_speaker() && cycle) sources_of_cycle(all, w->source);
-  if (log_is_speaker() && !cycle) sources_by_hand(w->params, w->source);
-  for (int i = 0; i < w->sources; i++)
-    MPI_Bcast(&w->source[i], sizeof *w->source, MPI_CHAR, 0, comm);
-  return STATUS_OK;
-}
-
 static enum status work_begin(const struct stage_job *job, struct work *w) {
   struct store_input *input;
   memset(w, 0, sizeof *w);
   w->job    = job;
   w->params = job->params;
-  TRY(find_sources(w));
+  TRY(stage_sources_find(job, "labels", w->params->labels,
+                         "--labels FILE[:DATASET]... is missing: the states", &w->source,
+                         &w->sources));
   TRY(store_open(job->comm, w->source[0].name, "labels", 3, &input));
   memcpy(w->n, store_info(input)->n, sizeof w->n);
   memcpy(w->voxel_um, store_info(input)->voxel_um, sizeof w->voxel_um);
   store_close(&input);
-  return AGREE(job->comm, box_parse(w->params->box, w->n, &w->box));
+  return AGREE(job->comm, stage_box_parse("track.box", w->params->box, w->n, &w->box));
+}
+
+static int64_t presence_bytes(int states) {
+  return states > TRACK_PRESENCE_MOST ? 0 : states > 16 ? 4 : states > 8 ? 2 : 1;
 }
 
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
@@ -132,9 +61,10 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
     struct grid_box first = grid_plan_box(&slabs, 0);
     int64_t own = grid_plan_most(&slabs), key = 4;
     for (int a = 0; a < 3; a++) key *= first.n[a] + 2;
-    *need = (struct stage_need){.memory_bytes = 2 * own + 2 * key + 2 * own,
-                                .disk_bytes   = grid_box_voxels(&w.box) + (1 << 20),
-                                .rounds       = w.sources};
+    int64_t presence = presence_bytes(w.sources);
+    *need            = (struct stage_need){.memory_bytes = 2 * own + 2 * key + (2 + presence) * own,
+                                           .disk_bytes = (1 + presence) * grid_box_voxels(&w.box) + (1 << 20),
+                                           .rounds     = w.sources};
     grid_plan_free(&slabs);
   }
   memory_free(w.source);
@@ -233,11 +163,16 @@ static enum status write_lineage(const struct stage_job *job, struct store_outpu
 
 static enum status write_growth(const struct stage_job *job, struct store_output *output,
                                 const struct track *track) {
-  const struct grid_field *growth = &track->growth;
+  const struct grid_field *growth   = &track->growth;
+  const struct grid_field *presence = &track->presence;
   TRY(store_create(job->comm, output, "growth", growth->plan.n, growth->voxel_um, NULL, false));
+  if (presence->data)
+    TRY(store_create_as(job->comm, output, "presence", presence->type, growth->plan.n,
+                        growth->voxel_um, NULL, false));
   TRY(store_default(job->comm, output, "growth"));
   TRY(store_ready(job->comm, output));
   TRY(store_write_field(job->comm, output, "growth", growth, 0));
+  if (presence->data) TRY(store_write_field(job->comm, output, "presence", presence, 0));
   TRY(write_lineage(job, output, track));
   return store_note(job->comm, output, "growth_values",
                     "0 never of the phase; 1 from the first state on; k gained in state k; 128 + k "
@@ -261,7 +196,8 @@ static enum status write_output(const struct stage_job *job, const struct track 
   struct store_output *output;
   const int64_t *n = track->growth.plan.n;
   if (!job->output[0]) return STATUS_OK;
-  TRY(stage_output_begin(job, n[0] * n[1] * n[2] + (1 << 20), &output));
+  TRY(stage_output_begin(job, (1 + presence_bytes(track->states)) * n[0] * n[1] * n[2] + (1 << 20),
+                         &output));
   enum status status = write_growth(job, output, track);
   if (status == STATUS_OK) status = draw(job, &track->growth);
   if (status == STATUS_OK) return stage_output_commit(job, &output);
@@ -306,17 +242,30 @@ static void add_surface(const struct work *w, int at, const struct surface *firs
         100 * fabs(now->envelope_sigma / now->envelope - first->envelope_sigma / first->envelope);
 }
 
+/* The file of stage surface of a state; looked up on rank 0. */
+static bool find_surface(const struct work *w, int at, char path[STORE_NAME_BYTES]) {
+  int state = w->source[at].at;
+  bool here =
+      state >= 0 && log_is_speaker() &&
+      stage_bundle_find(&w->job->input->states[state], "height", false, path, STORE_NAME_BYTES) &&
+      strrchr(path, ':');
+  if (here)
+    *strrchr(path, ':') = 0;
+  else
+    path[0] = 0;
+  MPI_Bcast(path, STORE_NAME_BYTES, MPI_CHAR, 0, w->job->comm);
+  return path[0] != 0;
+}
+
 /* In a cycle, what stage surface found, so that one table holds roughness and volume against the states. */
 static enum status add_surfaces(const struct work *w) {
-  const struct stage_bundle *all = w->job->input;
-  struct surface first           = {0}, now;
-  char *text;
+  struct surface first = {0}, now;
+  char *text, path[STORE_NAME_BYTES];
   bool found;
   TRY_ALL(w->job->comm, memory_make(TEXT_BYTES, 1, "results", &text));
   enum status status = STATUS_OK;
-  for (int i = 0; i < w->sources && all && all->states_n && status == STATUS_OK; i++) {
-    char *path = w->source[i].surface;
-    if (!path[0]) continue;
+  for (int i = 0; i < w->sources && status == STATUS_OK; i++) {
+    if (!find_surface(w, i, path)) continue;
     status =
         store_get_text(w->job->comm, path, "/entry/process/results_json", &found, text, TEXT_BYTES);
     if (status != STATUS_OK || !found) continue;
@@ -334,6 +283,10 @@ static enum status run(const struct stage_job *job) {
   struct track_change first = {0};
   memset(&track, 0, sizeof track);
   enum status status = work_begin(job, &w);
+  track.states_most  = w.sources;
+  if (w.sources > TRACK_PRESENCE_MOST)
+    log_warning("track: presence has room for %d states; %d are given: it is left out",
+                TRACK_PRESENCE_MOST, w.sources);
   for (int i = 0; i < w.sources && status == STATUS_OK; i++) {
     status = stop_agree(job->comm);
     if (status == STATUS_OK) status = do_state(&w, i, &track, &first);
@@ -351,7 +304,7 @@ const struct stage track_stage = {
     .words      = "growth, loss and lineage of a phase over the states",
     .params     = &param_set,
     .reads      = "labels,height",
-    .writes     = "growth",
+    .writes     = "growth,presence",
     .all_states = true,
     .check      = check,
     .plan       = plan,

@@ -9,7 +9,7 @@ struct track_params {
 };
 extern const struct stage track_stage;
 
-enum { TRACK_LOST = 128, TRACK_STATES_MOST = 127 };
+enum { TRACK_LOST = 128, TRACK_STATES_MOST = 127, TRACK_PRESENCE_MOST = 32 };
 
 /* One state against the one before it (in the first state all but the first two are 0). */
 struct track_change {
@@ -36,6 +36,9 @@ struct track {
   struct grid_field
       growth; /* uint8: 0 never of the phase, 1 from the first state on, k gained in state k (from 1),
                                TRACK_LOST + k lost in state k: always the last change */
+  int states_most; /* that will come, by the caller; at most TRACK_PRESENCE_MOST have a presence */
+  struct grid_field
+      presence; /* bit k: of the phase in state k + 1; uint8, 16 or 32 as states_most wants, or none */
   struct grid_field before; /* components of the last state; of small ones the number's negative */
 };
 /* Collective, no files. Takes the next state's labels (uint8, the same plan each time). */

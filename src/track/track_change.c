@@ -111,6 +111,16 @@ static enum status count_phase(MPI_Comm comm, int64_t least, struct grid_field *
   return status;
 }
 
+static void mark_presence(int state, int64_t at, struct grid_field *presence) {
+  uint32_t bit = UINT32_C(1) << state;
+  if (presence->type == GRID_U8)
+    ((uint8_t *)presence->data)[at] = (uint8_t)(((uint8_t *)presence->data)[at] | bit);
+  else if (presence->type == GRID_U16)
+    ((uint16_t *)presence->data)[at] = (uint16_t)(((uint16_t *)presence->data)[at] | bit);
+  else
+    ((uint32_t *)presence->data)[at] |= bit;
+}
+
 /* Growth of this rank's voxels, and kin among its components. */
 static enum status compare(struct track *t, const struct grid_field *now,
                            struct track_change *change, struct pairs *kin) {
@@ -127,6 +137,8 @@ static enum status compare(struct track *t, const struct grid_field *now,
       for (int64_t x = 0; x < n[2]; x++, growth++) {
         bool was = a && a[x] != 0, is = b[x] != 0;
         if (is && !was) *growth = state;
+        if (is && t->presence.data)
+          mark_presence(t->states, growth - (uint8_t *)t->growth.data, &t->presence);
         if (was && !is) *growth = (uint8_t)(TRACK_LOST + state);
         change->gained += a && is && !was;
         change->lost += was && !is;
@@ -211,6 +223,14 @@ static enum status begin(MPI_Comm comm, const struct grid_field *labels, struct 
   if (t->states > 0) return STATUS_OK;
   TRY(grid_field_make(comm, &labels->plan, GRID_U8, NULL, &t->growth));
   memcpy(t->growth.voxel_um, labels->voxel_um, sizeof labels->voxel_um);
+  int most = t->states_most;
+  if (most == 0 || most > TRACK_PRESENCE_MOST) return STATUS_OK;
+  TRY(grid_field_make(comm, &labels->plan,
+                      most <= 8    ? GRID_U8
+                      : most <= 16 ? GRID_U16
+                                   : GRID_U32,
+                      NULL, &t->presence));
+  memcpy(t->presence.voxel_um, labels->voxel_um, sizeof labels->voxel_um);
   return STATUS_OK;
 }
 
@@ -253,6 +273,7 @@ enum status track_add(MPI_Comm comm, const struct track_params *params,
 
 void track_free(struct track *t) {
   grid_field_free(&t->growth);
+  grid_field_free(&t->presence);
   grid_field_free(&t->before);
   memory_free(t->large.number);
   memory_free(t->kin);

@@ -77,7 +77,7 @@ static void trial_begin(const int64_t n[3], const char *mask, const char *box, s
   CHECK_OK(config_defaults(align_stage.params, &t->params));
   CHECK_OK(config_assign(align_stage.params, &t->params, "mask_above", mask, ""));
   CHECK_OK(config_assign(align_stage.params, &t->params, "box", box, ""));
-  CHECK_OK(align_box_parse(&t->params, n, &t->box));
+  CHECK_OK(stage_box_parse("align.box", t->params.box, n, &t->box));
 }
 
 static void run_trial(MPI_Comm comm, struct trial *t, double threshold,

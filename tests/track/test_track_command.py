@@ -32,10 +32,43 @@ class Track(Folder):
         for ranks in (0, 3):
             with h5py.File(self.at(f"out{ranks}", "track.h5")) as f:
                 growth.append(f["entry/growth/data"][...])
+                presence = f["entry/presence/data"][...]
+            self.assertEqual(presence.dtype, np.uint8)
+            high = np.arange(12)[:, None, None] * np.ones((12, 9, 10), int)
+            for k, h in enumerate((4, 7, 5)):  # every state, whatever came after
+                self.assertTrue(np.array_equal(presence >> k & 1, high < h), f"state {k + 1}")
+            self.assertFalse((presence >> 3).any())
         self.assertTrue(np.array_equal(*growth))
         self.assertEqual([int(v) for v in growth[0][:, 0, 0]], [1] * 4 + [2] + [131] * 2 + [0] * 5)
         self.ends(call("run", path, "--output", self.at("out0"), "--stages", "track", "--quiet"), 0)
         self.assertEqual(self.units("out0")["all/track"], "kept")
+
+    def surface(self, state, Ra, sigma, envelope, error):
+        """What stage surface leaves of a state."""
+        results = {"Ra_um": {"value": Ra, "sigma": sigma}, "envelope_volume_um3": {"value": envelope, "sigma": error}}
+        with h5py.File(self.at("out", state, "surface.h5"), "w") as f:
+            f["entry/process/results_json"] = json.dumps({"results": results})
+            f["entry/height/data"] = np.zeros((9, 10), "f4")
+
+    def test_roughness_and_envelope_of_stage_surface_stand_against_the_states(self):
+        for name, high in (("a", 4), ("b", 7)):
+            self.labels(name + ".h5", high)
+        rows = "".join(f"  - {{name: {s}, percent: 0, labels: raw/{s}.h5}}\n" for s in "ab")
+        path = self.write("cycle.yaml", "sample: t\nstates:\n" + rows + "track: {phase: 1}\n")
+        self.ends(call("run", path, "--output", self.at("out"), "--stages", "track", "--quiet"), 0)
+        os.remove(self.at("out/track.h5"))
+        for state, numbers in (("a", (5.0, 0.1, 2000.0, 40.0)), ("b", (5.5, 0.2, 2100.0, 63.0))):
+            os.makedirs(self.at("out", state), exist_ok=True)
+            self.surface(state, *numbers)
+        self.ends(call("run", path, "--output", self.at("out"), "--stages", "track", "--quiet", ranks=2), 0)
+        with open(self.at("out/summary.csv")) as f:
+            got = {(r["state"], r["result"]): r for r in csv.DictReader(f) if r["result"].startswith(("Ra", "env"))}
+        want = {("a", "Ra_um"): (5.0, 0.1), ("b", "Ra_um"): (5.5, 0.2), ("b", "Ra_change_percent"): (10, None),
+                ("b", "envelope_change_percent"): (5, 100 * (63 / 2100 - 40 / 2000))}
+        for key, (value, sigma) in want.items():
+            self.assertAlmostEqual(float(got[key]["value"]), value, 9, key)
+            if sigma is not None:
+                self.assertAlmostEqual(float(got[key]["sigma"]), sigma, 9, key)
 
     def test_a_box_by_hand_and_mistakes(self):
         a, b, c = self.labels("a.h5", 4), self.labels("b.h5", 7), self.labels("c.h5", 5, (11, 9, 10))
