@@ -41,9 +41,8 @@ ISA_DECLARE(void, recon_throw, const float *slice, int64_t columns, float *proje
  * logarithm; gives how many these are. */
 ISA_DECLARE(int64_t, recon_logarithm, float *value, int64_t n, const float *flat, const float *dark)
 
-/* Sorting of columns: LANES of them from column `first` on; value, order [LANES][pitch] ascending, ties by angle;
- * buffer holds 2 angles words,
- * tile [LANES][pitch]. Columns past the last are left out. */
+/* Sorting of columns: recon_sort_lanes() of them from column `first` on; value, order [lanes][pitch] ascending, ties by
+ * angle; buffer holds 2 angles words, tile [lanes][pitch]. Columns past the last are left out. */
 ISA_DECLARE(int, recon_sort_lanes, void)
 ISA_DECLARE(void, recon_sort_columns, const float *sinogram, int64_t angles, int64_t columns,
             int64_t first, uint64_t *buffer, float *tile, float *value, int32_t *order,
@@ -55,6 +54,6 @@ ISA_DECLARE(void, recon_window_fill, const float *const *column, int64_t width, 
             float *state, float *out)
 ISA_DECLARE(void, recon_window_move, const float *const *old, const float *const *new,
             int64_t steps, int64_t width, int64_t ranks, float *state, float *const *out)
-/* sinogram[order[i]][c] = value[c][i] for `n` columns, by way of tile [LANES][pitch]. */
+/* sinogram[order[i]][c] = value[c][i] for `n` columns, by way of tile [lanes][pitch]. */
 ISA_DECLARE(void, recon_sort_back, const float *value, const int32_t *order, int64_t pitch,
             int64_t n, int64_t angles, int64_t columns, float *tile, float *sinogram)

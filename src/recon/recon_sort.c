@@ -25,7 +25,7 @@ static enum status ring_make(int64_t angles, int64_t columns, int64_t width, str
   *r           = (struct ring){.angles = angles, .columns = columns, .width = width};
   r->lanes     = ISA_PICK(recon_sort_lanes)();
   r->pitch     = (angles + r->lanes - 1) / r->lanes * r->lanes;
-  int64_t most = width + 3 * r->lanes < columns ? width + 3 * r->lanes : columns;
+  int64_t most = width + 2 * r->lanes < columns ? width + 2 * r->lanes : columns;
   r->slots     = (most + r->lanes - 1) / r->lanes * r->lanes;
   TRY(memory_make(r->slots * r->pitch, sizeof *r->value, "sorted columns", &r->value));
   TRY(memory_make(r->slots * r->pitch, sizeof *r->order, "sorted columns", &r->order));

@@ -9,7 +9,8 @@ int ISA_NAME(recon_sort_lanes)(void) { return LANES; }
 
 /* ---- sorting --------------------------------------------------------------------------------------------------- */
 
-enum { DIGIT_BITS = 10, BINS = 1 << DIGIT_BITS, SCALED_DIGITS = 2, KEY_DIGITS = 4 };
+enum { DIGIT_BITS = 9, BINS = 1 << DIGIT_BITS, SCALED_DIGITS = 2, KEY_DIGITS = 4 };
+enum { INDEX_BITS = 32 - SCALED_DIGITS * DIGIT_BITS };
 
 /* An integer in the order of the floats. */
 INLINE uint32_t key_of(float value) {
@@ -18,33 +19,32 @@ INLINE uint32_t key_of(float value) {
   return bits ^ ((uint32_t)((int32_t)bits >> 31) | 0x80000000u);
 }
 
-INLINE int digit_of(uint64_t item, int digit) {
-  return (int)(item >> (32 + DIGIT_BITS * digit)) & (BINS - 1);
-}
-
-/* Items by the digits of their upper halves, in stable passes from `a` to `b` and back (an even number of them). */
-INLINE void sort_digits(uint64_t *a, uint64_t *b, int64_t n, int digits) {
-  uint32_t count[KEY_DIGITS][BINS];
-  memset(count, 0, (size_t)digits * sizeof *count);
-  for (int64_t i = 0; i < n; i++)
-    for (int d = 0; d < digits; d++) count[d][digit_of(a[i], d)]++;
-  for (int d = 0; d < digits; d++) {
-    uint32_t begin = 0;
-    for (int k = 0; k < BINS; k++) {
-      uint32_t here = count[d][k];
-      count[d][k]   = begin;
-      begin += here;
-    }
-    for (int64_t i = 0; i < n; i++) b[count[d][digit_of(a[i], d)]++] = a[i];
-    uint64_t *swap = a;
-    a = b, b = swap;
+INLINE void counts_to_places(uint32_t *count) {
+  uint32_t begin = 0;
+  for (int k = 0; k < BINS; k++) {
+    uint32_t here = count[k];
+    count[k]      = begin;
+    begin += here;
   }
 }
 
-/* By the floats' own bits: four passes. */
-static void sort_keys(const float *from, int64_t n, uint64_t *item) {
-  for (int64_t i = 0; i < n; i++) item[i] = (uint64_t)key_of(from[i]) << 32 | (uint64_t)i;
-  sort_digits(item, item + n, n, KEY_DIGITS);
+/* By the floats' own bits: four stable passes; item holds twice n. */
+static void sort_keys(const float *from, int64_t n, uint64_t *item, float *value, int32_t *order) {
+  uint64_t *a = item, *b = item + n;
+  for (int64_t i = 0; i < n; i++) a[i] = (uint64_t)key_of(from[i]) << 32 | (uint64_t)i;
+  for (int d = 0; d < KEY_DIGITS; d++) {
+    uint32_t count[BINS] = {0};
+    int shift            = 32 + DIGIT_BITS * d;
+    for (int64_t i = 0; i < n; i++) count[a[i] >> shift & (BINS - 1)]++;
+    counts_to_places(count);
+    for (int64_t i = 0; i < n; i++) b[count[a[i] >> shift & (BINS - 1)]++] = a[i];
+    uint64_t *swap = a;
+    a = b, b = swap;
+  }
+  for (int64_t i = 0; i < n; i++) {
+    order[i] = (int32_t)(uint32_t)a[i];
+    value[i] = from[order[i]];
+  }
 }
 
 INLINE void find_range(const float *from, int64_t n, float *low, float *high) {
@@ -65,27 +65,48 @@ INLINE void find_range(const float *from, int64_t n, float *low, float *high) {
   }
 }
 
-/* By 20 bits of the place between least and most: two passes, and nearly sorted. */
-INLINE bool sort_scaled(const float *from, int64_t n, uint64_t *item) {
-  const uint32_t most = BINS * BINS - 1;
+/* Items: the place between least and most in their upper bits, the angle in the lower. false: there is no scale. */
+INLINE bool scale_column(const float *from, int64_t n, uint32_t *item) {
+  const int32_t most = (1 << SCALED_DIGITS * DIGIT_BITS) - 1;
   float low, high;
   find_range(from, n, &low, &high);
-  if (!(high - low > 1e-30f && high - low < 1e30f)) return false;
-  float scale = (float)most / (high - low);
-  for (int64_t i = 0; i < n; i++) {
-    uint32_t key = (uint32_t)(int32_t)((from[i] - low) * scale);
-    item[i]      = (uint64_t)(key < most ? key : most) << 32 | (uint64_t)i;
+  bool good   = high - low > 1e-30f && high - low < 1e30f && n <= 1 << INDEX_BITS;
+  float scale = good ? (float)most / (high - low) : 0;
+  for (int32_t i = 0; i < (int32_t)n && good; i++) {
+    int32_t key = (int32_t)((from[i] - low) * scale);
+    item[i]     = (uint32_t)(key < most ? key : most) << INDEX_BITS | (uint32_t)i;
   }
-  sort_digits(item, item + n, n, SCALED_DIGITS);
-  return true;
+  return good;
+}
+
+/* Two columns by the place of their values, two stable passes: nearly sorted. Each counter waits for what was last
+ * added to it, so that two columns take little longer than one. */
+INLINE void sort_scaled(uint32_t *a, uint32_t *b, int64_t n, uint32_t *a_other, uint32_t *b_other) {
+  uint32_t count[2][SCALED_DIGITS][BINS];
+  memset(count, 0, sizeof count);
+  for (int64_t i = 0; i < n; i++) {
+    count[0][0][a[i] >> INDEX_BITS & (BINS - 1)]++;
+    count[1][0][b[i] >> INDEX_BITS & (BINS - 1)]++;
+    count[0][1][a[i] >> (INDEX_BITS + DIGIT_BITS)]++;
+    count[1][1][b[i] >> (INDEX_BITS + DIGIT_BITS)]++;
+  }
+  for (int k = 0; k < 2 * SCALED_DIGITS; k++) counts_to_places(count[k / 2][k % 2]);
+  for (int64_t i = 0; i < n; i++) {
+    a_other[count[0][0][a[i] >> INDEX_BITS & (BINS - 1)]++] = a[i];
+    b_other[count[1][0][b[i] >> INDEX_BITS & (BINS - 1)]++] = b[i];
+  }
+  for (int64_t i = 0; i < n; i++) {
+    a[count[0][1][a_other[i] >> (INDEX_BITS + DIGIT_BITS)]++] = a_other[i];
+    b[count[1][1][b_other[i] >> (INDEX_BITS + DIGIT_BITS)]++] = b_other[i];
+  }
 }
 
 /* Values and angles in the items' order; insertion mends what is not yet sorted, false when that is too much. */
-INLINE bool take_order(const float *from, int64_t n, const uint64_t *item, float *value,
+INLINE bool take_order(const float *from, int64_t n, const uint32_t *item, float *value,
                        int32_t *order) {
   int64_t moves = 0;
   for (int64_t i = 0; i < n; i++) {
-    int32_t angle = (int32_t)(uint32_t)item[i];
+    int32_t angle = (int32_t)(item[i] & ((1u << INDEX_BITS) - 1));
     float here    = from[angle];
     int64_t k     = i;
     for (; k > 0 && value[k - 1] > here; k--, moves++)
@@ -97,14 +118,22 @@ INLINE bool take_order(const float *from, int64_t n, const uint64_t *item, float
   return true;
 }
 
-INLINE void sort_column(const float *from, int64_t n, uint64_t *item, float *value,
-                        int32_t *order) {
-  if (sort_scaled(from, n, item) && take_order(from, n, item, value, order)) return;
-  sort_keys(from, n, item);
-  take_order(from, n, item, value, order);
+/* Columns `from` and `from + pitch`, or the first of them alone. */
+INLINE void sort_columns(const float *from, int64_t pitch, int64_t n, bool two, uint64_t *buffer,
+                         float *value, int32_t *order) {
+  uint32_t *item = (uint32_t *)buffer;
+  int last       = two ? 1 : 0;
+  bool good[2]   = {scale_column(from, n, item), scale_column(from + last * pitch, n, item + n)};
+  if (good[0] || good[1]) sort_scaled(item, item + n, n, item + 2 * n, item + 3 * n);
+  for (int c = 0; c <= last; c++)
+    good[c] = good[c] &&
+              take_order(from + c * pitch, n, item + c * n, value + c * pitch, order + c * pitch);
+  for (int c = 0; c <= last; c++)
+    if (!good[c]) sort_keys(from + c * pitch, n, buffer, value + c * pitch, order + c * pitch);
 }
 
 /* LANES columns of `angles` rows, `step` floats apart, to rows of `pitch` floats, and back. */
+enum { ROWS_AHEAD = 64 };
 INLINE void columns_to_rows(const float *from, int64_t step, int64_t angles, int64_t n, float *to,
                             int64_t pitch) {
   int64_t whole = n == LANES ? angles / LANES * LANES : 0;
@@ -113,7 +142,7 @@ INLINE void columns_to_rows(const float *from, int64_t step, int64_t angles, int
     UNROLLED
     for (int i = 0; i < LANES; i++) {
       r[i] = vec_get_any(from + (a + i) * step);
-      __builtin_prefetch(from + (a + i) * step + LANES, 0, 2); /* the next columns */
+      __builtin_prefetch(from + (a + i + ROWS_AHEAD) * step, 0, 2);
     }
     vec_transpose(r);
     UNROLLED
@@ -128,8 +157,9 @@ void ISA_NAME(recon_sort_columns)(const float *sinogram, int64_t angles, int64_t
                                   int32_t *order, int64_t pitch) {
   int64_t n = columns - first < LANES ? columns - first : LANES;
   columns_to_rows(sinogram + first, columns, angles, n, tile, pitch);
-  for (int64_t c = 0; c < n; c++)
-    sort_column(tile + c * pitch, angles, buffer, value + c * pitch, order + c * pitch);
+  for (int64_t c = 0; c < n; c += 2)
+    sort_columns(tile + c * pitch, pitch, angles, c + 1 < n, buffer, value + c * pitch,
+                 order + c * pitch);
 }
 
 INLINE void rows_to_columns(const float *from, int64_t pitch, int64_t angles, int64_t n, float *to,
