@@ -70,7 +70,7 @@ static enum status task_begin(struct flux_task *t, const struct store_info *info
   TRY(flux_region_find(t->job, info, t->voxel_um, needs_map, &t->region));
   return AGREE(comm, shape_check(t->params, &t->region.box));
 }
-static enum status task_read(struct flux_task *t) {
+enum status flux_task_read(struct flux_task *t) {
   struct store_input *input = NULL;
   MPI_Comm comm             = t->job->comm;
   char name[STORE_NAME_BYTES];
@@ -115,9 +115,11 @@ static enum status state_make(struct flux_task *t) {
 }
 struct stage_result *flux_result(struct flux_task *t, const char *name, int axis, double value,
                                  const char *unit) {
-  char full[64];
-  const bool all = axis >= 0 && strcmp(t->params->direction, "all") == 0;
+  char full[96];
+  const bool all = axis >= 0 && (t->suffix || strcmp(t->params->direction, "all") == 0);
   snprintf(full, sizeof full, all ? "%s_%c" : "%s", name, "zyx"[axis < 0 ? 0 : axis]);
+  if (t->suffix)
+    snprintf(full + strlen(full), sizeof full - strlen(full), "_%s", t->suffix);
   return stage_result_add(t->job->results, full, value, unit);
 }
 double flux_conducting(const struct flux_task *t, const int64_t voxels[FLUX_CODES],
@@ -140,7 +142,7 @@ static void tortuosity(struct flux_task *t, const char *name, int axis, const st
   r->lower = a->lower > 0 ? conducting / a->upper : (double)NAN;
   r->upper = a->lower > 0 ? conducting / a->lower : (double)NAN;
 }
-static void results_add(struct flux_task *t, int axis, const struct flux_answer *a) {
+void flux_results_add(struct flux_task *t, int axis, const struct flux_answer *a) {
   double all = 0, open = 0;
   for (int c = 1; c < FLUX_CODES; c++) {
     all += (double)a->voxels[c];
@@ -254,7 +256,7 @@ static enum status solve_axis(struct flux_task *t, struct flux_checkpoint *k, in
   TRY(solve_or_take(t, k, axis, fields, &answer));
   snprintf(where, sizeof where, "along %c", "zyx"[axis]);
   flux_tell(t, where, &answer);
-  results_add(t, axis, &answer);
+  flux_results_add(t, axis, &answer);
   return fields && answer.percolates ? statistics_add(t, axis, &answer) : STATUS_OK;
 }
 
@@ -324,6 +326,7 @@ static enum status check(const void *params, const struct stage_common *common) 
   TRY(stage_voxel_parse(p->voxel_um, voxel_um));
   TRY(flux_region_check(p));
   TRY(flux_study_check(p));
+  TRY(flux_cases_check(p));
   return flux_labels_parse(p, &labels);
 }
 /* Beyond what one solution needs: grey values, a start, a state to keep, sources, sub-volumes. */
@@ -358,8 +361,12 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
   if (s == STATUS_OK) s = AGREE(job->comm, flux_plan_make(job->comm, t.region.box.n, &plan));
   if (s == STATUS_OK) {
     const bool fields  = disk_bytes(t.params, &t.region.box) > 1 << 20 && job->output[0];
-    const double bytes = flux_bytes_per_voxel(t.params->certify, solver_of(t.params), fields) +
-                         bytes_of_studies(t.params, job->output[0]);
+    const double plain = flux_bytes_per_voxel(t.params->certify, solver_of(t.params), false),
+                 whole = flux_bytes_per_voxel(t.params->certify, solver_of(t.params), fields),
+                 cases = flux_cases_share(t.params, &t.region.box, t.voxel_um[0]);
+    /* a case is solved while codes and fields of the stage's own region are held */
+    const double bytes = fmax(whole + bytes_of_studies(t.params, job->output[0]),
+                              cases > 0 ? whole - plain + 1 + plain * cases : 0);
     *need = (struct stage_need){
         .memory_bytes = (int64_t)(bytes * (double)grid_plan_most(&plan)) + (1 << 20),
         .disk_bytes   = job->output[0] ? disk_bytes(t.params, &t.region.box) : 0,
@@ -369,7 +376,7 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
   store_close(&input);
   return s;
 }
-static void task_free(struct flux_task *t) {
+void flux_task_free(struct flux_task *t) {
   grid_field_free(&t->codes);
   flux_state_free(&t->state);
   flux_statistics_free(&t->statistics);
@@ -385,7 +392,7 @@ static enum status directions(struct flux_task *t, struct flux_checkpoint *k) {
 }
 static enum status run_task(struct flux_task *t) {
   struct flux_checkpoint checkpoint = {.task = t};
-  TRY(task_read(t));
+  TRY(flux_task_read(t));
   log_info("flux: %lld x %lld x %lld voxels", (long long)t->region.box.n[0],
            (long long)t->region.box.n[1], (long long)t->region.box.n[2]);
   if (t->region.has_interface) {
@@ -396,6 +403,7 @@ static enum status run_task(struct flux_task *t) {
   enum status s = directions(t, &checkpoint);
   flux_checkpoint_free(&checkpoint);
   if (s == STATUS_OK) s = flux_study_run(t);
+  if (s == STATUS_OK) s = flux_cases_run(t);
   if (s == STATUS_OK) s = write_output(t);
   if (s == STATUS_OK) flux_checkpoint_remove(&checkpoint);
   return s;
@@ -403,7 +411,7 @@ static enum status run_task(struct flux_task *t) {
 static enum status run(const struct stage_job *job) {
   struct flux_task t = {.job = job, .params = job->params, .converged = true};
   enum status s      = run_task(&t);
-  task_free(&t);
+  flux_task_free(&t);
   if (s == STATUS_OK && !t.converged)
     s = FAIL(STATUS_NOT_CONVERGED, "%s: wider than flux.tolerance = %g", t.worst,
              t.params->tolerance);

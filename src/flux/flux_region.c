@@ -42,7 +42,7 @@ enum status flux_region_check(const struct flux_params *p) {
   TRY(disc_parse(p->disc, &disc));
   TRY(interface_parse(p->interface, &height));
   if (p->interphase_um[0]) return range_parse(p->interphase_um, range);
-  if (isfinite(height) || p->height[0])
+  if (isfinite(height) || (p->height[0] && !p->cases_um[0]))
     return FAIL(STATUS_USAGE, "flux.%s without flux.interphase_um = A:B has no effect",
                 p->height[0] ? "height" : "interface");
   return STATUS_OK;

@@ -11,6 +11,7 @@ struct flux_task {
   struct grid_field codes;
   int64_t domain_vox;
   double voxel_um[3];
+  const char *suffix; /* of its results; NULL: none */
   bool converged;
   char worst[160]; /* the direction that did not converge, in words */
   struct flux_state state;
@@ -31,6 +32,11 @@ bool flux_runs(const struct flux_params *params, int axis);
 /* A result, with its axis as a suffix where all are done; axis -1: none. */
 struct stage_result *flux_result(struct flux_task *task, const char *name, int axis, double value,
                                  const char *unit);
+/* Collective. Region and labels of the parameters; what is held is freed by flux_task_free. */
+enum status flux_task_read(struct flux_task *task);
+void flux_task_free(struct flux_task *task);
+/* What one direction gave. */
+void flux_results_add(struct flux_task *task, int axis, const struct flux_answer *answer);
 /* The problem that the parameters ask for. */
 void flux_case_of(const struct flux_task *task, int axis, struct flux_case *problem);
 /* sum of fraction times diffusivity over voxels counted by code. */

@@ -275,7 +275,7 @@ void report_against_state(struct report *r) {
   static const struct state_plot shape[] = {
       {"Roughness of the lithium", "Roughness (\xc2\xb5m)", {{"Ra_um", "Ra"}, {"Rq_um", "Rq"}}                    },
       {"Volume of the lithium",
-       "Change (%)",                                        {{"volume_change_percent", "against the first state"}}},
+       "Change (%)",                                        {{"volume_change_percent", "lithium in the box"}, {"envelope_change_percent", "envelope"}}},
       {"Pores under the surface",  "Share",                 {{"subsurface_pore_fraction", "share of the layer"}}  },
       {"Impedance",                "Resistance (\xce\xa9)", {{"R_s", "R_s"}, {"R_ct", "R_ct"}}                    }
   };

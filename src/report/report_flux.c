@@ -11,13 +11,78 @@ static const char *const words[] = {"Volume fraction", "Percolating", "D_eff/D",
                                     "Tortuosity factor", "of the percolating part"};
 enum { SHOWN = sizeof shown / sizeof *shown };
 
-static void put_row(struct report *r, int state, const char *direction) {
+/* Names of the cases beside the stage's own solution, in their order: what follows the direction in a result's name. */
+enum { CASES_MOST = 32, DIRECTIONS = 4 };
+struct cases {
+  char name[CASES_MOST][32]; /* the first: "", as set */
+  int n;
+};
+static const char *const direction[DIRECTIONS] = {"", "z", "y", "x"};
+
+static struct cases cases_of(const struct report *r) {
+  static const char of[] = "effective_diffusivity_";
+  struct cases c         = {.n = 1};
+  for (int i = 0; i < r->rows; i++) {
+    const char *rest = r->row[i].name + sizeof of - 1;
+    bool seen        = false;
+    if (strcmp(r->row[i].stage, "flux") != 0 || strncmp(r->row[i].name, of, sizeof of - 1) != 0 ||
+        !rest[0] || rest[1] != '_' || c.n == CASES_MOST)
+      continue;
+    for (int k = 1; k < c.n; k++) seen |= strcmp(c.name[k], rest + 2) == 0;
+    if (!seen) snprintf(c.name[c.n++], sizeof *c.name, "%.31s", rest + 2);
+  }
+  return c;
+}
+
+static const struct report_row *row_of(const struct report *r, int state, const char *what,
+                                       const char *along, const char *of_case) {
+  char name[128];
+  snprintf(name, sizeof name, "%s%s%s%s%s", what, along[0] ? "_" : "", along, of_case[0] ? "_" : "",
+           of_case);
+  return report_row_find(r, r->state[state].name, "flux", name);
+}
+
+static void put_case(struct report *r, const char *of_case) {
+  report_raw(r, "<td class=\"l\">");
+  report_text(r, of_case[0] ? of_case : "as set");
+  report_raw(r, "</td>");
+}
+
+/* D_eff alone: a row for each case and direction, the states side by side. */
+static void put_beside(struct report *r, const struct cases *cases) {
+  report_raw(r, "<h3>D_eff/D</h3>\n<div class=\"wide\"><table>\n<thead><tr><th class=\"l\" "
+                "scope=\"col\">Direction</th><th class=\"l\" scope=\"col\">Case</th>");
+  for (int i = 0; i < r->states; i++) {
+    char text[80];
+    report_state_words(r->state[i].name, text, sizeof text);
+    report_raw(r, "<th scope=\"col\">");
+    report_text(r, text);
+    report_raw(r, "</th>");
+  }
+  report_raw(r, "</tr></thead>\n<tbody>\n");
+  for (int c = 0; c < cases->n; c++)
+    for (int d = 0; d < DIRECTIONS; d++) {
+      bool any = false;
+      for (int i = 0; i < r->states; i++)
+        any |= row_of(r, i, "effective_diffusivity", direction[d], cases->name[c]) != NULL;
+      if (!any) continue;
+      report_raw(r, "<tr><th scope=\"row\">%s</th>", direction[d][0] ? direction[d] : "as set");
+      put_case(r, cases->name[c]);
+      for (int i = 0; i < r->states; i++) {
+        report_raw(r, "<td>");
+        report_number(r, row_of(r, i, "effective_diffusivity", direction[d], cases->name[c]));
+        report_raw(r, "</td>");
+      }
+      report_raw(r, "</tr>\n");
+    }
+  report_raw(r, "</tbody></table></div>\n");
+}
+
+static void put_row(struct report *r, int state, const char *along, const char *of_case) {
   const struct report_row *row[SHOWN];
   bool any = false;
   for (int k = 0; k < SHOWN; k++) {
-    char name[96];
-    snprintf(name, sizeof name, "%s%s%s", shown[k], direction[0] ? "_" : "", direction);
-    row[k] = report_row_find(r, r->state[state].name, "flux", name);
+    row[k] = row_of(r, state, shown[k], along, of_case);
     any |= row[k] != NULL;
   }
   if (!any) return;
@@ -25,7 +90,8 @@ static void put_row(struct report *r, int state, const char *direction) {
   report_state_words(r->state[state].name, text, sizeof text);
   report_raw(r, "<tr><th scope=\"row\">");
   report_text(r, text);
-  report_raw(r, "</th><td class=\"l\">%s</td>", direction[0] ? direction : "as set");
+  report_raw(r, "</th><td class=\"l\">%s</td>", along[0] ? along : "as set");
+  put_case(r, of_case);
   for (int k = 0; k < SHOWN; k++) {
     report_raw(r, "<td>");
     report_number(r, row[k]);
@@ -146,21 +212,27 @@ static void put_sweep(struct report *r) {
 }
 
 void report_flux_table(struct report *r) {
-  static const char *const direction[] = {"", "z", "y", "x"};
-  bool any                             = false;
+  const struct cases cases = cases_of(r);
+  bool any                 = false;
   report_section(r, "flux", "Li\xe2\x81\xba transport, side by side");
   for (int i = 0; i < r->rows; i++) any |= strcmp(r->row[i].stage, "flux") == 0;
   if (!any)
     report_figure_missing(r, "Transport", "flux has no results in any state");
   else {
     put_settings(r);
-    put_heads(
-        r, "<th class=\"l\" scope=\"col\">State</th><th class=\"l\" scope=\"col\">Direction</th>");
-    for (size_t d = 0; d < sizeof direction / sizeof *direction; d++)
-      for (int i = 0; i < r->states; i++) put_row(r, i, direction[d]);
-    report_raw(r, "</tbody></table></div>\n<p class=\"quiet\">D_eff is the energy value, an upper "
-                  "bound; [low, high] is guaranteed for the "
-                  "voxels as labelled. Tortuosity factor: volume fraction over D_eff/D.</p>\n");
+    put_beside(r, &cases);
+    report_raw(r, "<details><summary>Fractions and tortuosity factors</summary>\n");
+    put_heads(r,
+              "<th class=\"l\" scope=\"col\">State</th><th class=\"l\" scope=\"col\">Direction</th>"
+              "<th class=\"l\" scope=\"col\">Case</th>");
+    for (int c = 0; c < cases.n; c++)
+      for (int d = 0; d < DIRECTIONS; d++)
+        for (int i = 0; i < r->states; i++) put_row(r, i, direction[d], cases.name[c]);
+    report_raw(r,
+               "</tbody></table></div></details>\n<p class=\"quiet\">D_eff is the energy value, "
+               "an upper bound; [low, high] is guaranteed for the voxels as labelled. Tortuosity "
+               "factor: volume fraction over D_eff/D. Cases: flux.cases, where follow means a box "
+               "about the state's own interface.</p>\n");
   }
   put_sweep(r);
 }

@@ -10,29 +10,30 @@ struct key {
   const char *name, *other, *words, *unit; /* other: taken where name is not there */
 };
 static const struct key keys[] = {
-    {"SoC",                      "DoD", "State of charge / depth of discharge", "%"        },
-    {"voltage",                  "",    "Voltage",                              "V"        },
-    {"emf_region1",              "",    "EMF, region 1 (cathode)",              ""         },
-    {"emf_region2",              "",    "EMF, region 2 (interphase)",           ""         },
-    {"emf_region3",              "",    "EMF, region 3 (anode)",                ""         },
-    {"emf_Li",                   "",    "EMF, lithium alone",                   ""         },
-    {"emf_SPE",                  "",    "EMF, membrane alone",                  ""         },
-    {"emf_cathode",              "",    "EMF, cathode alone",                   ""         },
-    {"emf",                      "",    "EMF, all pixels",                      ""         },
-    {"emf_high_side",            "",    "EMF, high-energy side",                ""         },
-    {"x_Li",                     "",    "Li content x of the cathode",          ""         },
-    {"Ra_um",                    "",    "Roughness Ra",                         "\xc2\xb5m"},
-    {"Rq_um",                    "",    "Roughness Rq",                         "\xc2\xb5m"},
-    {"volume_change_percent",    "",    "Lithium volume against first state",   "%"        },
-    {"subsurface_pore_fraction", "",    "Pores under the surface",              ""         },
-    {"effective_diffusivity",    "",    "Effective diffusivity D_eff/D",        ""         },
-    {"effective_diffusivity_z",  "",    "D_eff/D along z",                      ""         },
-    {"effective_diffusivity_y",  "",    "D_eff/D along y",                      ""         },
-    {"effective_diffusivity_x",  "",    "D_eff/D along x",                      ""         },
-    {"tortuosity_factor",        "",    "Tortuosity factor",                    ""         },
-    {"tortuosity_factor_z",      "",    "Tortuosity factor along z",            ""         },
-    {"R_s",                      "",    "Series resistance R_s",                "\xce\xa9" },
-    {"R_ct",                     "",    "Charge-transfer resistance R_ct",      "\xce\xa9" }
+    {"SoC",                      "DoD", "State of charge / depth of discharge",                  "%"        },
+    {"voltage",                  "",    "Voltage",                                               "V"        },
+    {"emf_region1",              "",    "EMF, region 1 (cathode)",                               ""         },
+    {"emf_region2",              "",    "EMF, region 2 (interphase)",                            ""         },
+    {"emf_region3",              "",    "EMF, region 3 (anode)",                                 ""         },
+    {"emf_Li",                   "",    "EMF, lithium alone",                                    ""         },
+    {"emf_SPE",                  "",    "EMF, membrane alone",                                   ""         },
+    {"emf_cathode",              "",    "EMF, cathode alone",                                    ""         },
+    {"emf",                      "",    "EMF, all pixels",                                       ""         },
+    {"emf_high_side",            "",    "EMF, high-energy side",                                 ""         },
+    {"x_Li",                     "",    "Li content x of the cathode",                           ""         },
+    {"Ra_um",                    "",    "Roughness Ra",                                          "\xc2\xb5m"},
+    {"Rq_um",                    "",    "Roughness Rq",                                          "\xc2\xb5m"},
+    {"volume_change_percent",    "",    "Lithium in track's box against first state",            "%"        },
+    {"envelope_change_percent",  "",    "Anode's envelope, pores included, against first state", "%"        },
+    {"subsurface_pore_fraction", "",    "Pores under the surface",                               ""         },
+    {"effective_diffusivity",    "",    "Effective diffusivity D_eff/D",                         ""         },
+    {"effective_diffusivity_z",  "",    "D_eff/D along z",                                       ""         },
+    {"effective_diffusivity_y",  "",    "D_eff/D along y",                                       ""         },
+    {"effective_diffusivity_x",  "",    "D_eff/D along x",                                       ""         },
+    {"tortuosity_factor",        "",    "Tortuosity factor",                                     ""         },
+    {"tortuosity_factor_z",      "",    "Tortuosity factor along z",                             ""         },
+    {"R_s",                      "",    "Series resistance R_s",                                 "\xce\xa9" },
+    {"R_ct",                     "",    "Charge-transfer resistance R_ct",                       "\xce\xa9" }
 };
 enum { KEYS = sizeof keys / sizeof *keys };
 
@@ -156,6 +157,22 @@ static int fullest(const struct report *r) {
   return best;
 }
 
+/* A change that is told against the first state: on charge, and from there on discharge. */
+static void put_volume(struct report *r, const char *name, const char *words, int full, int last) {
+  const struct report_row *a = report_row_find(r, r->state[full].name, NULL, name),
+                          *b = report_row_find(r, r->state[last].name, NULL, name);
+  char text[2][200];
+  if (!a || !b || !isfinite(a->value) || !isfinite(b->value)) return;
+  double after = 100 * ((100 + b->value) / (100 + a->value) - 1);
+  report_number_plain(a->value, a->sigma, (double)NAN, (double)NAN, text[0], sizeof text[0]);
+  report_number_plain(after, hypot(a->sigma, b->sigma), (double)NAN, (double)NAN, text[1],
+                      sizeof text[1]);
+  report_raw(r, "<li>");
+  report_textf(r, "%s: %s%s %% on charge, then %s%s %% on discharge.", words,
+               a->value > 0 ? "+" : "", text[0], after > 0 ? "+" : "", text[1]);
+  report_raw(r, "</li>\n");
+}
+
 static void put_sentences(struct report *r) {
   int full = fullest(r), last = r->states - 1;
   if (r->states < 2) return;
@@ -170,6 +187,11 @@ static void put_sentences(struct report *r) {
                "Effective diffusivity along z from full charge to full discharge", "", full, last);
     put_change(r, "effective_diffusivity_x",
                "Effective diffusivity along x from full charge to full discharge", "", full, last);
+    put_volume(r, "envelope_change_percent",
+               "Volume of the anode's envelope (pores included, down to the slab of surface)", full,
+               last);
+    put_volume(r, "volume_change_percent",
+               "Volume of the lithium itself (pores left out, in the box of track)", full, last);
     put_change(r, "R_ct", "Charge-transfer resistance on charge", "\xce\xa9", 0, full);
   }
   report_raw(r, "</ul>\n");

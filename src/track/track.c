@@ -215,7 +215,7 @@ static double number_of(const struct config_node *results, const char *name, con
 }
 
 struct surface {
-  double Ra, Ra_sigma, envelope, envelope_sigma;
+  double Ra, Ra_sigma, envelope, envelope_sigma, points;
 };
 
 static enum status surface_parse(const char *path, const char *text, struct surface *to) {
@@ -224,7 +224,8 @@ static enum status surface_parse(const char *path, const char *text, struct surf
   const struct config_node *results = config_get(config_root(file), "results");
   *to = (struct surface){number_of(results, "Ra_um", "value"), number_of(results, "Ra_um", "sigma"),
                          number_of(results, "envelope_volume_um3", "value"),
-                         number_of(results, "envelope_volume_um3", "sigma")};
+                         number_of(results, "envelope_volume_um3", "sigma"),
+                         number_of(results, "points", "value")};
   config_file_close(&file);
   return STATUS_OK;
 }
@@ -236,10 +237,11 @@ static void add_surface(const struct work *w, int at, const struct surface *firs
   if (at == 0) return;
   add(w, at, "Ra_change_percent", 100 * (now->Ra / first->Ra - 1), "%");
   row = add(w, at, "envelope_change_percent", 100 * (now->envelope / first->envelope - 1), "%");
-  /* the threshold's error is the same in all states, so it moves their ratio by the difference of its parts alone */
-  if (row)
-    row->sigma =
-        100 * fabs(now->envelope_sigma / now->envelope - first->envelope_sigma / first->envelope);
+  /* the threshold's error is the same in all states, so it moves their ratio by the difference of its parts alone; but an
+   * aligned volume is interpolated, which moves its surface by up to a twentieth of a voxel against the first state's */
+  double thick_um  = now->envelope / (now->points * w->voxel_um[1] * w->voxel_um[2]),
+         threshold = now->envelope_sigma / now->envelope - first->envelope_sigma / first->envelope;
+  if (row) row->sigma = 100 * hypot(threshold, 0.05 * w->voxel_um[0] / thick_um);
 }
 
 /* The file of stage surface of a state; looked up on rank 0. */

@@ -61,8 +61,7 @@ static enum status add_stages(const struct twin_params *params, struct twin_text
       yaml,
       "surface: {phase: 1, disc: \"%.2f,%.2f,%.2f\", slab: \"%lld:%.0f\", void_grey: \"0\"}\n",
       middle - 0.5, middle - 0.5, 0.8 * scan.radius_um / scan.voxel_um,
-      (long long)twin_cell_slab_low(&cell),
-      floor((interface + 38) / scan.voxel_um)));
+      (long long)twin_cell_slab_low(&cell), floor((interface + 38) / scan.voxel_um)));
   TRY(twin_text_add(yaml, "track: {phase: 1, box: \"%.0f:%.0f,%.0f:%.0f,%.0f:%.0f\"}\n",
                     ceil((interface - 60) / scan.voxel_um), floor((interface + 38) / scan.voxel_um),
                     floor(middle - reach), ceil(middle + reach), floor(middle - reach),
@@ -70,9 +69,15 @@ static enum status add_stages(const struct twin_params *params, struct twin_text
   return twin_text_add(
       yaml,
       "# anode and membrane about the mean interface, inside the disc\n"
-      "flux: {conducting: \"1,2\", direction: all, box: \"%.0f:%.0f,%.0f:%.0f,%.0f:%.0f\"}\n",
+      "# beside it: both in a box that follows the interface, the membrane alone in its plane in a "
+      "box that does and "
+      "in one that does not\n"
+      "flux: {conducting: \"1,2\", direction: all, box: \"%.0f:%.0f,%.0f:%.0f,%.0f:%.0f\", "
+      "cases_um: \"-20:26\", "
+      "cases: \"both_follow=1,2@follow;spe_follow=2/yx@follow;spe_fixed=2/yx@%.2f\"}\n",
       ceil((interface - 20) / scan.voxel_um), floor((interface + 26) / scan.voxel_um),
-      floor(middle - reach), ceil(middle + reach), floor(middle - reach), ceil(middle + reach));
+      floor(middle - reach), ceil(middle + reach), floor(middle - reach), ceil(middle + reach),
+      interface);
 }
 
 static double truth_of(const struct twin_book *book, const char *state, const char *name) {
@@ -125,6 +130,18 @@ static enum status make_yaml(const struct twin_params *params, const struct twin
   return add_stages(params, yaml);
 }
 
+/* What two states' truths make. */
+static enum status add_changes(struct twin_book *book) {
+  double first = truth_of(book, twin_states[0].name, "envelope_volume_um3");
+  for (int i = 1; i < TWIN_STATES; i++) {
+    double now = truth_of(book, twin_states[i].name, "envelope_volume_um3");
+    if (isfinite(now / first))
+      TRY(twin_truth_add(book, &twin_states[i], "envelope_change_percent", 100 * (now / first - 1),
+                         "%"));
+  }
+  return STATUS_OK;
+}
+
 /* {"sample": {NAME: {value, unit}}, "states": {STATE: {NAME: ...}}} */
 static enum status make_json(const struct twin_book *book, struct twin_text *json) {
   TRY(twin_text_add(json, "{\"sample\": {"));
@@ -144,10 +161,11 @@ static enum status make_json(const struct twin_book *book, struct twin_text *jso
   return twin_text_add(json, "}}\n");
 }
 
-static enum status write_local(const struct twin_params *params, const struct twin_book *book) {
+static enum status write_local(const struct twin_params *params, struct twin_book *book) {
   struct twin_text yaml = {0}, json = {0};
   char path[STORE_NAME_BYTES];
-  enum status status = make_yaml(params, book, &yaml);
+  enum status status = add_changes(book);
+  if (status == STATUS_OK) status = make_yaml(params, book, &yaml);
   if (status == STATUS_OK) status = make_json(book, &json);
   if (status == STATUS_OK) status = fault_here("twin.book");
   if (status == STATUS_OK && log_is_speaker()) {
@@ -162,6 +180,6 @@ static enum status write_local(const struct twin_params *params, const struct tw
 }
 
 enum status twin_book_write(MPI_Comm comm, const struct twin_params *params,
-                            const struct twin_book *book) {
+                            struct twin_book *book) {
   return AGREE(comm, write_local(params, book));
 }

@@ -75,4 +75,4 @@ enum status twin_xcs_write(MPI_Comm comm, const struct stage_common *common,
 void twin_xcs_need(MPI_Comm comm, const struct twin_params *params, struct stage_need *need);
 /* Collective. cycle.yaml and truth.json. */
 enum status twin_book_write(MPI_Comm comm, const struct twin_params *params,
-                            const struct twin_book *book);
+                            struct twin_book *book);

@@ -74,6 +74,7 @@ COMMANDS = [
     (porous, "labels.h5", ("flux", "--conducting", "1", "--solver", "krylov"), "--input", "o.h5"),
     (porous, "labels.h5", ("flux", "--conducting", "1", "--electrode", "high"), "--input", "o.h5"),
     (seen, "cycle.yaml", ("run", "--stages", "correlate"), "", "out"),
+    (volume, "volume.h5", ("export",), "", "o.tif"),
     (None, "", TWIN, "", "twin"),
 ]
 
@@ -108,13 +109,14 @@ class Faults(Folder):
     def fault_is_told_by_all(self, at, site, rank):
         for folder in ("twin", "out"):
             shutil.rmtree(self.at(folder), ignore_errors=True)
-        if os.path.exists(self.at("o.h5")):
-            os.unlink(self.at("o.h5"))
+        output = self.at(COMMANDS[at][4])
+        if os.path.isfile(output):
+            os.unlink(output)
         code, _, said = call(*self.words(at), ranks=RANKS, env={"FAULT": f"{site}:{rank}"}, timeout=30)
         where = f"{COMMANDS[at][2][0]} with a fault at {site} on rank {rank}: "
         self.assertEqual(code, 1, where + said)
         self.assertEqual(said.count("xcsct: error:"), 1, where + said)
         self.assertIn(f"fault asked for at {site}", said, where)
-        self.assertFalse(os.path.exists(self.at("o.h5")), where + "a file under the final name")
+        self.assertFalse(os.path.isfile(output), where + "a file under the final name")
         self.assertEqual([n for _, _, names in os.walk(self.folder) for n in names
                           if any(w in n for w in ("partial", "lock", "rounds"))], [], where)
