@@ -174,7 +174,6 @@ static enum status dispatch(MPI_Comm comm, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-  if (argc > 1 && strcmp(argv[1], STORE_PROBE_WORD) == 0) return store_probe_child(argc, argv);
   store_environment_set();
   MPI_Init(&argc, &argv);
   MPI_Comm comm = MPI_COMM_WORLD;

@@ -75,11 +75,9 @@ enum status store_get_text(MPI_Comm comm, const char *file, const char *path, bo
 enum status store_list(MPI_Comm comm, const char *file, char **lines);
 enum status store_has(MPI_Comm comm, const char *file, const char *path, bool *found);
 /* Collective. Runs the probing child on the file: OK, or INPUT with what is wrong (store_open does
- * so itself). The child is this program called with STORE_PROBE_WORD: any program linked with store
- * becomes it before its main begins. */
-#define STORE_PROBE_WORD "--probe-child"
+ * so itself). Who forks the children is this program with its own first argument: any program linked with
+ * store becomes that server before its main begins. */
 enum status store_probe(MPI_Comm comm, const char *file);
-int store_probe_child(int argc, char **argv); /* the child's main; exit code */
 /* Collective. What a file is: up to 64 MiB "size whole <checksum of all>", larger ones "size mtime <checksum of a
  * sample>"; of our own outputs "own <hash of record and content>". No copying or later date changes the first
  * and the last. */

@@ -267,6 +267,7 @@ static enum status finish_root(struct store_output *output) {
   if (rename(output->partial, output->path) != 0)
     return FAIL(STATUS_OUTPUT, "%s cannot be renamed to %s: %s", output->partial, output->path,
                 strerror(errno));
+  probe_trust(output->path);
   folder_name(output->path, folder);
   return path_sync(folder, O_RDONLY | O_DIRECTORY);
 }

@@ -83,6 +83,8 @@ const char *hdf5_reason(void);
 enum status hdf5_open(const char *file, bool probe, hid_t *id);
 /* Local: the probing child on a file; remembered while size and time of the file stay. */
 enum status probe_local(const char *file);
+/* Local: this process wrote the file and read it back, so as it is now it needs no child. */
+void probe_trust(const char *file);
 /* Rank 0. Follows soft and external links (those only into the folder of the file, or folders
  * allowed): file and path become those where the object truly lies. *found = false: nothing there,
  * and `reason` says why. Every file on the way is probed. */

@@ -1,8 +1,9 @@
 /* The probing child. Malformed HDF5 and TIFF files can crash their libraries, or keep them busy for
  * ever; so a file is first opened and walked in a process of its own, with limits on memory, time
- * and file size, and only its verdict is believed. The child is this same program (posix_spawn of
- * /proc/self/exe, which unlike fork is safe beside MPI), recognised by its first argument before
- * main begins. */
+ * and file size, and only its verdict is believed. Starting this program takes 45 ms (its libraries),
+ * so that is done once: a server (posix_spawn of /proc/self/exe, which unlike fork is safe beside MPI,
+ * recognised by its first argument before main begins) forks a child per file, and ends when the
+ * socket to it closes. */
 #include "store_private.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -12,10 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SERVER_WORD "--probe-server"
 enum { PROBE_CPU_S = 20, PROBE_WALL_S = 60, PROBE_OBJECTS = 20000, VERDICT_BYTES = 1024 };
 static const rlim_t probe_memory_bytes = (rlim_t)4 << 30;
 
@@ -80,48 +83,24 @@ static enum status tiff_probe(const char *file) {
   return status;
 }
 
-/* The verdict on standard output: "ok", or "bad " and the words. */
-int store_probe_child(int argc, char **argv) {
-  if (argc < 3) return 2;
+/* What the server answers to a file's name: how the child ended, and its verdict: "ok", or "bad " and
+ * the words. */
+struct answer {
+  int in_time, state;
+  char verdict[VERDICT_BYTES];
+};
+
+static _Noreturn void child(const char *file, int to) {
   limits_set();
-  hdf5_start();
-  enum status status = tiff_is(argv[2]) ? tiff_probe(argv[2]) : hdf5_probe(argv[2]);
+  dup2(to, STDOUT_FILENO);
+  close(STDIN_FILENO);
+  enum status status = tiff_is(file) ? tiff_probe(file) : hdf5_probe(file);
   if (status == STATUS_OK)
     printf("ok");
   else
     printf("bad %s", status_text());
   fflush(stdout);
-  return 0;
-}
-
-/* Any program linked with store, tests too, turns into the child before its main. */
-__attribute__((constructor)) static void child_begin(int argc, char **argv) {
-  if (argc > 1 && strcmp(argv[1], STORE_PROBE_WORD) == 0) _exit(store_probe_child(argc, argv));
-}
-
-/* ---- the parent --------------------------------------------------------------------------------------- */
-
-static enum status child_start(const char *file, pid_t *child, int *pipe_end) {
-  int ends[2];
-  char word[] = STORE_PROBE_WORD, name[] = "xcsct", *quiet = "OMPI_MCA_btl=self";
-  char *const arguments[]   = {name, word, (char *)(uintptr_t)file, NULL};
-  char *const environment[] = {quiet, NULL};
-  posix_spawn_file_actions_t actions;
-  if (pipe2(ends, O_CLOEXEC) != 0)
-    return FAIL(STATUS_INTERNAL, "no pipe to the probing child: %s", strerror(errno));
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-  posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-  int failed = posix_spawn(child, "/proc/self/exe", &actions, NULL, arguments, environment);
-  posix_spawn_file_actions_destroy(&actions);
-  close(ends[1]);
-  *pipe_end = ends[0];
-  if (failed) {
-    close(ends[0]);
-    return FAIL(STATUS_INTERNAL, "the probing child cannot be started: %s", strerror(failed));
-  }
-  return STATUS_OK;
+  _exit(0);
 }
 
 /* Reads until the child closes its end or the time is over (false). */
@@ -142,6 +121,102 @@ static bool verdict_read(int from, char verdict[VERDICT_BYTES]) {
   return true;
 }
 
+static bool look(const char *file, struct answer *answer) {
+  int ends[2];
+  memset(answer, 0, sizeof *answer);
+  if (pipe2(ends, O_CLOEXEC) != 0) return false;
+  pid_t pid = fork();
+  if (pid == 0) child(file, ends[1]);
+  close(ends[1]);
+  answer->in_time = pid > 0 && verdict_read(ends[0], answer->verdict);
+  close(ends[0]);
+  if (pid > 0 && !answer->in_time) kill(pid, SIGKILL);
+  while (pid > 0 && waitpid(pid, &answer->state, 0) < 0 && errno == EINTR) {
+  }
+  return pid > 0;
+}
+
+/* All bytes over the socket; false when the other end is gone or says nothing in time. */
+static bool get(int from, void *bytes, size_t n) {
+  for (char *to = bytes; n > 0;) {
+    ssize_t got = recv(from, to, n, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    to += got, n -= (size_t)got;
+  }
+  return true;
+}
+
+static bool put(int to, const void *bytes, size_t n) {
+  for (const char *from = bytes; n > 0;) {
+    ssize_t put = send(to, from, n, MSG_NOSIGNAL);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return false;
+    from += put, n -= (size_t)put;
+  }
+  return true;
+}
+
+/* The server: names of files come in on standard input, a socket, and answers go out there. */
+static _Noreturn void serve(void) {
+  char file[STORE_NAME_BYTES];
+  struct answer answer;
+  closefrom(STDERR_FILENO + 1);
+  hdf5_start();
+  while (get(STDIN_FILENO, file, sizeof file) && look(file, &answer) &&
+         put(STDIN_FILENO, &answer, sizeof answer)) {
+  }
+  _exit(0);
+}
+
+/* Any program linked with store, tests too, turns into the server before its main. */
+__attribute__((constructor)) static void server_begin(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], SERVER_WORD) == 0) serve();
+}
+
+/* ---- the parent --------------------------------------------------------------------------------------- */
+
+static struct {
+  pid_t pid;
+  int socket;
+} server;
+
+static enum status server_start(void) {
+  int ends[2];
+  char word[] = SERVER_WORD, name[] = "xcsct";
+  char *const arguments[] = {name, word, NULL};
+  /* numeric libraries would start threads, and processes with threads must not fork */
+  char *const environment[] = {"OMPI_MCA_btl=self", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1",
+                               NULL};
+  const struct timeval patience = {.tv_sec = PROBE_WALL_S + 10};
+  posix_spawn_file_actions_t actions;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return FAIL(STATUS_INTERNAL, "no socket to the probing child: %s", strerror(errno));
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], STDIN_FILENO);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  int failed = posix_spawn(&server.pid, "/proc/self/exe", &actions, NULL, arguments, environment);
+  posix_spawn_file_actions_destroy(&actions);
+  close(ends[1]);
+  if (failed) {
+    close(ends[0]);
+    server.pid = 0;
+    return FAIL(STATUS_INTERNAL, "the probing child cannot be started: %s", strerror(failed));
+  }
+  setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  server.socket = ends[0];
+  return STATUS_OK;
+}
+
+static void server_end(void) {
+  kill(server.pid, SIGKILL);
+  close(server.socket);
+  while (waitpid(server.pid, NULL, 0) < 0 && errno == EINTR) {
+  }
+  server.pid = 0;
+}
+
 static enum status verdict_judge(const char *file, bool in_time, int state, const char *verdict) {
   if (!in_time ||
       (WIFSIGNALED(state) && (WTERMSIG(state) == SIGXCPU || WTERMSIG(state) == SIGKILL)))
@@ -157,16 +232,16 @@ static enum status verdict_judge(const char *file, bool in_time, int state, cons
 }
 
 static enum status child_run(const char *file) {
-  char verdict[VERDICT_BYTES] = "";
-  int from = -1, state = 0;
-  pid_t child;
-  TRY(child_start(file, &child, &from));
-  bool in_time = verdict_read(from, verdict);
-  close(from);
-  if (!in_time) kill(child, SIGKILL);
-  while (waitpid(child, &state, 0) < 0 && errno == EINTR) {
+  char name[STORE_NAME_BYTES] = "";
+  struct answer answer;
+  if (!server.pid) TRY(server_start());
+  snprintf(name, sizeof name, "%s", file);
+  if (!put(server.socket, name, sizeof name) || !get(server.socket, &answer, sizeof answer)) {
+    server_end();
+    return FAIL(STATUS_INTERNAL, "the process that looks through %s ended or says nothing", file);
   }
-  return verdict_judge(file, in_time, state, verdict);
+  answer.verdict[VERDICT_BYTES - 1] = 0;
+  return verdict_judge(file, answer.in_time, answer.state, answer.verdict);
 }
 
 /* Files found good stay so while they are not changed. */
@@ -185,14 +260,25 @@ static bool same_seen(const struct seen *row, const struct stat *info) {
          row->changed.tv_nsec == info->st_ctim.tv_nsec;
 }
 
+static void remember(const struct stat *info) {
+  seen[seen_n++ % REMEMBERED] =
+      (struct seen){info->st_dev, info->st_ino, info->st_size, info->st_ctim};
+}
+
+void probe_trust(const char *file) {
+  struct stat info;
+  if (stat(file, &info) == 0) remember(&info);
+}
+
 enum status probe_local(const char *file) {
   struct stat info;
   if (stat(file, &info) != 0)
     return FAIL(STATUS_INPUT, "%s cannot be read: %s", file, strerror(errno));
   for (int i = 0; i < REMEMBERED && i < seen_n; i++)
     if (same_seen(&seen[i], &info)) return STATUS_OK;
-  TRY(child_run(file));
-  seen[seen_n++ % REMEMBERED] = (struct seen){info.st_dev, info.st_ino, info.st_size, info.st_ctim};
+  upkeep_begin();
+  TRY(upkeep_end(child_run(file)));
+  remember(&info);
   return STATUS_OK;
 }
 
@@ -203,6 +289,5 @@ static enum status probe_here(const char *file) {
 }
 
 enum status store_probe(MPI_Comm comm, const char *file) {
-  upkeep_begin();
-  return upkeep_end(ON_ROOT(comm, "store.probe", probe_here(file)));
+  return ON_ROOT(comm, "store.probe", probe_here(file));
 }
