@@ -83,6 +83,15 @@ struct parts {
   struct segment_table table;
 };
 
+static void add_interface(const struct stage_job *job, const struct segment_report *r) {
+  const double *p = r->region.plane, *edge = r->voxel_um;
+  bool known = edge[0] > 0 && edge[1] > 0 && edge[2] > 0;
+  double y = known ? edge[0] / edge[1] : 1, x = known ? edge[0] / edge[2] : 1;
+  stage_result_add(job->results, "region_interface_vox", p[0], "vox");
+  stage_result_add(job->results, "region_tilt_y_deg", atan(p[1] * y) * 180 / PI, "deg");
+  stage_result_add(job->results, "region_tilt_x_deg", atan(p[2] * x) * 180 / PI, "deg");
+}
+
 void segment_results_add(const struct stage_job *job, const struct segment_report *r) {
   char name[64];
   double voxels = 0;
@@ -99,6 +108,7 @@ void segment_results_add(const struct stage_job *job, const struct segment_repor
     stage_result_add(job->results, name, (double)r->voxels[i] / voxels, "");
   }
   stage_result_add(job->results, "components", (double)r->components, "");
+  if (r->region.follows) add_interface(job, r);
   if (r->region.radius == 0) return;
   stage_result_add(job->results, "region_x_vox", r->region.x, "vox");
   stage_result_add(job->results, "region_y_vox", r->region.y, "vox");
@@ -189,6 +199,8 @@ static enum status check(const void *params, const struct stage_common *common) 
   for (const char *at = p->names; *at; at++) names += *at == ',';
   if (names && segment_threshold_is_found(p->threshold) && names != p->classes)
     return FAIL(STATUS_USAGE, "segment.names gives %d names to %d classes", names, (int)p->classes);
+  if (segment_slab_is_found(p) && strcmp(p->per, "slice") == 0)
+    return FAIL(STATUS_USAGE, "segment.slab = auto follows one threshold, not segment.per = slice");
   if (two && p->classes != 2)
     return FAIL(STATUS_USAGE, "segment.threshold = %s gives 2 classes, not %d; otsu gives more",
                 p->threshold, (int)p->classes);
@@ -265,6 +277,8 @@ static enum status work(const struct stage_job *job, struct parts *parts) {
   TRY(segment_table_make(job, &parts->volume, &parts->components, &parts->report, &parts->table));
   segment_results_add(job, &parts->report);
   add_surface(job, parts);
+  if (parts->report.region.mask.plan.size)
+    TRY(segment_region_draw(job, &parts->volume, &parts->report.region.mask));
   return write_output(job, parts);
 }
 

@@ -12,8 +12,13 @@ extern const struct stage segment_stage;
 enum { SEGMENT_CLASSES_MOST = 16 };
 /* Region of interest: a disc about z within slices, and a mask (uint8; data NULL: none). */
 struct segment_region {
-  double x, y, radius;    /* radius 0: no disc */
-  int64_t low, high;      /* slices, half-open */
+  double x, y, radius; /* radius 0: no disc */
+  int64_t low, high;   /* slices, half-open */
+  bool follows;        /* besides, within about[0] <= z - interface < about[1] */
+  double about[2];
+  double plane
+      [3]; /* the interface: plane[0] + plane[1] (y - y_middle) + plane[2] (x - x_middle), in slices */
+  double y_middle, x_middle;
   struct grid_field mask; /* 1 inside; on the volume's plan */
 };
 struct segment_report {
@@ -22,6 +27,7 @@ struct segment_report {
   int64_t voxels[SEGMENT_CLASSES_MOST];   /* per phase, in the region */
   int64_t components;                     /* of the chosen phase, those kept */
   int phase;                              /* the chosen one */
+  double voxel_um[3];                     /* of the volume; 0: not known */
   struct segment_region region;
 };
 /* Collective, no files. volume: float32 or uint16 with a halo of at least segment_halo(params) on every axis

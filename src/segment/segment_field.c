@@ -158,6 +158,21 @@ static enum status find_components(MPI_Comm comm, const struct segment_params *p
   return drop_components(comm, p, components, &report->components);
 }
 
+/* The phase of the region so far shows the interface; the slab about it narrows the region, for good labels. */
+static enum status narrow(MPI_Comm comm, const struct segment_params *p,
+                          const struct grid_field *volume, struct segment_report *report) {
+  struct grid_field labels;
+  struct segment_region *region = &report->region;
+  memset(&labels, 0, sizeof labels);
+  enum status status = segment_threshold(comm, p, volume, &labels, report);
+  if (status == STATUS_OK) status = segment_slab_find(comm, p, &labels, report->phase, region);
+  grid_field_free(&labels);
+  TRY(status);
+  int64_t kept = segment_region_mark(region, &region->mask, true);
+  MPI_Allreduce(MPI_IN_PLACE, &kept, 1, MPI_INT64_T, MPI_SUM, comm);
+  return AGREE(comm, segment_region_check(kept));
+}
+
 void segment_report_free(struct segment_report *report) { grid_field_free(&report->region.mask); }
 
 enum status segment_field(MPI_Comm comm, const struct segment_params *p, struct grid_field *volume,
@@ -165,8 +180,10 @@ enum status segment_field(MPI_Comm comm, const struct segment_params *p, struct 
                           struct segment_report *report) {
   memset(labels, 0, sizeof *labels);
   memset(components, 0, sizeof *components);
+  memcpy(report->voxel_um, volume->voxel_um, sizeof report->voxel_um);
   enum status status = segment_filter(comm, p, volume);
   if (status == STATUS_OK) status = segment_region_make(comm, p, volume, &report->region);
+  if (status == STATUS_OK && segment_slab_is_found(p)) status = narrow(comm, p, volume, report);
   if (status == STATUS_OK) status = segment_threshold(comm, p, volume, labels, report);
   if (status == STATUS_OK) {
     segment_region_clear(&report->region.mask, labels);

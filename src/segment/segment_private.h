@@ -1,5 +1,6 @@
 /* Private: the steps of the chain, which fields and pieces of a volume share. */
 #pragma once
+#include "picture.h"
 #include "segment.h"
 #include "voxel.h"
 
@@ -25,6 +26,14 @@ enum status segment_region_parse(const struct segment_params *params, int64_t nz
 void segment_region_add(const struct grid_field *volume, const double ends[2], int64_t *sum);
 enum status segment_region_find(MPI_Comm comm, int64_t *sum, int64_t ny, int64_t nx,
                                 struct segment_region *region);
+/* Collective. The interface of the phase in the region so far; the slab that follows it. INPUT: none is seen. */
+enum status segment_slab_find(MPI_Comm comm, const struct segment_params *params,
+                              const struct grid_field *labels, int phase,
+                              struct segment_region *region);
+bool segment_slab_is_found(const struct segment_params *params);
+/* Collective. OUTPUT_region.png: the middle z-x slice, dimmed outside the mask. */
+enum status segment_region_draw(const struct stage_job *job, const struct grid_field *volume,
+                                const struct grid_field *mask);
 /* How many voxels of the mask stay; `given`: it held a mask before. */
 int64_t segment_region_mark(const struct segment_region *region, struct grid_field *mask,
                             bool given);

@@ -11,17 +11,24 @@ bool segment_has_region(const struct segment_params *p) {
   return p->disc[0] || p->slab[0] || p->mask[0];
 }
 
+bool segment_slab_is_found(const struct segment_params *p) { return strcmp(p->slab, "auto") == 0; }
+
 enum status segment_region_parse(const struct segment_params *p, int64_t nz,
                                  struct segment_region *r) {
   long long low, high;
   char rest;
   r->low  = 0;
   r->high = nz;
-  if (p->slab[0]) {
+  if (segment_slab_is_found(p)) {
+    if (sscanf(p->slab_about_vox, "%lf:%lf%c", &r->about[0], &r->about[1], &rest) != 2 ||
+        !(r->about[0] < r->about[1]))
+      return FAIL(STATUS_USAGE, "segment.slab_about_vox = %s; it would be A:B with A below B",
+                  p->slab_about_vox);
+  } else if (p->slab[0]) {
     if (sscanf(p->slab, "%lld:%lld%c", &low, &high, &rest) != 2 || low < 0 || high <= low ||
         high > nz)
-      return FAIL(STATUS_USAGE, "segment.slab = %s; it would be A:B within 0:%lld", p->slab,
-                  (long long)nz);
+      return FAIL(STATUS_USAGE, "segment.slab = %s; it would be auto, or A:B within 0:%lld",
+                  p->slab, (long long)nz);
     r->low  = low;
     r->high = high;
   }
@@ -118,6 +125,10 @@ int64_t segment_region_mark(const struct segment_region *r, struct grid_field *m
                dx = (double)(x + mask->mine.start[2]) - r->x;
         bool in   = z + mask->mine.start[0] >= r->low && z + mask->mine.start[0] < r->high &&
                   (r->radius == 0 || hypot(dy, dx) <= r->radius);
+        double over = (double)(z + mask->mine.start[0]) - r->plane[0] -
+                      r->plane[1] * ((double)(y + mask->mine.start[1]) - r->y_middle) -
+                      r->plane[2] * ((double)(x + mask->mine.start[2]) - r->x_middle);
+        if (r->follows) in = in && over >= r->about[0] && over < r->about[1];
         *to = in && (!given || *to);
         kept += *to;
       }

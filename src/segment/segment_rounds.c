@@ -344,6 +344,7 @@ static enum status make_labels(struct rounds *w) {
 const char *segment_rounds_refuse(const struct segment_params *p) {
   if (p->surfaces) return "surfaces = yes";
   if (p->fill_holes) return "fill_holes = yes";
+  if (segment_slab_is_found(p)) return "slab = auto";
   return strcmp(p->per, "slice") == 0 ? "per = slice" : NULL;
 }
 

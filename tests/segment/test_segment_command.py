@@ -201,6 +201,40 @@ class Segment(Folder):
             self.assertAlmostEqual(results["region_radius_vox"], 0.8 * 20.5, delta=0.2)
             self.assertAlmostEqual(results["phase_fraction_0"], 0.5, 6)  # no void in the disc
 
+    def test_the_slab_follows_a_tilted_interface(self):
+        # a dark phase 1 between a bright floor and a brighter cover, tilted and rough, within a round cell in void
+        z, y, x = np.indices((70, 72, 80)).astype(float)
+        dy, dx = y - 35.2, x - 40.6
+        rng = np.random.default_rng(5)
+        height = (38.3 + 0.07 * dy - 0.04 * dx)[0] + 2.5 * ndimage.gaussian_filter(rng.standard_normal((72, 80)), 1)
+        disc = np.hypot(dy, dx)[0] <= 30
+        terms = np.stack([np.ones(disc.sum()), dy[0][disc], dx[0][disc]], 1)
+        at, slope_y, slope_x = np.linalg.lstsq(terms, height[disc], rcond=None)[0]  # of what is there
+        share = np.clip(height - z + 0.5, 0, 1)
+        share[:, 30:34, 30:34] = np.clip(share[:, 30:34, 30:34] + (z < 60)[:, 30:34, 30:34], 0, 1)  # a dendrite
+        grey = np.where(z < 8, 4000, 1000 * share + 2000 * (1 - share)) * (np.hypot(dy, dx) < 33)
+        grey = (grey + 60 * rng.standard_normal(grey.shape)).astype("f4")
+        found = []
+        for ranks in (0, 3):
+            labels, _, results = self.run_it(grey, "--threshold", "500,1500,3000", "--phase", 1, "--disc", "40.6,35.2,30",
+                                             "--slab", "auto", "--slab-about-vox", "-10:15", ranks=ranks)
+            found.append(results)
+            self.assertTrue(os.path.getsize(self.at("s_region.png")) > 1000)
+            os.remove(self.at("s_region.png"))
+            self.assertAlmostEqual(results["region_tilt_y_deg"], np.degrees(np.arctan(slope_y)), delta=0.25)
+            self.assertAlmostEqual(results["region_tilt_x_deg"], np.degrees(np.arctan(slope_x)), delta=0.25)
+            self.assertAlmostEqual(results["region_interface_vox"], at, delta=0.15)
+            over = z - results["region_interface_vox"] - np.tan(np.radians(results["region_tilt_y_deg"])) * dy - np.tan(
+                np.radians(results["region_tilt_x_deg"])) * dx
+            inside = (over >= -10) & (over < 15) & (np.hypot(dy, dx) <= 30)
+            sure = np.abs(over + 10) > 1e-6
+            self.assertFalse(labels[~inside & sure].any())
+            self.assertGreater((labels[inside] > 0).mean(), 0.999)
+        self.assertEqual(found[0], found[1])
+        with h5py.File(self.at("v.h5"), "w") as f:
+            f["v"] = np.full((9, 30, 30), 7, "f4")
+        self.ends(call("segment", "--input", self.at("v.h5"), "--threshold", 5, "--slab", "auto", ranks=2), 3, "no interface")
+
     def test_components_have_the_area_of_their_spheres(self):
         p = np.indices((30, 32, 60)).astype(float)
         grey = np.zeros(p.shape[1:])
@@ -237,6 +271,7 @@ class Segment(Folder):
             f["v"] = blobs()
         for words, hint in ((("--threshold", "isodata", "--classes", 3), "gives 2 classes"),
                             (("--range", "7:3"), "A below B"), (("--disc", "3,4"), "X,Y,R"), (("--slab", "3:99"), "0:13"),
+                            (("--slab", "auto", "--slab-about-vox", "5:1"), "A below B"), (("--slab", "auto", "--per", "slice"), "slice"),
                             (("--names", "a,b,c"), "3 names to 2 classes"),
                             (("--threshold", "100", "--phase", 2), "gives phases 0..1"), (("--threshold", "kapur"), "entropy")):
             self.ends(call("segment", "--input", self.at("v.h5"), *words, ranks=2), 2, hint)
