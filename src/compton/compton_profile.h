@@ -122,7 +122,8 @@ struct compton_emf {
   struct compton_factor emf,
       high; /* as the pixels' own angles and resolutions show it; of p > 0 alone */
   struct compton_factor emf_normal,
-      high_normal; /* at the reference angle and resolution: pixels compare */
+      high_normal;    /* at the reference angle and resolution: pixels compare */
+  double correlation; /* of the errors (sigma) of these two, which share p > 0 */
   double term[COMPTON_TERMS], term_sigma[COMPTON_TERMS];
   double amplitude,
       amplitude_sigma; /* of all shapes: electrons x photons, counts per barn/sr, flat divided out, mean over pixels */

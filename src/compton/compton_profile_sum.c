@@ -60,11 +60,24 @@ static void factor_make(const struct total *total, bool normal, bool high_side,
   factor->bias  = sqrt(bias2);
 }
 
+static double correlation_of(const struct total *total, const struct compton_emf *emf) {
+  double value, by[2][COMPTON_WINDOWS], sum = 0;
+  if (!factor_value(total->content[1], false, &value, by[0]) ||
+      !factor_value(total->content[1], true, &value, by[1]))
+    return (double)NAN;
+  for (int w = 0; w < COMPTON_WINDOWS; w++)
+    for (int u = 0; u < COMPTON_WINDOWS; u++)
+      sum += by[0][w] * by[1][u] *
+             (total->covariance[1][w][u] + BIAS_LINE_UNIT * BIAS_LINE_UNIT * total->line[w][u]);
+  return sum / (emf->emf_normal.sigma * emf->high_normal.sigma);
+}
+
 void total_factors(const struct total *total, struct compton_emf *emf) {
   factor_make(total, false, false, &emf->emf);
   factor_make(total, false, true, &emf->high);
   factor_make(total, true, false, &emf->emf_normal);
   factor_make(total, true, true, &emf->high_normal);
+  emf->correlation = correlation_of(total, emf);
 }
 
 /* A background that was fitted elsewhere is as unsure for all that use it. */
@@ -229,7 +242,7 @@ void emf_undefined(enum compton_state state, struct compton_emf *emf) {
   no_factor(&emf->high);
   no_factor(&emf->emf_normal);
   no_factor(&emf->high_normal);
-  emf->amplitude = emf->amplitude_sigma = (double)NAN;
+  emf->amplitude = emf->amplitude_sigma = emf->correlation = (double)NAN;
 }
 
 /* Terms as shares of the electrons and counts per pixel; amplitude. */

@@ -77,7 +77,7 @@ static enum status write_region(struct compton_work *w, struct store_output *out
 
 /* Shares of the error of each region's factor, and what the fit took. */
 static enum status write_budget(struct compton_work *w, struct store_output *output) {
-  enum { FIXED = 8, COLUMNS = FIXED + COMPTON_SOURCES };
+  enum { FIXED = 11, COLUMNS = FIXED + COMPTON_SOURCES };
   const char *name[COLUMNS] = {"region",
                                "z_um",
                                "emf",
@@ -85,8 +85,11 @@ static enum status write_budget(struct compton_work *w, struct store_output *out
                                "emf_bias",
                                "emf_detector",
                                "emf_detector_error",
-                               "emf_detector_bias"},
-             *unit[COLUMNS] = {"", "um", "", "", "", "", "", ""};
+                               "emf_detector_bias",
+                               "emf_high_side",
+                               "emf_high_side_error",
+                               "emf_high_side_correlation"},
+             *unit[COLUMNS] = {"", "um", "", "", "", "", "", "", "", "", ""};
   double value[COLUMNS][REGIONS_MOST];
   const double *column[COLUMNS];
   char words[COMPTON_SOURCES][64];
@@ -105,7 +108,10 @@ static enum status write_budget(struct compton_work *w, struct store_output *out
                                    e->emf_normal.bias,
                                    e->emf.value,
                                    e->emf.sigma,
-                                   e->emf.bias};
+                                   e->emf.bias,
+                                   e->high_normal.value,
+                                   e->high_normal.sigma,
+                                   e->correlation};
     for (int k = 0; k < FIXED; k++) value[k][r] = row[k];
     for (int k = 0; k < COMPTON_SOURCES; k++) value[FIXED + k][r] = e->emf_normal.part[k];
   }

@@ -14,14 +14,17 @@ import h5py
 import numpy as np
 
 XCSCT = os.environ["XCSCT"]
-SIDE, BIN_KEV, FIRST_KEV, LAST_KEV = 80, 0.25, 10.0, 110.0
+SIDE, BIN_KEV, FIRST_KEV, LAST_KEV = 32, 0.25, 10.0, 110.0  # a smaller detector than the real one
 BINS = int((LAST_KEV - FIRST_KEV) / BIN_KEV)
 THRESHOLD_KEV = 4.0
 
 
-def call(folder, *words, ranks=1, env=None):
+SHAPE = ["--rows", SIDE, "--columns", SIDE]
+
+
+def call(folder, *words, ranks=1, env=None, shape=SHAPE):
     """Exit code, results by name, what stands on stderr."""
-    command = [XCSCT, "compton", *map(str, words), "--json", "-"]
+    command = [XCSCT, "compton", *map(str, words), *map(str, shape), "--json", "-"]
     if ranks > 1:
         command = [os.environ["MPIEXEC"], "-n", str(ranks), *command]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300,
@@ -113,7 +116,7 @@ class Counting(unittest.TestCase):
     def setUpClass(cls):
         cls.scratch = tempfile.TemporaryDirectory()
         cls.folder = cls.scratch.name
-        cls.sensor = Sensor(5, 260, 25)
+        cls.sensor = Sensor(5, 260, 10)
         cls.sensor.write(cls.folder)
 
     @classmethod
@@ -138,6 +141,16 @@ class Counting(unittest.TestCase):
             self.assertEqual(results["events"], singles + pairs)
             self.assertEqual(results["frames"], 260)
             self.assertEqual(results["bad_pixels"], 1)
+
+    def test_headerless_frames_have_80_by_80_pixels_unless_it_is_said(self):
+        with tempfile.TemporaryDirectory() as folder:
+            sensor = Sensor(6, 90, 25, 80)
+            sensor.write(folder)
+            code, results, said = call(folder, "--frames", "frames.bin", *MAPS, *BINNING, "--output", "out.h5", shape=[])
+            self.assertEqual(code, 0, said)
+            want, singles, pairs, dropped, _ = count(sensor, 2)
+            np.testing.assert_array_equal(cube_of(f"{folder}/out.h5")[0], want)
+            self.assertEqual([results[k] for k in ("singles", "pairs", "dropped")], [singles, pairs, dropped])
 
     def test_ranks_do_not_show(self):
         one, results = self.cube("--frames", "frames.bin", *MAPS)
@@ -230,7 +243,7 @@ class Hits(unittest.TestCase):
     def setUpClass(cls):
         cls.scratch = tempfile.TemporaryDirectory()
         cls.folder = cls.scratch.name
-        cls.sensor = Sensor(7, 150, 12)
+        cls.sensor = Sensor(7, 150, 6)
         cls.sensor.frame[40:90] = cls.sensor.dark  # a gap
         cls.sensor.write(cls.folder)
 
@@ -271,16 +284,16 @@ class Hits(unittest.TestCase):
 class Killed(unittest.TestCase):
     def test_a_killed_count_goes_on_and_ends_alike(self):
         with tempfile.TemporaryDirectory() as folder:
-            Sensor(9, 300, 8).write(folder)
+            Sensor(9, 300, 4).write(folder)
             with open(f"{folder}/frames.bin", "rb") as file:
                 frames = file.read()
             with open(f"{folder}/frames.bin", "wb") as file:
-                for _ in range(40):
+                for _ in range(160):
                     file.write(frames)
             words = ["--frames", "frames.bin", *MAPS, *BINNING, "--round-s", 0, "--hits", "yes"]
             code, results, said = call(folder, *words, "--output", "whole.h5")
             self.assertEqual(code, 0, said)
-            command = [XCSCT, "compton", *map(str, words), "--output", "killed.h5"]
+            command = [XCSCT, "compton", *map(str, words), *map(str, SHAPE), "--output", "killed.h5"]
             run = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             for _ in range(4000):
                 if os.path.exists(f"{folder}/killed.h5.region1.kept") or run.poll() is not None:
@@ -307,7 +320,7 @@ class Refused(unittest.TestCase):
     def setUpClass(cls):
         cls.scratch = tempfile.TemporaryDirectory()
         cls.folder = cls.scratch.name
-        cls.sensor = Sensor(11, 6, 20)
+        cls.sensor = Sensor(11, 6, 10)
         cls.sensor.write(cls.folder)
         flat = np.zeros((1, SIDE, SIDE, 200), "f4")
         cls.spectra("empty.h5", flat)
@@ -347,13 +360,14 @@ class Refused(unittest.TestCase):
 
     def test_a_short_last_frame(self):
         self.sensor.frame.tofile(f"{self.folder}/short.bin")
-        os.truncate(f"{self.folder}/short.bin", 6 * 12800 - 77)
-        self.refused(3, "short.bin: the last frame has 12723 of 12800 bytes", "--frames", "short.bin", *MAPS)
+        whole = 2 * SIDE * SIDE
+        os.truncate(f"{self.folder}/short.bin", 6 * whole - 77)
+        self.refused(3, f"short.bin: the last frame has {whole - 77} of {whole} bytes", "--frames", "short.bin", *MAPS)
         self.refused(3, "is empty", "--frames", self.write("nothing.bin", b""), *MAPS)
 
     def test_a_map_of_another_size(self):
         np.savetxt(f"{self.folder}/map.txt", np.ones((SIDE, SIDE - 1)))
-        self.frames(3, "map.txt has 6320 values; 80 x 80 pixels want 6400", "--gain", "map.txt")
+        self.frames(3, f"map.txt has {SIDE * (SIDE - 1)} values; {SIDE} x {SIDE} pixels want {SIDE * SIDE}", "--gain", "map.txt")
 
     def test_a_map_with_words(self):
         self.write("words.txt", b"0.1 0.2\n0.1 O.3\n")
@@ -379,7 +393,7 @@ class Refused(unittest.TestCase):
 
     def test_an_all_dead_sensor(self):
         np.savetxt(f"{self.folder}/dead.txt", np.zeros((SIDE, SIDE)))
-        self.frames(3, "none of the 6400 pixels is good", "--gain", "dead.txt")
+        self.frames(3, f"none of the {SIDE * SIDE} pixels is good", "--gain", "dead.txt")
 
     def test_frames_of_another_detector(self):
         with h5py.File(f"{self.folder}/other.h5", "w") as file:
@@ -387,7 +401,7 @@ class Refused(unittest.TestCase):
         self.refused(3, "frames of another detector", "--frames", "frames.h5", "other.h5", *self.odin())
         self.refused(3, "another detector", "--frames", "frames.h5", "other.h5", "--files-per-region", "1,1",
                      "--gain-kev", 0.03, "--bin-kev", 2)
-        self.refused(3, "40 x 40 pixels, the frames 80 x 80", "--frames", "frames.h5", "--dark", "other.h5",
+        self.refused(3, f"40 x 40 pixels, the frames {SIDE} x {SIDE}", "--frames", "frames.h5", "--dark", "other.h5",
                      "--gain-kev", 0.03)
 
     def odin(self):
@@ -396,7 +410,7 @@ class Refused(unittest.TestCase):
         return ["--gain-kev", 0.03]
 
     def test_spectra_that_do_not_fit(self):
-        self.refused(3, "negative.h5: pixel 327 has -1 counts in bin 9", "--spectra", "negative.h5")
+        self.refused(3, f"negative.h5: pixel {4 * SIDE + 7} has -1 counts in bin 9", "--spectra", "negative.h5")
         self.refused(3, "another detector", "--spectra", "empty.h5", "small.h5")
         self.refused(3, "another detector", "--spectra", "empty.h5", "small.h5", "--spectra-per-region", "1,1")
         self.refused(3, "bins of 0.25 keV", "--spectra", "empty.h5", "wide.h5")

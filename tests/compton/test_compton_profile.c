@@ -98,7 +98,7 @@ TEST(column_0_looks_downstream_at_92_75_keV_and_column_79_upstream_at_95_02) {
 /* ---- factors --------------------------------------------------------------------------------------------- */
 
 struct pulls {
-  double sum[4], square[4];
+  double sum[4], square[4], both, correlation; /* of the normal two: of the pulls, as told */
   int n;
 };
 static void pull_add(struct pulls *p, const struct compton_emf *e, const double truth[4]) {
@@ -108,6 +108,8 @@ static void pull_add(struct pulls *p, const struct compton_emf *e, const double 
     p->sum[k] += pull;
     p->square[k] += pull * pull;
   }
+  p->both += (f[2]->value - truth[2]) * (f[3]->value - truth[3]) / (f[2]->sigma * f[3]->sigma);
+  p->correlation += e->correlation;
   p->n++;
 }
 static void pull_check(const struct pulls *p, const char *what) {
@@ -117,6 +119,9 @@ static void pull_check(const struct pulls *p, const char *what) {
     CHECK(fabs(mean) <= 0.15, "%s of %s: mean pull %g", name[k], what, mean);
     CHECK(sd >= 0.9 && sd <= 1.1, "%s of %s: pulls spread by %g", name[k], what, sd);
   }
+  double n = p->n, seen = p->both / n - p->sum[2] * p->sum[3] / (n * n);
+  CHECK(fabs(seen - p->correlation / n) < 0.1, "%s: EMF and high side correlate by %g, told %g",
+        what, seen, p->correlation / n);
 }
 
 static void pulls_of(const char *what, const struct compton_profile_settings *s,

@@ -62,6 +62,8 @@ class Twin(unittest.TestCase):
             axis = file["/entry/profile/momentum"][:]
             budget = file["/entry/error_budget"]
             np.testing.assert_allclose(budget["emf"][:], [results[f"emf_region{r}"]["value"] for r in (1, 2, 3)])
+            correlation = budget["emf_high_side_correlation"][:]
+            self.assertTrue(((correlation > 0.5) & (correlation < 0.95)).all(), correlation)
         self.assertEqual(emf.shape, (3, 80, 80))
         self.assertEqual(profile.shape, (3, 80, 80, len(axis)))
         row, column = np.mgrid[0:80, 0:80] - 39.5
