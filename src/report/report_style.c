@@ -82,4 +82,9 @@ const char report_style[] =
     ".m4{fill:var(--s4)}\n"
     ".m5{fill:var(--s5)}\n"
     ".m6{fill:var(--s6)}\n"
-    ".m7{fill:var(--s7)}\n";
+    ".m7{fill:var(--s7)}\n"
+    /* a page of paper is as wide as seven states at this size; after the rules that it changes */
+    "@media print{@page{margin:11mm}.wide table,table.answer{font-size:5.9pt}.wide th,.wide td,.answer th,.answer td{"
+    "padding:1px 3px}.wide th,.answer tbody th{white-space:normal;min-width:0}td small{font-size:.85em}"
+    ".cards{grid-template-columns:repeat(3,1fr);gap:6px}.card{font-size:7pt;padding:5px 6px}.p2{grid-template-columns:1fr 1fr}"
+    ".p3{grid-template-columns:repeat(3,1fr)}.p5{grid-template-columns:repeat(5,1fr)}}\n";
