@@ -85,7 +85,7 @@ class Chain(Folder):
                 self.assertGreater(value, 5 * sigma, "the right half keeps its lithium on discharge")
             else:
                 self.assertLess(abs(value), 4 * sigma, "halves alike on charge")
-        self.assertLess(abs(number("all", "slab_shift_um")[0]), 3)
+        self.assertLess(abs(number("all", "slab_shift_um")[0]), 2)
         for state, low in (("fully_charged", False), ("fully_discharged", True)):
             row = rows[state, "r_emf_region2_growth"]
             self.assertEqual(float(row["lower"]) > 0, low, row)
