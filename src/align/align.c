@@ -1,4 +1,4 @@
-/* The stage: the first state's volume keeps still and is handed on as it is; each further one is looked at, fitted,
+/* The stage: the first state's volume keeps still and is handed on as it is (or level); each further one is looked at, fitted,
  * read again and resampled. One table for all, one file with `aligned` per state. A state's file whose record is
  * today's is kept, so that a run that was killed goes on with the state it was at. A state that cannot be aligned
  * keeps no `aligned`: the table says so, and the status. */
@@ -31,6 +31,7 @@ struct work {
   char unit[64];
   struct grid_box box;
   struct grid_field fixed;
+  double level[2]; /* slopes of the layers along y and x, 0 for none */
   int refused;
   char words[256]; /* of the first refusal */
 };
@@ -101,8 +102,9 @@ static enum status read_head(struct work *w) {
 
 static enum status work_begin(const struct stage_job *job, struct work *w) {
   memset(w, 0, sizeof *w);
-  w->job             = job;
-  w->params          = job->params;
+  w->job    = job;
+  w->params = job->params;
+  TRY_ALL(job->comm, align_level_parse(w->params, w->level));
   enum status status = find_sources(w);
   return status == STATUS_OK ? read_head(w) : status;
 }
@@ -252,8 +254,22 @@ static enum status refuse(struct work *w, const struct source *source,
   return AGREE(w->job->comm, remove_stale(source));
 }
 
+/* What stands at p of the levelled volume stands at map(level(p)). */
+static struct voxel_map levelled(const struct work *w, const struct voxel_map *map) {
+  struct voxel_map level = align_level_map(w->level, w->voxel_um, w->n), both;
+  for (int a = 0; a < 3; a++) {
+    both.at[a] = map->at[a];
+    for (int b = 0; b < 3; b++) {
+      both.at[a] += map->turn[a][b] * level.at[b];
+      both.turn[a][b] = 0;
+      for (int c = 0; c < 3; c++) both.turn[a][b] += map->turn[a][c] * level.turn[c][b];
+    }
+  }
+  return both;
+}
+
 static enum status resample_to(struct work *w, const struct source *source,
-                               const struct align_report *report, const struct stage_job *job) {
+                               const struct voxel_map *map, const struct stage_job *job) {
   MPI_Comm comm = job->comm;
   struct grid_field volume, aligned;
   memset(&volume, 0, sizeof volume);
@@ -264,13 +280,15 @@ static enum status resample_to(struct work *w, const struct source *source,
   memcpy(aligned.voxel_um, w->voxel_um, sizeof w->voxel_um);
   bool steep = strcmp(w->params->resampling, "lanczos") == 0;
   if (status == STATUS_OK)
-    status = AGREE(comm, steep ? voxel_resample_lanczos(&report->map, &volume, &aligned)
-                               : voxel_resample(&report->map, &volume, &aligned));
+    status = AGREE(comm, steep ? voxel_resample_lanczos(map, &volume, &aligned)
+                               : voxel_resample(map, &volume, &aligned));
   grid_field_free(&volume);
   if (status == STATUS_OK) status = write_aligned(w, job, &aligned);
   grid_field_free(&aligned);
   return status;
 }
+
+static bool is_tilted(const struct work *w) { return w->level[0] != 0 || w->level[1] != 0; }
 
 static enum status align_one(struct work *w, const struct source *source,
                              const struct stage_job *job) {
@@ -283,7 +301,10 @@ static enum status align_one(struct work *w, const struct source *source,
   TRY(status);
   bool poor = !report.converged || !(report.quality >= w->params->least_quality);
   add_rows(&report, source->of.state, poor, job->results);
-  return poor ? refuse(w, source, &report) : resample_to(w, source, &report, job);
+  if (poor) return refuse(w, source, &report);
+  struct voxel_map map = report.map;
+  if (is_tilted(w)) map = levelled(w, &report.map);
+  return resample_to(w, source, &map, job);
 }
 
 /* ---- the first state ---------------------------------------------------------------------------------------------- */
@@ -320,13 +341,17 @@ static enum status check_structure(const struct work *w) {
               w->source[0].of.name, w->threshold);
 }
 
-/* Writes the first state's own volume as its aligned one, and looks at it. */
+/* Writes the first state's own volume, level where that is asked for, as its aligned one, and looks at it as it is. */
 static enum status hold_first(struct work *w, const struct stage_job *job, bool is_done) {
   MPI_Comm comm = w->job->comm;
   struct grid_field volume;
   memset(&volume, 0, sizeof volume);
+  if (is_tilted(w) && !is_done && job->output[0]) {
+    struct voxel_map level = align_level_map(w->level, w->voxel_um, w->n);
+    TRY(resample_to(w, &w->source[0], &level, job));
+  }
   TRY(read_volume(w, &w->source[0], false, &volume));
-  enum status status = is_done ? STATUS_OK : write_aligned(w, job, &volume);
+  enum status status = is_done || is_tilted(w) ? STATUS_OK : write_aligned(w, job, &volume);
   if (status == STATUS_OK) status = find_threshold(w, &volume);
   if (status == STATUS_OK)
     status = align_look(comm, w->params, &volume, &w->box, w->threshold, &w->fixed);

@@ -21,6 +21,11 @@ struct align_report {
   bool converged;       /* and within the bounds asked for */
   struct voxel_map map; /* from the fixed volume's voxels to the moved one's */
 };
+/* Local. slope[0], [1]: how the layers rise along y and x, as the parameters say. USAGE. */
+enum status align_level_parse(const struct align_params *params, double slope[2]);
+/* Local. The turn about a volume's middle after which layers of these slopes lie flat. */
+struct voxel_map align_level_map(const double slope[2], const double voxel_um[3],
+                                 const int64_t n[3]);
 /* Local. Halo along z of what align_look makes of a volume of n voxels, and of the source of the final resampling. */
 int64_t align_halo(const struct align_params *params, const struct grid_plan *plan,
                    const double voxel_um[3]);

@@ -54,6 +54,9 @@ int64_t align_halo(const struct align_params *p, const struct grid_plan *plan,
   double ratio[3], turn = strcmp(p->rotation, "all") == 0 ? p->most_deg / DEG_PER_RAD : 0;
   if (plan->size == 1) return 1;
   find_ratio(voxel_um, ratio);
+  double slope[2] = {0, 0};
+  (void)align_level_parse(p, slope); /* checked before */
+  turn += atan(hypot(slope[0], slope[1]));
   int64_t reach = p->most_px + (int64_t)ceil(turn * half_diagonal(plan->n, ratio));
   if (reach > plan->n[0]) reach = plan->n[0];
   return reach + VOXEL_RESAMPLE_SLICES + 1;
@@ -102,6 +105,30 @@ static struct voxel_map map_of(const struct motion *m, const double ratio[3], co
     }
   }
   return map;
+}
+
+enum status align_level_parse(const struct align_params *p, double slope[2]) {
+  double deg[2];
+  char rest;
+  if (sscanf(p->level_deg, "%lf,%lf%c", &deg[0], &deg[1], &rest) != 2 ||
+      !(hypot(deg[0], deg[1]) <= 10))
+    return FAIL(STATUS_USAGE, "align.level_deg = %s; it would be TY,TX, together within 10 degrees",
+                p->level_deg);
+  for (int a = 0; a < 2; a++) slope[a] = tan(deg[a] / DEG_PER_RAD);
+  return STATUS_OK;
+}
+
+/* Turns z onto the layers' normal (1, -slope y, -slope x), about the axis that is normal to both. */
+struct voxel_map align_level_map(const double slope[2], const double voxel_um[3],
+                                 const int64_t n[3]) {
+  double steep = hypot(slope[0], slope[1]), per = steep > 0 ? atan(steep) / steep : 1, ratio[3];
+  const double w[3]    = {0, -per * slope[1], per * slope[0]};
+  struct motion motion = {
+      .shift_px = {0, 0, 0}
+  };
+  turn_of(w, motion.turn);
+  find_ratio(voxel_um, ratio);
+  return map_of(&motion, ratio, n, 1);
 }
 
 /* motion <- motion after the inverse of the step (tau in voxels, omega). */

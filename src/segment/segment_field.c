@@ -165,7 +165,8 @@ static enum status narrow(MPI_Comm comm, const struct segment_params *p,
   struct segment_region *region = &report->region;
   memset(&labels, 0, sizeof labels);
   enum status status = segment_threshold(comm, p, volume, &labels, report);
-  if (status == STATUS_OK) status = segment_slab_find(comm, p, &labels, report->phase, region);
+  if (status == STATUS_OK)
+    status = segment_slab_find(comm, p, &labels, report->phase, volume, region);
   grid_field_free(&labels);
   TRY(status);
   int64_t kept = segment_region_mark(region, &region->mask, true);

@@ -29,7 +29,7 @@ enum status segment_region_find(MPI_Comm comm, int64_t *sum, int64_t ny, int64_t
 /* Collective. The interface of the phase in the region so far; the slab that follows it. INPUT: none is seen. */
 enum status segment_slab_find(MPI_Comm comm, const struct segment_params *params,
                               const struct grid_field *labels, int phase,
-                              struct segment_region *region);
+                              const struct grid_field *volume, struct segment_region *region);
 bool segment_slab_is_found(const struct segment_params *params);
 /* Collective. OUTPUT_region.png: the middle z-x slice, dimmed outside the mask. */
 enum status segment_region_draw(const struct stage_job *job, const struct grid_field *volume,

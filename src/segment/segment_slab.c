@@ -1,6 +1,7 @@
 /* The slab about the interface, found by itself. In blocks of columns the phase's share of the region is taken slice by
- * slice; where it falls to half its greatest, on the membrane's side of its longest run of slices, is the block's
- * height. The plane of least squares through the heights, weighted by their columns, is the interface: it may be tilted, and the
+ * slice; where it falls to half its greatest, on the membrane's side of its longest run of slices, is the interface to
+ * a slice. Below that the block's mean grey decides: where an edge would stand that has as much of the greys three slices to
+ * either side. The plane of least squares through the heights, weighted by their columns, is the interface: it may be tilted, and the
  * slab with it. Heights off by more than three standard deviations (a dendrite, a rim) are left out. Counts are whole
  * numbers, so the plane does not depend on the number of ranks. */
 #include "segment_private.h"
@@ -8,12 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCKS_MOST = 32, BLOCK_LEAST = 8, ROUNDS = 5 };
+enum { BLOCKS_MOST = 32, BLOCK_LEAST = 8, ROUNDS = 5, SIDE = 3, GREY_STEPS = 1 << 20 };
 
 struct blocks {
   int64_t edge, high, wide; /* voxels of a block's edge; blocks along y and x */
   int64_t nz;
   int32_t *phase, *all; /* [block][z], summed over the ranks */
+  int64_t *grey;        /* in steps of the range */
 };
 
 static enum status blocks_make(const int64_t n[3], struct blocks *b) {
@@ -25,11 +27,19 @@ static enum status blocks_make(const int64_t n[3], struct blocks *b) {
   b->nz   = n[0];
   TRY(memory_make(2 * b->high * b->wide * b->nz, sizeof *b->phase, "blocks of columns", &b->phase));
   b->all = b->phase + b->high * b->wide * b->nz;
-  return STATUS_OK;
+  return memory_make(b->high * b->wide * b->nz, sizeof *b->grey, "blocks of columns", &b->grey);
 }
 
+static double grey_at(const struct grid_field *f, int64_t z, int64_t y, int64_t x) {
+  int64_t at = grid_field_origin(f) + z * f->row[0] + y * f->row[1] + x;
+  return f->type == GRID_F32 ? (double)((const float *)f->data)[at]
+                             : ((const uint16_t *)f->data)[at];
+}
+
+/* range: of the grey values. */
 static void blocks_count(const struct grid_field *labels, const struct grid_field *mask, int phase,
-                         struct blocks *b) {
+                         const struct grid_field *volume, const double range[2], struct blocks *b) {
+  double scale         = range[0] < range[1] ? GREY_STEPS / (range[1] - range[0]) : 0;
   const uint8_t *label = labels->data, *in = mask->data;
   const int64_t *start = labels->mine.start, *n = labels->mine.n;
   for (int64_t z = 0, i = 0; z < n[0]; z++)
@@ -40,17 +50,35 @@ static void blocks_count(const struct grid_field *labels, const struct grid_fiel
         if (in && !in[i]) continue;
         b->all[at]++;
         b->phase[at] += label[i] == phase;
+        b->grey[at] += (int64_t)((grey_at(volume, z, y, x) - range[0]) * scale);
       }
 }
 
 static void blocks_sum(MPI_Comm comm, struct blocks *b) {
   for (int64_t k = 0; k < 2 * b->high * b->wide; k++)
     MPI_Allreduce(MPI_IN_PLACE, b->phase + k * b->nz, (int)b->nz, MPI_INT32_T, MPI_SUM, comm);
+  for (int64_t k = 0; k < b->high * b->wide; k++)
+    MPI_Allreduce(MPI_IN_PLACE, b->grey + k * b->nz, (int)b->nz, MPI_INT64_T, MPI_SUM, comm);
 }
 
 static double share_at(const struct blocks *b, int64_t block, int64_t z) {
   int64_t at = block * b->nz + z;
   return b->all[at] ? (double)b->phase[at] / b->all[at] : 0;
+}
+
+static double mean_at(const struct blocks *b, int64_t block, int64_t z) {
+  int64_t at = block * b->nz + z;
+  return z >= 0 && z < b->nz && b->all[at] ? (double)b->grey[at] / b->all[at] : (double)NAN;
+}
+
+/* Near slice `in`, the last one of the phase, going by `step`: where an edge would be that has as much of both greys.
+ * What was found by the share where the grey tells nothing. */
+static double refined(const struct blocks *b, int64_t block, int64_t in, int step, double found) {
+  int64_t first = in - (SIDE - 1) * step;
+  double inside = mean_at(b, block, first), outside = mean_at(b, block, in + SIDE * step), sum = 0;
+  for (int k = 0; k < 2 * SIDE; k++)
+    sum += (mean_at(b, block, first + k * step) - outside) / (inside - outside);
+  return isfinite(sum) && fabs(sum - SIDE) < SIDE ? (double)first + step * (sum - 0.5) : found;
 }
 
 /* Where the share falls to half its greatest beyond the longest run of slices above that; NAN: it does not. */
@@ -65,7 +93,8 @@ static double height_of(const struct blocks *b, int64_t block, bool upward) {
   int64_t in = upward ? first + longest - 1 : first, out = in + (upward ? 1 : -1);
   if (longest == 0 || out < 0 || out >= b->nz || b->all[block * b->nz + out] == 0) return NAN;
   double inside = share_at(b, block, in), outside = share_at(b, block, out);
-  return (double)in + (upward ? 1 : -1) * (inside - most / 2) / (inside - outside);
+  double found = (double)in + (upward ? 1 : -1) * (inside - most / 2) / (inside - outside);
+  return refined(b, block, in, upward ? 1 : -1, found);
 }
 
 /* One block's middle against the plane's origin, its height, its columns. */
@@ -147,16 +176,22 @@ static enum status find_plane(const struct segment_params *p, const struct block
 
 enum status segment_slab_find(MPI_Comm comm, const struct segment_params *p,
                               const struct grid_field *labels, int phase,
-                              struct segment_region *r) {
+                              const struct grid_field *volume, struct segment_region *r) {
   const int64_t *n = labels->plan.n;
   struct blocks b  = {.phase = NULL};
-  TRY_ALL(comm, blocks_make(n, &b));
-  blocks_count(labels, &r->mask, phase, &b);
-  blocks_sum(comm, &b);
+  double range[2]  = {INFINITY, -INFINITY};
+  TRY_ALL(comm, voxel_histogram_widen(volume, NULL, range));
+  voxel_range_sum(comm, range);
+  enum status made = AGREE(comm, blocks_make(n, &b));
+  if (made == STATUS_OK) {
+    blocks_count(labels, &r->mask, phase, volume, range, &b);
+    blocks_sum(comm, &b);
+  }
   r->y_middle        = r->radius > 0 ? r->y : 0.5 * (double)(n[1] - 1);
   r->x_middle        = r->radius > 0 ? r->x : 0.5 * (double)(n[2] - 1);
-  enum status status = AGREE(comm, find_plane(p, &b, n, r));
+  enum status status = made == STATUS_OK ? AGREE(comm, find_plane(p, &b, n, r)) : made;
   memory_free(b.phase);
+  memory_free(b.grey);
   TRY(status);
   r->follows = true;
   log_info("segment: region of interest: slices %g to %g about the interface at %.2f, which rises "

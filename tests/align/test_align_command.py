@@ -98,5 +98,43 @@ class Align(Folder):
             self.ends(call("align", *words, "--quiet", ranks=2), code, hint)
 
 
+    def tilt(self, name):
+        """What segment finds of the interface of the bright phase."""
+        code, out, err = call("segment", "--input", name, "--threshold", 0.5, "--phase", 1, "--slab", "auto", "--median", 0,
+                              "--surfaces", "no", "--disc", "31,29,24", "--json", "-", "--quiet")
+        self.assertEqual(code, 0, err)
+        results = json.loads(out)["results"]
+        return tuple(results[f"region_{k}"]["value"] for k in ("tilt_y_deg", "tilt_x_deg", "interface_vox"))
+
+    def test_a_tilted_cell_is_found_and_levelled_in_every_state(self):
+        z, y, x = np.indices((50, 60, 64)).astype("f4")
+        want = (2.5, -1.5)
+        names = []
+        for name, shift in (("a", (0, 0, 0)), ("b", (1.4, -2.2, 0.7))):
+            zs, ys, xs = z - shift[0], y - 29 - shift[1], x - 31 - shift[2]
+            over = 25 + np.tan(np.radians(want[0])) * ys + np.tan(np.radians(want[1])) * xs - zs
+            grey = np.clip(over + 0.5, 0, 1) * np.clip(zs - 5.5, 0, 1)
+            for at in ((12, 14, 18), (13, -16, -9), (11, 5, -20), (14, -8, 12)):  # what tells shifts within slices
+                grey = grey + np.exp(-((zs - at[0]) ** 2 + (ys - at[1]) ** 2 + (xs - at[2]) ** 2) / 8)
+            names.append(self.put(name + ".h5", grey.astype("f4")))
+        found = self.tilt(names[0])
+        for got, deg in zip(found, want):
+            self.assertAlmostEqual(got, deg, delta=0.1)
+        for ranks in (0, 3):
+            self.ends(call("align", "--volumes", *names, "--box", "all", "--level-deg", f"{found[0]},{found[1]}", "--output",
+                           self.at(f"l{ranks}.h5"), "--quiet", ranks=ranks), 0)
+            level = [self.tilt(self.at(f"l{ranks}.{i}.h5")) for i in (1, 2)]
+            for state in level:
+                self.assertLess(max(abs(state[0]), abs(state[1])), 0.1, state)
+            self.assertAlmostEqual(level[0][2], level[1][2], delta=0.1)
+        for i in (1, 2):
+            volumes = []
+            for ranks in (0, 3):
+                with h5py.File(self.at(f"l{ranks}.{i}.h5")) as f:
+                    volumes.append(f["entry/aligned/data"][...])
+            self.assertTrue(np.array_equal(*volumes))
+        self.ends(call("align", "--volumes", *names, "--box", "all", "--level-deg", "9,9", "--quiet"), 2, "within 10 degrees")
+
+
 if __name__ == "__main__":
     unittest.main()
