@@ -1,4 +1,4 @@
-"""References of filters, thresholds and components: scipy's answers on three volumes, as hashes for
+"""References of filters, thresholds and components: scipy's answers on four volumes, as hashes for
 test_segment_references.c. usage: references.py (prints segment_references.h).
 
 The hash of a volume: the sum modulo 2^64 of mix(i * 0x9e3779b97f4a7c15 + value) over its voxels i in raster order, so
@@ -44,6 +44,10 @@ def volumes():
     if os.path.exists(real):
         with h5py.File(real) as f:
             yield "FIBRES", f["entry/volume/data"][...].astype("u2"), 64
+    real = os.path.join(DATA, "transport", "taufactor_electrode_256.h5")
+    if os.path.exists(real):  # phases 0, 1, 2 of a battery electrode
+        with h5py.File(real) as f:
+            yield "ELECTRODE", f["entry/labels/data"][64:128, 64:136, 64:144].astype("u2"), 0
 
 
 def ball(r):

@@ -194,23 +194,42 @@ TEST(blobs_are_treated_as_scipy_treats_them) {
   check_made(comm, true, &blob_answers);
 }
 
-TEST(a_real_volume_of_fibres_is_treated_as_scipy_treats_it) {
-  const struct answers fibre_answers = ANSWERS(FIBRES, 3);
+/* The box of a real volume. */
+static void check_real(MPI_Comm comm, const char *file, const char *product,
+                       const struct grid_box *box, const struct answers *answers) {
   char path[1024];
   struct store_input *input;
   struct grid_plan plan;
   struct grid_field f;
-  if (!check_data("transport/fiberform_100_grey.h5", path, sizeof path)) {
+  if (!check_data(file, path, sizeof path)) {
     check_skip("no real data (XCSCT_DATA)");
     return;
   }
   status_clear();
-  if (!CHECK_OK(store_open(comm, path, "volume", 3, &input))) return;
-  CHECK_OK(grid_plan_slabs(comm, store_info(input)->n, 0, &plan));
+  if (!CHECK_OK(store_open(comm, path, product, 3, &input))) return;
+  CHECK_OK(grid_plan_slabs(comm, box->n, 0, &plan));
   CHECK_OK(grid_field_make(comm, &plan, GRID_U16, NULL, &f));
-  CHECK_OK(store_read_field(comm, input, true, &f));
+  CHECK_OK(store_read_field_box(comm, input, box, true, &f));
   store_close(&input);
-  check_all(comm, &f, &fibre_answers);
+  check_all(comm, &f, answers);
   grid_field_free(&f);
   grid_plan_free(&plan);
+}
+
+TEST(a_real_volume_of_fibres_is_treated_as_scipy_treats_it) {
+  const struct answers fibre_answers = ANSWERS(FIBRES, 3);
+  const struct grid_box whole        = {
+             {0,   0,   0  },
+             {100, 100, 100}
+  };
+  check_real(comm, "transport/fiberform_100_grey.h5", "volume", &whole, &fibre_answers);
+}
+
+TEST(a_real_electrode_is_treated_as_scipy_treats_it) {
+  const struct answers electrode_answers = ANSWERS(ELECTRODE, 3);
+  const struct grid_box part             = {
+                  {64, 64, 64},
+                  {64, 72, 80}
+  };
+  check_real(comm, "transport/taufactor_electrode_256.h5", "labels", &part, &electrode_answers);
 }
