@@ -41,29 +41,23 @@ static int order(const void *a, const void *b) {
   const float x = *(const float *)a, y = *(const float *)b;
   return (x > y) - (x < y);
 }
-/* Threshold at a quantile of a sample that all ranks share. */
-static float quantile(MPI_Comm comm, const float *f, const int64_t n[3], const int64_t keep[3],
-                      double share) {
+/* Threshold at a quantile of a sample of the whole volume (`whole` voxels along each edge), alike on any ranks; f has
+ * rows of n voxels from the start of `mine` on. */
+static float quantile(MPI_Comm comm, const float *f, const int64_t n[3],
+                      const struct grid_box *mine, int64_t whole, double share) {
   enum { SAMPLE = 4000 };
-  float *some, *all, level;
-  int size;
-  MPI_Comm_size(comm, &size);
-  if (memory_make(SAMPLE, sizeof *some, "sample", &some) ||
-      memory_make(SAMPLE * size, sizeof *all, "sample", &all))
-    status_abort(STATUS_MEMORY, "%s", status_text());
-  const int64_t mine = keep[0] * keep[1] * keep[2];
+  float some[SAMPLE];
   for (int i = 0; i < SAMPLE; i++) {
-    const int64_t p = mine > 0 ? (int64_t)(mix((uint64_t)i + 77) % (uint64_t)mine) : 0;
-    some[i]         = mine > 0
-                          ? f[(p / (keep[1] * keep[2]) * n[1] + p / keep[2] % keep[1]) * n[2] + p % keep[2]]
-                          : 0;
+    const int64_t p     = (int64_t)(mix((uint64_t)i + 77) % (uint64_t)(whole * whole * whole));
+    const int64_t at[3] = {p / (whole * whole) - mine->start[0], p / whole % whole - mine->start[1],
+                           p % whole - mine->start[2]};
+    bool here           = true;
+    for (int a = 0; a < 3; a++) here = here && at[a] >= 0 && at[a] < mine->n[a];
+    some[i] = here ? f[(at[0] * n[1] + at[1]) * n[2] + at[2]] : 0;
   }
-  MPI_Allgather(some, SAMPLE, MPI_FLOAT, all, SAMPLE, MPI_FLOAT, comm);
-  qsort(all, (size_t)(SAMPLE * size), sizeof *all, order);
-  level = all[(int)((1 - share) * (SAMPLE * size - 1))];
-  memory_free(some);
-  memory_free(all);
-  return level;
+  MPI_Allreduce(MPI_IN_PLACE, some, SAMPLE, MPI_FLOAT, MPI_SUM, comm);
+  qsort(some, SAMPLE, sizeof *some, order);
+  return some[(int)((1 - share) * (SAMPLE - 1))];
 }
 /* phases 2: the outer half of the conductors is a second phase. */
 static void blobs(MPI_Comm comm, struct volume *v, int width, int phases) {
@@ -82,8 +76,8 @@ static void blobs(MPI_Comm comm, struct volume *v, int width, int phases) {
   }
   for (int a = 0; a < 3 && width > 1; a++)
     for (int k = 0; k < 3; k++) smooth(f, t, n, a, width);
-  const float level  = quantile(comm, f, n, m->n, v->porosity);
-  const float second = phases == 2 ? quantile(comm, f, n, m->n, v->porosity / 2) : level;
+  const float level  = quantile(comm, f, n, m, v->edge, v->porosity);
+  const float second = phases == 2 ? quantile(comm, f, n, m, v->edge, v->porosity / 2) : level;
   uint8_t *code      = v->codes.data;
   for (int64_t z = 0; z < m->n[0]; z++)
     for (int64_t y = 0; y < m->n[1]; y++)

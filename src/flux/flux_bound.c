@@ -28,7 +28,8 @@ struct work {
   double flux_unit[3]; /* face flux -> density over the mean gradient, per axis */
   struct flux_box_sums row;
   struct exact_sum total[4];
-  uint8_t *slow; /* per box of a row: not for the kernel */
+  uint8_t *slow;  /* per box of a row: not for the kernel */
+  uint8_t *split; /* per row of boxes: some have several components */
   pattern_inverse *inverse;
   double strength[FLUX_CODES], routed[FLUX_CODES][3]; /* by code, for the kernel */
   double most;                                        /* of |potential| */
@@ -277,6 +278,17 @@ static void inverse_set(const double factor[3], pattern_inverse *inverse) {
 static bool hard_side(const struct flux_fine *f, int s) {
   return f->side[s].rank != MPI_PROC_NULL || (s >= 4 && f->side[s].dirichlet);
 }
+/* Boxes are slow beside the split ones of a row: `along` 0 those before and behind them too, -1 only the same. */
+static void slow_beside(const struct work *w, const int32_t *node, int64_t row, int along) {
+  const int64_t last = w->fine->boxes[2] - 1;
+  if (!w->split[row]) return;
+  for (int64_t i = 0; i <= last; i++) {
+    if (node[i] >= -1) continue;
+    w->slow[i] = 1;
+    if (along == 0 && i > 0) w->slow[i - 1] = 1;
+    if (along == 0 && i < last) w->slow[i + 1] = 1;
+  }
+}
 static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool all_slow) {
   const struct flux_fine *f = w->fine;
   const struct flux_view *v = &f->view;
@@ -310,12 +322,12 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
   if (!v->uniform && row.outer >= 0) all_slow = true;
   memset(w->slow, all_slow || f->source, (size_t)f->boxes[2]);
   if (w->slow[0]) return row;
-  for (int64_t i = 0; i <= last; i++) {
-    bool slow =
-        row.node[i] < -1 || (i > 0 && row.node[i - 1] < -1) || (i < last && row.node[i + 1] < -1);
-    for (int s = 0; s < 4; s++)
-      slow = slow || (inner[s] && row.node[i + (s % 2 ? step[s / 2] : -step[s / 2])] < -1);
-    w->slow[i] = slow;
+  slow_beside(w, row.node, k * f->boxes[1] + j, 0);
+  for (int s = 0; s < 4; s++) {
+    const int sign = s % 2 ? 1 : -1, a = s / 2;
+    if (inner[s])
+      slow_beside(w, row.node + sign * step[a],
+                  k * f->boxes[1] + j + sign * (a == 0 ? f->boxes[1] : 1), -1);
   }
   if (hard_side(f, 4)) w->slow[0] = 1;
   if (hard_side(f, 5) || v->n[2] % 2) w->slow[last] = 1;
@@ -400,6 +412,9 @@ static enum status work_make(struct work *w, struct flux_levels *levels) {
   w->fine   = &levels->fine;
   w->graph  = &levels->graph[0];
   TRY(memory_make(w->fine->boxes[2] + 1, 1, "certificate", &w->slow));
+  TRY(memory_make(w->fine->boxes[0] * w->fine->boxes[1], 1, "certificate", &w->split));
+  for (int64_t m = 0; m < w->fine->multis; m++)
+    w->split[w->fine->multi[m].k * w->fine->boxes[1] + w->fine->multi[m].j] = 1;
   TRY(memory_make(256, sizeof *w->inverse, "certificate", &w->inverse));
   inverse_set(w->fine->factor, w->inverse);
   for (int c = 1; c < FLUX_CODE_FACE; c++) {
@@ -413,6 +428,7 @@ static enum status work_make(struct work *w, struct flux_levels *levels) {
 }
 static void work_free(struct work *w) {
   memory_free(w->slow);
+  memory_free(w->split);
   memory_free(w->inverse);
   memory_free(w);
 }

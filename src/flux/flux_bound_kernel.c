@@ -1,7 +1,7 @@
 /* Kernels of the certificate: a box at a time, one voxel per lane. For boxes that
  * are whole, of one component, with neighbours of one component, and away from rank borders; the rest
- * goes voxel by voxel in flux_bound.c. The faces of a box's node come in the order z-, z+, y-, y+, x-,
- * x+ in its row of the graph, so that no search is needed. An outer (Dirichlet) face has conductance 2
+ * goes voxel by voxel in flux_bound.c. The faces of such a box's node have their places z-, z+, y-, y+,
+ * x-, x+ in its row of the graph, so that no search is needed. An outer (Dirichlet) face has conductance 2
  * and its halo cell holds twice the potential: with fall 2 x - halo it needs no other care. */
 #include "flux_inner.h"
 #include <string.h>
@@ -222,16 +222,10 @@ INLINE void routed_get(const struct flux_row *row, int32_t node, const struct ei
                        vec routed[3]) {
   const struct flux_graph *g = row->graph;
   const float *entry         = g->entry_flux + g->slice[node / LANES] + node % LANES;
-  double q[SIDES]            = {0};
-  for (int s = 0; s < SIDES; s++) {
-    if (!(e->across[s / 2] & half[s])) continue;
-    if (s == row->outer)
-      q[s] = 2 * g->face_flux[s % 2][row->face_of[node]];
-    else {
-      q[s] = (double)*entry;
-      entry += LANES;
-    }
-  }
+  double q[SIDES];
+  for (int s = 0; s < SIDES; s++) q[s] = (double)entry[s * LANES];
+  if (row->outer >= 0 && (e->across[row->outer / 2] & half[row->outer]))
+    q[row->outer] = 2 * g->face_flux[row->outer % 2][row->face_of[node]];
   routed[0] = (vec){q[0], q[0], q[0], q[0], q[1], q[1], q[1], q[1]};
   routed[1] = (vec){q[2], q[2], q[3], q[3], q[2], q[2], q[3], q[3]};
   routed[2] = (vec){q[4], q[5], q[4], q[5], q[4], q[5], q[4], q[5]};

@@ -532,11 +532,13 @@ done:
 struct edge {
   int32_t from, to;
   double weight;
+  int side;
 };
 struct edges {
   struct scan *scan;
   struct flux_graph *graph;
   int n;
+  bool sided; /* at most one edge per side, which has its place in the row */
   struct edge edge[96];
 };
 double flux_boxes_face(const struct flux_fine *f, uint8_t in, uint8_t out, int axis) {
@@ -569,7 +571,7 @@ static void edge_add(struct edges *e, int32_t from, int32_t to, double weight) {
       e->edge[i].weight += weight;
       return;
     }
-  e->edge[e->n++] = (struct edge){from, to, weight};
+  e->edge[e->n++] = (struct edge){from, to, weight, 0};
 }
 /* Voxel by voxel over one face of a box. */
 static void edges_slow(struct edges *e, const int64_t box[3], int s) {
@@ -620,6 +622,7 @@ static void edges_of_box(struct edges *e, const int64_t box[3]) {
   const int64_t b               = box_at(f, box[0], box[1], box[2]);
   const int32_t node            = f->box_node[b];
   e->n                          = 0;
+  e->sided                      = node >= 0;
   for (int s = 0; s < SIDES; s++) {
     const int a     = stride_of[s / 2];
     const bool edge = s % 2 ? box[a] == f->boxes[a] - 1 : box[a] == 0;
@@ -629,7 +632,7 @@ static void edges_of_box(struct edges *e, const int64_t box[3]) {
                                   : common(e->scan->pattern[c], e->scan->pattern[b], a);
       if (open)
         e->edge[e->n++] =
-            (struct edge){node, f->box_node[c], bits_of[open & 15] + bits_of[open >> 4]};
+            (struct edge){node, f->box_node[c], bits_of[open & 15] + bits_of[open >> 4], s};
     } else if (!edge && node >= 0 && f->box_node[c] >= -1) {
       int64_t first[3] = {box[0], box[1], box[2]};
       if (s % 2 == 0) first[a]--;
@@ -637,9 +640,12 @@ static void edges_of_box(struct edges *e, const int64_t box[3]) {
                                   : common(e->scan->pattern[c], e->scan->pattern[b], a);
       if (open)
         e->edge[e->n++] =
-            (struct edge){node, f->box_node[c], faces_between(e->scan, first, open, a)};
+            (struct edge){node, f->box_node[c], faces_between(e->scan, first, open, a), s};
     } else if (!edge || f->side[s].rank != MPI_PROC_NULL)
       edges_slow(e, box, s);
+    else
+      continue;
+    e->sided = e->sided && !edge && node >= 0 && f->box_node[c] >= -1;
   }
   if (node < -1 && !e->scan->plain) edges_inside(e, box);
 }
@@ -669,9 +675,8 @@ static void simple_box(struct edges *e, int64_t b, uint16_t *length) {
       const int64_t c = b + s * step[a];
       const unsigned open =
           s > 0 ? common(pattern[b], pattern[c], a) : common(pattern[c], pattern[b], a);
-      if (!open) continue;
       const float weight = (float)(bits_of[open & 15] + bits_of[open >> 4]);
-      g->col[at]         = f->box_node[c];
+      g->col[at]         = open ? f->box_node[c] : row;
       g->weight[at]      = weight;
       sum += weight;
       at += LANES;
@@ -683,7 +688,8 @@ static void edges_put(struct edges *e, uint16_t *length) {
   for (int q = 0; q < e->n; q++) {
     const int32_t row = e->edge[q].from;
     if (g->slice) {
-      const int64_t at = g->slice[row / LANES] + (int64_t)length[row] * LANES + row % LANES;
+      const int place  = e->sided ? e->edge[q].side : length[row];
+      const int64_t at = g->slice[row / LANES] + (int64_t)place * LANES + row % LANES;
       g->col[at]       = e->edge[q].to;
       g->weight[at]    = (float)e->edge[q].weight;
       g->diagonal[row] += (float)e->edge[q].weight;
@@ -705,6 +711,7 @@ static void edges_visit(struct edges *e, uint16_t *length) {
         }
         edges_of_box(e, box);
         edges_put(e, length);
+        if (e->sided) length[f->box_node[b]] = SIDES;
       }
 }
 /* Nodes on a side, box by box in raster order: both ranks at a border list the same ones in the same

@@ -259,7 +259,7 @@ static enum status children_list(struct coarsening *k) {
   return STATUS_OK;
 }
 static enum status entries_grow(struct coarsening *k) {
-  const int64_t room = k->room ? 2 * k->room : 10 * (int64_t)k->to->real + 1024;
+  const int64_t room = k->room ? 2 * k->room : 11 * (int64_t)k->to->real + 1024;
   int32_t *col       = NULL;
   double *weight     = NULL;
   TRY(memory_make_raw(room, sizeof *col, "graph", &col));
@@ -280,20 +280,20 @@ static enum status entries_grow(struct coarsening *k) {
   return STATUS_OK;
 }
 /* Sums the edges of each new row, one row after the other; sums of whole numbers are exact. slot[] of
- * a column holds 1 + its place when it has one in the present row, else something smaller. */
+ * a column holds 1 + its place when it has one in the present row, else something smaller. The first
+ * entry takes what lies inside the row's own aggregate and is not written. */
 static enum status rows_sum(struct coarsening *k) {
   const struct flux_graph *g = k->from;
   int32_t n                  = 0;
   for (int row = 0; row < k->to->n; row++) {
     const int32_t start = n;
+    if (k->first[row] < 0) continue;
+    if (n >= k->room) TRY(entries_grow(k));
+    k->slot[row] = ++n;
     for (int i = k->first[row]; i >= 0; i = k->next[i])
       for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES) {
         if (!(g->weight[e] > 0)) continue;
         const int32_t p = g->agg[g->col[e]];
-        if (p == row) {
-          if (g->up) g->up[e] = UP_INSIDE;
-          continue;
-        }
         if (k->slot[p] <= start) {
           if (n >= k->room) TRY(entries_grow(k));
           k->col[n]    = p;
@@ -302,10 +302,11 @@ static enum status rows_sum(struct coarsening *k) {
         }
         const int32_t m = k->slot[p] - 1;
         k->weight[m] += (double)g->weight[e];
-        if (g->up) g->up[e] = (uint8_t)(m - start < UP_SEARCH ? m - start : UP_SEARCH);
+        const int32_t above = m - start - 1; /* -1 becomes UP_INSIDE */
+        if (g->up) g->up[e] = (uint8_t)(above < UP_SEARCH ? above : UP_SEARCH);
       }
     if (n - start > UINT16_MAX) return FAIL(STATUS_INTERNAL, "flux: a row of %d", n - start);
-    k->length[row] = (uint16_t)(n - start);
+    k->length[row] = (uint16_t)(n - start - 1);
   }
   return STATUS_OK;
 }
@@ -315,6 +316,7 @@ static void rows_write(const struct coarsening *k) {
   for (int row = 0; row < to->n; row++) {
     double sum = 0;
     int64_t e  = to->slice[row / LANES] + row % LANES;
+    if (k->first[row] >= 0) from++;
     for (int m = 0; m < k->length[row]; m++, e += LANES, from++) {
       to->col[e]    = k->col[from];
       to->weight[e] = (float)k->weight[from];

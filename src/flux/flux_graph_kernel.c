@@ -100,36 +100,49 @@ void ISA_NAME(flux_apply)(const struct flux_graph *g, const float *x, const floa
 
 /* load -= A z scale, without the faces' part. */
 void ISA_NAME(flux_carry_potential)(const struct flux_graph *g, const float *z, double scale) {
+  const float times = (float)scale;
   for (int i = 0; i < g->n; i += LANES) {
     double out[LANES] = {0};
-    for (int64_t e = g->slice[i / LANES]; e < g->slice[i / LANES + 1]; e += LANES)
-      for (int l = 0; l < LANES; l++) {
-        const float flux = (float)(scale * ((double)z[i + l] - (double)z[g->col[e + l]]));
-        out[l] += (double)g->weight[e + l] * (double)flux;
-      }
+    for (int64_t e = g->slice[i / LANES]; e < g->slice[i / LANES + 1]; e += LANES) {
+      float flux[LANES];
+      for (int l = 0; l < LANES; l++) flux[l] = times * (z[i + l] - z[g->col[e + l]]);
+      for (int l = 0; l < LANES; l++) out[l] += (double)g->weight[e + l] * (double)flux[l];
+    }
     for (int l = 0; l < LANES; l++) g->load[i + l] -= out[l];
   }
-}
-static int64_t entry_above(const struct flux_graph *g, const struct flux_graph *next, int row,
-                           int64_t e) {
-  const int up = g->agg[row];
-  if (g->up[e] != UP_SEARCH)
-    return next->slice[up / LANES] + (int64_t)g->up[e] * LANES + up % LANES;
-  return flux_graph_find(next, up, g->agg[g->col[e]]);
 }
 /* entry_flux = along z (may be NULL) + between aggregates that of the next graph; load loses the
  * latter. */
 void ISA_NAME(flux_split)(const struct flux_graph *g, const struct flux_graph *next, const float *z,
                           double scale) {
-  for (int i = 0; i < g->n; i += LANES)
-    for (int64_t e = g->slice[i / LANES]; e < g->slice[i / LANES + 1]; e += LANES)
+  const float times = (float)scale;
+  for (int i = 0; i < g->n; i += LANES) {
+    int64_t above[LANES]; /* first entry of the row above */
+    double out[LANES] = {0};
+    for (int l = 0; l < LANES; l++) {
+      const int up = g->agg[i + l];
+      above[l]     = up < 0 ? 0 : next->slice[up / LANES] + up % LANES;
+    }
+    for (int64_t e = g->slice[i / LANES]; e < g->slice[i / LANES + 1]; e += LANES) {
+      float along[LANES] = {0}, split[LANES];
+      const uint8_t *up  = g->up + e;
+      bool search        = false;
+      if (z)
+        for (int l = 0; l < LANES; l++) along[l] = times * (z[i + l] - z[g->col[e + l]]);
       for (int l = 0; l < LANES; l++) {
-        float flux = z ? (float)(scale * ((double)z[i + l] - (double)z[g->col[e + l]])) : 0;
-        if (g->weight[e + l] > 0 && g->up[e + l] != UP_INSIDE) {
-          const float along = flux;
-          flux += next->entry_flux[entry_above(g, next, i + l, e + l)];
-          g->load[i + l] -= (double)g->weight[e + l] * ((double)flux - (double)along);
-        }
-        g->entry_flux[e + l] = flux;
+        const bool on = g->weight[e + l] > 0 && up[l] < UP_SEARCH;
+        const float q = next->entry_flux[on ? above[l] + (int64_t)up[l] * LANES : 0];
+        split[l]      = on ? q : 0;
+        search |= g->weight[e + l] > 0 && up[l] == UP_SEARCH;
       }
+      for (int l = 0; l < LANES && search; l++)
+        if (g->weight[e + l] > 0 && up[l] == UP_SEARCH)
+          split[l] = next->entry_flux[flux_graph_find(next, g->agg[i + l], g->agg[g->col[e + l]])];
+      for (int l = 0; l < LANES; l++) {
+        g->entry_flux[e + l] = along[l] + split[l];
+        out[l] += (double)g->weight[e + l] * ((double)g->entry_flux[e + l] - (double)along[l]);
+      }
+    }
+    for (int l = 0; l < LANES; l++) g->load[i + l] -= out[l];
+  }
 }

@@ -69,10 +69,11 @@ static void carry_gathered(struct flux_levels *levels, int at, double potential)
   for (int r = 0; r < g->real; r++) {
     const int i = w->row[r];
     ENTRIES(g, i, e) {
+      g->entry_flux[e] = 0;
       if (!(g->weight[e] > 0)) continue;
-      const int64_t up  = flux_graph_find(next, w->row_of_col[i], w->row_of_col[g->col[e]]);
-      const double fall = potential * ((double)g->x[i] - (double)g->x[g->col[e]]);
-      g->entry_flux[e]  = next->entry_flux[up] + (float)fall;
+      const int64_t up = flux_graph_find(next, w->row_of_col[i], w->row_of_col[g->col[e]]);
+      const float fall = (float)potential * (g->x[i] - g->x[g->col[e]]);
+      g->entry_flux[e] = next->entry_flux[up] + fall;
     }
   }
   for (int f = 0; f < g->faces; f++)
