@@ -204,12 +204,6 @@ static enum status number_nodes(struct scan *scan, int next[COLOURS]) {
       }
   return STATUS_OK;
 }
-int32_t flux_boxes_node(const struct flux_fine *f, int64_t k, int64_t j, int64_t i) {
-  const uint8_t code = f->code[voxel_at(f, k, j, i)];
-  const int32_t node = f->box_node[box_at(f, k / 2, j / 2, i / 2)];
-  if (!code) return -1;
-  return node >= -1 ? node : f->multi[-2 - node].node[code >> COMPONENT_SHIFT];
-}
 
 /* ---- percolation ---- */
 
@@ -544,10 +538,6 @@ struct edges {
 double flux_boxes_face(const struct flux_fine *f, uint8_t in, uint8_t out, int axis) {
   if (!f->middles) return 2 * flux_boxes_count(f, in, in, axis);
   return out ? flux_boxes_count(f, in, out, axis) : 0;
-}
-double flux_boxes_count(const struct flux_fine *f, uint8_t a, uint8_t b, int axis) {
-  if (f->view.uniform) return 1;
-  return f->count[axis][a & CODE_MASK][b & CODE_MASK];
 }
 /* Of the faces between two boxes of one component each, the second after the first along an axis. */
 static double faces_between(const struct scan *scan, const int64_t box[3], unsigned open,

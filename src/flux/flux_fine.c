@@ -245,9 +245,6 @@ static void counts_set(struct flux_fine *fine) {
         fine->count[axis][a][b] =
             fmax(1, nearbyint(flux_fine_conductance(fine, a, b, axis) / fine->unit));
 }
-double flux_fine_conductance(const struct flux_fine *fine, uint8_t a, uint8_t b, int axis) {
-  return fine->factor[axis] * fine->conductance[a & CODE_MASK][b & CODE_MASK];
-}
 static void layout_set(struct flux_fine *fine) {
   struct flux_view *v = &fine->view;
   for (int a = 0; a < 3; a++) {

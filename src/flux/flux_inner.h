@@ -81,6 +81,23 @@ struct flux_multi {
   int32_t node[BOX];
 };
 
+static inline double flux_fine_conductance(const struct flux_fine *fine, uint8_t a, uint8_t b,
+                                           int axis) {
+  return fine->factor[axis] * fine->conductance[a & CODE_MASK][b & CODE_MASK];
+}
+/* Weight of a face in graphs, a whole number. */
+static inline double flux_boxes_count(const struct flux_fine *f, uint8_t a, uint8_t b, int axis) {
+  return f->view.uniform ? 1 : f->count[axis][a & CODE_MASK][b & CODE_MASK];
+}
+/* Of a voxel; -1: it blocks. */
+static inline int32_t flux_boxes_node(const struct flux_fine *f, int64_t k, int64_t j, int64_t i) {
+  const struct flux_view *v = &f->view;
+  const uint8_t code        = f->code[v->origin + k * v->plane + j * v->row + i];
+  const int32_t node        = f->box_node[k / 2 * v->box_plane + j / 2 * v->box_row + i / 2];
+  if (!code) return -1;
+  return node >= -1 ? node : f->multi[-2 - node].node[code >> COMPONENT_SHIFT];
+}
+
 /* All voxels of this rank in raster order, and those that conduct. */
 #define EACH_CELL(v, p)                                                                            \
   for (int64_t k_ = 0; k_ < (v)->n[0]; k_++)                                                       \
@@ -164,7 +181,6 @@ double flux_fine_source(const struct flux_fine *fine, const int64_t at[3]);
 double flux_fine_drop(const struct flux_case *problem, const int64_t n[3]);
 /* Of a voxel at a Dirichlet face to what is fixed: half a voxel away, or in the middle of the layer beyond. */
 double flux_fine_face(const struct flux_fine *fine, uint8_t in, uint8_t out, int axis);
-double flux_fine_conductance(const struct flux_fine *fine, uint8_t a, uint8_t b, int axis);
 
 /* flux_boxes.c: components of boxes, percolation, the first graph. */
 /* Blocks what carries no flux: through and electrode, bodies that do not touch the faces. */
@@ -172,11 +188,8 @@ enum status flux_boxes_percolate(MPI_Comm comm, const struct flux_case *problem,
                                  struct flux_fine *fine, struct flux_answer *answer);
 enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_answer *answer,
                              struct flux_graph *graph);
-/* Weight of a face in graphs, a whole number. */
-double flux_boxes_count(const struct flux_fine *fine, uint8_t a, uint8_t b, int axis);
-/* The same of a face at what is fixed. */
+/* Weight in graphs of a face at what is fixed. */
 double flux_boxes_face(const struct flux_fine *fine, uint8_t in, uint8_t out, int axis);
-int32_t flux_boxes_node(const struct flux_fine *fine, int64_t k, int64_t j, int64_t i);
 
 /* flux_graph.c */
 enum status flux_graph_rows(struct flux_graph *graph, const uint16_t *length);
