@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#define PART_COUNTS                                                                                \
-  4e4 /* above background, from which a part of the field has a mixture of its own */
+/* Above background, from which a part of the field has a mixture of its own. */
+#define PART_COUNTS 4e4
 
 /* ---- pixels ---------------------------------------------------------------------------------------------- */
 
