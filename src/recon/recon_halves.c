@@ -3,7 +3,7 @@
  * between these is smooth and its kernel short. So the sum over samples 1 / (2 side) apart is taken as
  *   sum over all (k) of H X w  +  2 sum over even k of H X (1 - w),
  * w going from 1 at the corners to 0 within 2 HALVES_RUN samples as the error function does: a third fewer samples for
- * the same slice, to 1e-5 within 0.65 columns of the middle. The odd samples near the corners, halves, are interpolated
+ * the same slice, to 1e-5 at most 0.6 widths from the middle. The odd samples near the corners, halves, are interpolated
  * between the even ones, wholes: their sinc, cut off by a window, serves since a projection fills but 4/5 of `side`. */
 #include "recon_halves.h"
 #include <math.h>
