@@ -1,39 +1,17 @@
 """The flux command: exit codes, JSON, files, messages. timeout: 300"""
 import json
 import os
-import subprocess
-import tempfile
+import sys
 import unittest
 
 import h5py
 import numpy as np
 
-XCSCT = os.environ["XCSCT"]
-MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
+sys.path.insert(0, os.path.dirname(__file__))
+from files import Files, flux
 
 
-def flux(*words, ranks=0):
-    start = [MPIEXEC, "-n", str(ranks)] if ranks else []
-    return subprocess.run(start + [XCSCT, "flux", *map(str, words)], capture_output=True, text=True, timeout=120)
-
-
-class Flux(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name)
-
-    def write(self, labels, name="in.h5"):
-        with h5py.File(self.path(name), "w") as f:
-            f["labels"] = labels
-        return self.path(name)
-
-    def results(self, done):
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return json.loads(done.stdout)["results"]
-
+class Flux(Files):
     def test_a_straight_channel_has_tortuosity_one_from_labels_of_any_type(self):
         labels = np.zeros((12, 8, 6))
         labels[:, 2:5, 1:3] = 7

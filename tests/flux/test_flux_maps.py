@@ -1,39 +1,16 @@
 """Flux maps as numbers, and the part of the volume that counts. timeout: 900"""
-import json
 import os
-import subprocess
-import tempfile
+import sys
 import unittest
 
 import h5py
 import numpy as np
 
-XCSCT = os.environ["XCSCT"]
-MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
+sys.path.insert(0, os.path.dirname(__file__))
+from files import Files, flux
 
 
-def flux(*words, ranks=0):
-    start = [MPIEXEC, "-n", str(ranks)] if ranks else []
-    return subprocess.run(start + [XCSCT, "flux", *map(str, words)], capture_output=True, text=True, timeout=120)
-
-
-class Maps(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name)
-
-    def write(self, data, name="in.h5", dataset="labels"):
-        with h5py.File(self.path(name), "w") as f:
-            f[dataset] = data
-        return self.path(name)
-
-    def results(self, done):
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return json.loads(done.stdout)["results"]
-
+class Maps(Files):
     def test_a_straight_channel_is_even_everywhere(self):
         labels = np.zeros((14, 9, 8), "u1")
         labels[:, 2:7, 1:5] = 1

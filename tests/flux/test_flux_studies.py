@@ -1,9 +1,7 @@
 """Tensor, electrode, sub-volumes, thresholds. timeout: 900"""
 import itertools
-import json
 import os
-import subprocess
-import tempfile
+import sys
 import unittest
 
 import h5py
@@ -11,13 +9,8 @@ import numpy as np
 import scipy.sparse as sparse
 import scipy.sparse.linalg as linear
 
-XCSCT = os.environ["XCSCT"]
-MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
-
-
-def flux(*words, ranks=0):
-    start = [MPIEXEC, "-n", str(ranks)] if ranks else []
-    return subprocess.run(start + [XCSCT, "flux", *map(str, words)], capture_output=True, text=True, timeout=120)
+sys.path.insert(0, os.path.dirname(__file__))
+from files import Files, flux
 
 
 def periodic_tensor(d, spacing):
@@ -49,23 +42,7 @@ def periodic_tensor(d, spacing):
     return tensor
 
 
-class Studies(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name)
-
-    def write(self, data, name="in.h5", dataset="labels"):
-        with h5py.File(self.path(name), "w") as f:
-            f[dataset] = data
-        return self.path(name)
-
-    def results(self, done):
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return json.loads(done.stdout)["results"]
-
+class Studies(Files):
     def test_tensor_holds_a_direct_solution(self):
         random = np.random.default_rng(12)
         slanted = np.add.outer(np.add.outer(np.arange(9) * 2, np.arange(8)), np.arange(10)) % 5 < 3
