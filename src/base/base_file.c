@@ -51,7 +51,10 @@ int64_t file_read_at(int handle, void *to, int64_t bytes, int64_t at) {
   errno        = 0;
   while (done < bytes) {
     ssize_t got = pread(handle, (char *)to + done, (size_t)(bytes - done), (off_t)(at + done));
-    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EINTR) {
+      errno = 0;
+      continue;
+    }
     if (got <= 0) break;
     done += got;
   }
@@ -64,7 +67,10 @@ int64_t file_write_at(int handle, const void *from, int64_t bytes, int64_t at) {
   while (done < bytes) {
     ssize_t put =
         pwrite(handle, (const char *)from + done, (size_t)(bytes - done), (off_t)(at + done));
-    if (put < 0 && errno == EINTR) continue;
+    if (put < 0 && errno == EINTR) {
+      errno = 0;
+      continue;
+    }
     if (put <= 0) break;
     done += put;
   }

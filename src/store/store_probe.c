@@ -12,6 +12,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #define SERVER_WORD "--probe-server"
+#define LIBRARIES "LD_LIBRARY_PATH="
 enum { PROBE_CPU_S = 20, PROBE_WALL_S = 60, PROBE_OBJECTS = 20000, VERDICT_BYTES = 1024 };
 static const rlim_t probe_memory_bytes = (rlim_t)4 << 30;
 
@@ -91,6 +93,7 @@ struct answer {
 };
 
 static _Noreturn void child(const char *file, int to) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   limits_set();
   dup2(to, STDOUT_FILENO);
   close(STDIN_FILENO);
@@ -157,10 +160,18 @@ static bool put(int to, const void *bytes, size_t n) {
   return true;
 }
 
+/* A job that is asked to stop is asked with all its processes; what answers is the job itself, and the server and its
+ * children end with it. */
+static void requests_ignore(void) {
+  const int requests[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+  for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) signal(requests[i], SIG_IGN);
+}
+
 /* The server: names of files come in on standard input, a socket, and answers go out there. */
 static _Noreturn void serve(void) {
   char file[STORE_NAME_BYTES];
   struct answer answer;
+  requests_ignore();
   closefrom(STDERR_FILENO + 1);
   hdf5_start();
   while (get(STDIN_FILENO, file, sizeof file) && look(file, &answer) &&
@@ -185,9 +196,12 @@ static enum status server_start(void) {
   int ends[2];
   char word[] = SERVER_WORD, name[] = "xcsct";
   char *const arguments[] = {name, word, NULL};
-  /* numeric libraries would start threads, and processes with threads must not fork */
+  /* of the environment it gets where libraries lie, and nothing else; numeric libraries would start threads, and
+   * processes with threads must not fork */
+  char **kept = environ;
+  while (*kept && strncmp(*kept, LIBRARIES, strlen(LIBRARIES)) != 0) kept++;
   char *const environment[] = {"OMPI_MCA_btl=self", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1",
-                               NULL};
+                               *kept, NULL};
   const struct timeval patience = {.tv_sec = PROBE_WALL_S + 10};
   posix_spawn_file_actions_t actions;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
@@ -234,8 +248,10 @@ static enum status verdict_judge(const char *file, bool in_time, int state, cons
 static enum status child_run(const char *file) {
   char name[STORE_NAME_BYTES] = "";
   struct answer answer;
+  if (snprintf(name, sizeof name, "%s", file) >= (int)sizeof name)
+    return FAIL(STATUS_INPUT, "%.60s...: a name of %zu bytes, at most %d are possible", file,
+                strlen(file), STORE_NAME_BYTES - 1);
   if (!server.pid) TRY(server_start());
-  snprintf(name, sizeof name, "%s", file);
   if (!put(server.socket, name, sizeof name) || !get(server.socket, &answer, sizeof answer)) {
     server_end();
     return FAIL(STATUS_INTERNAL, "the process that looks through %s ended or says nothing", file);

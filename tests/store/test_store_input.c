@@ -4,6 +4,7 @@
 #include "check.h"
 #include "store.h"
 #include <hdf5.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -450,6 +451,28 @@ TEST(broken_files_are_told_and_not_believed) {
   CHECK_REFUSED(all_read(comm, name, 0, value, 120), STATUS_INPUT, "/text", "no numbers");
   CHECK_REFUSED(store_probe(comm, path_in("cut.h5")), STATUS_INPUT, "cut.h5");
   CHECK_OK(store_probe(comm, path_in("whole.h5")));
+}
+
+/* Schedulers send their requests to all processes of a job: the job answers, and files are looked through as before. */
+TEST(requests_to_stop_leave_probing_alive) {
+  if (is_root(comm)) {
+    copy_cut(path_in("whole.h5"), path_in("again.h5"), 1 << 20);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *children = fopen(path, "r");
+    int child, told = 0;
+    while (children && fscanf(children, "%d", &child) == 1)
+      told += kill(child, SIGTERM) == 0 && kill(child, SIGUSR1) == 0;
+    CHECK(told > 0, "no child");
+    if (children) fclose(children);
+    usleep(20000);
+  }
+  MPI_Barrier(comm);
+  CHECK_OK(store_probe(comm, path_in("again.h5")));
+  char name[4096 + 1];
+  memset(name, 'n', 4096);
+  name[4096] = 0;
+  CHECK_REFUSED(store_probe(comm, name), STATUS_INPUT, "nnn", "name");
 }
 
 /* Truncations and changed bytes all over a small file with groups, chunks, filters, attributes: never
