@@ -107,8 +107,8 @@ class Slurm(Folder):
             self.assertEqual(self.status()["phase"], "finished")
 
     def test_the_time_limit_of_a_job_does_not_lose_work(self):
-        self.cycle([f"s{i:03d}" for i in range(100)], 40)
-        self.batch("cycle.sbatch", "--stages", "segment", options=("--time=1", "--signal=B:USR1@40"))
+        self.cycle([f"s{i:03d}" for i in range(100)], 80)
+        self.batch("cycle.sbatch", "--stages", "segment", options=("--time=1", "--signal=B:USR1@55"))
         self.queue_empties(400)
         self.assertTrue(os.path.exists(self.at("out/status.json")), self.logs()[-2000:])
         self.assertEqual(self.status()["phase"], "finished", self.logs()[-2000:])
