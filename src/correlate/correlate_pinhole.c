@@ -177,13 +177,19 @@ static struct pinhole_registration moved(const struct search *s, const double *p
 enum { PIXELS_LEAST = 16 };
 static const double unlike = 2;
 
-static double unlikeness(const struct search *s, const double *p) {
+static double unlikeness_of(const struct search *s, const double *p, int64_t *both) {
   struct pinhole_registration r = moved(s, p);
-  int64_t n = s->camera->rows * s->camera->columns, both = 0;
+  int64_t n                     = s->camera->rows * s->camera->columns;
   project(s->camera, &r, s->map, s->fine, 0, s->camera->rows, s->work);
-  for (int64_t i = 0; i < n; i++) both += !isnan(s->work[i]) && !isnan(s->seen[i]);
-  double likeness = both < PIXELS_LEAST ? (double)NAN : correlate_pearson(s->work, s->seen, n);
+  *both = 0;
+  for (int64_t i = 0; i < n; i++) *both += !isnan(s->work[i]) && !isnan(s->seen[i]);
+  double likeness = *both < PIXELS_LEAST ? (double)NAN : correlate_pearson(s->work, s->seen, n);
   return isnan(likeness) ? unlike : 1 - likeness;
+}
+
+static double unlikeness(const struct search *s, const double *p) {
+  int64_t both;
+  return unlikeness_of(s, p, &both);
 }
 
 static void simplex_centre(double p[FREE + 1][FREE], int worst, double *centre) {
@@ -280,11 +286,11 @@ enum status pinhole_register(const struct pinhole_camera *camera, const struct p
 
 enum status pinhole_likeness(const struct pinhole_camera *camera, const struct pinhole_map *map,
                              const double *seen, const struct pinhole_registration *registration,
-                             double *likeness) {
+                             double *likeness, int64_t *pixels) {
   struct search s         = {camera, map, seen, NULL, *registration, search_end};
   const double none[FREE] = {0};
   TRY(memory_make(camera->rows * camera->columns, sizeof *s.work, "a projected map", &s.work));
-  *likeness = 1 - unlikeness(&s, none);
+  *likeness = 1 - unlikeness_of(&s, none, pixels);
   memory_free(s.work);
   return STATUS_OK;
 }

@@ -49,12 +49,12 @@ void pinhole_project_rows(const struct pinhole_camera *camera,
 
 /* Finds the registration that makes the projection of `map` most like `seen` (correlation coefficient over pixels
  * known to both), starting from `registration`; quality is that coefficient (NaN, and the start kept, where
- * fewer than 16 pixels are). Search: shifts on a grid of one
- * pixel within reach_mm, then simplex on all four. */
+ * fewer than 16 pixels are). Search: shifts on a grid of two
+ * pixels within reach_mm, then simplex on all four. */
 enum status pinhole_register(const struct pinhole_camera *camera, const struct pinhole_map *map,
                              const double *seen, double reach_mm,
                              struct pinhole_registration *registration, double *quality);
-/* The coefficient at one registration. */
+/* The coefficient at one registration, and how many pixels are known to both (fewer than 16: -1). */
 enum status pinhole_likeness(const struct pinhole_camera *camera, const struct pinhole_map *map,
                              const double *seen, const struct pinhole_registration *registration,
-                             double *likeness);
+                             double *likeness, int64_t *pixels);

@@ -94,7 +94,7 @@ static void add_edges(struct correlate_work *w, const double *map) {
 }
 
 /* What the camera sees just beyond the cell: other layers are wider than the lithium, and would make it seem larger. The
- * median of pixels that see nothing of the cell and are at most `near` pixels from one that does. */
+ * median of pixels that see nothing of the cell and are at most NEAR pixels from one that does. */
 static enum status level_beyond(struct correlate_work *w, const struct pinhole_map *sums,
                                 const double *seen, double *level) {
   enum { NEAR = 3 };
@@ -118,6 +118,10 @@ static enum status level_beyond(struct correlate_work *w, const struct pinhole_m
   return STATUS_OK;
 }
 
+static struct pinhole_registration start_of(const struct correlate_params *p) {
+  return (struct pinhole_registration){p->scale, p->rotation_deg, p->shift_x_mm, p->shift_y_mm};
+}
+
 static enum status register_once(struct correlate_work *w, int state, int region, double *map,
                                  double *seen) {
   MPI_Comm comm = w->job->comm;
@@ -126,11 +130,14 @@ static enum status register_once(struct correlate_work *w, int state, int region
   TRY_ALL(comm, pinhole_map_make(map, w->n_ct[1], w->n_ct[2], 1e-3 * w->voxel_um[2], &sums));
   clear_map(w, state, region, seen);
   double reach_mm = w->params->reach_mm * w->params->scale, level = 0;
+  w->fit.at = start_of(w->params); /* where what is not told stays */
   enum status status = correlate_register(&w->camera, &sums, seen, reach_mm, &w->fit);
   if (status == STATUS_OK) status = level_beyond(w, &sums, seen, &level);
-  for (int64_t i = 0; i < w->pixels; i++) seen[i] -= isfinite(seen[i]) ? fmin(seen[i], level) : 0;
-  if (status == STATUS_OK && level > 0)
-    status = correlate_register(&w->camera, &sums, seen, reach_mm, &w->fit);
+  if (status == STATUS_OK && level > 0) {
+    for (int64_t i = 0; i < w->pixels; i++) seen[i] -= isfinite(seen[i]) ? fmin(seen[i], level) : 0;
+    w->fit.at = start_of(w->params);
+    status    = correlate_register(&w->camera, &sums, seen, reach_mm, &w->fit);
+  }
   add_edges(w, map);
   pinhole_map_free(&sums);
   return AGREE(comm, status);
@@ -239,7 +246,7 @@ enum status correlate_place(struct correlate_work *w) {
   int state                        = first_with_both(w);
   bool search                      = state >= 0 && strcmp(p->registration, "auto") == 0;
   w->fit = (struct correlate_fit){
-      .at      = {p->scale, p->rotation_deg, p->shift_x_mm, p->shift_y_mm},
+      .at      = start_of(p),
       .sigma   = {(double)NAN, (double)NAN, (double)NAN, (double)NAN},
       .quality = (double)NAN
   };

@@ -1,6 +1,6 @@
 /* Where the Compton grid lies in the tomography.
  * In the plane: pinhole_register on density maps. Errors from the curvature of chi2 = n (1 - r^2) / (1 - r0^2), n a
- * quarter of the pixels since neighbours share the pinhole's blur; a parameter whose error is large is held at its start.
+ * quarter of the pixels known to both since neighbours share the pinhole's blur; a parameter whose error is large is held at its start.
  * Along z: the densities of the regions, up to one common scale, are those of the mixtures that slabs at their heights
  * hold; one shift of all slabs is searched on a grid and refined by a parabola. */
 #include "correlate_private.h"
@@ -34,11 +34,12 @@ static enum status turn_is_told(const struct pinhole_camera *camera, const struc
                                 bool *told) {
   const double far_deg = 6;
   double best, r, chi2 = 0;
-  TRY(pinhole_likeness(camera, map, seen, &fit->at, &best));
+  int64_t pixels;
+  TRY(pinhole_likeness(camera, map, seen, &fit->at, &best, &pixels));
   for (int s = 0; s < 2; s++) {
     struct pinhole_registration at = fit->at;
     move(&at, 1, s ? far_deg : -far_deg);
-    TRY(pinhole_likeness(camera, map, seen, &at, &r));
+    TRY(pinhole_likeness(camera, map, seen, &at, &r, &pixels));
     chi2 += 0.5 * chi2_of(r, best, n);
   }
   *told = chi2 > 0.25 * (far_deg / fit->sigma[1]) * (far_deg / fit->sigma[1]);
@@ -52,15 +53,14 @@ static enum status find_errors(const struct pinhole_camera *camera, const struct
       fit->at.scale * camera->pitch_mm * camera->pinhole_mm / camera->detector_mm;
   const double step[4]    = {0.01, 1, 0.25 * pixel_mm, 0.25 * pixel_mm},
                largest[4] = {0.03, 1.5, pixel_mm, pixel_mm};
-  int64_t n               = 0;
-  for (int64_t i = 0; i < camera->rows * camera->columns; i++) n += !isnan(seen[i]);
   for (int k = 0; k < 4; k++) {
     double r[2], best;
-    TRY(pinhole_likeness(camera, map, seen, &fit->at, &best));
+    int64_t n, pixels;
+    TRY(pinhole_likeness(camera, map, seen, &fit->at, &best, &n));
     for (int s = 0; s < 2; s++) {
       struct pinhole_registration at = fit->at;
       move(&at, k, s ? step[k] : -step[k]);
-      TRY(pinhole_likeness(camera, map, seen, &at, &r[s]));
+      TRY(pinhole_likeness(camera, map, seen, &at, &r[s], &pixels));
     }
     double chi2   = 0.5 * (chi2_of(r[0], best, n) + chi2_of(r[1], best, n));
     fit->sigma[k] = chi2 > 0 ? step[k] / sqrt(chi2) : INFINITY;

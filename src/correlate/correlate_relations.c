@@ -18,11 +18,11 @@ static void fielded(const struct correlate_work *w, const double *map, const dou
   for (int64_t at = 0; at < w->ny * w->nx; at++) out[at] = inside[at] >= 0.5 ? map[at] : (double)NAN;
 }
 
-/* [5][ny nx]: share in the field, x, y, radius (mm), share that is good beyond the field too. */
+/* [5][ny nx]: share in the field, x, y, radius (mm), pixels. */
 static void bin_places(const struct correlate_work *w, double *place) {
   int64_t bins = w->ny * w->nx, k = w->params->bin;
-  double *count = place + 5 * bins;
-  for (int64_t at = 0; at < 6 * bins; at++) place[at] = 0;
+  double *count = place + 4 * bins;
+  for (int64_t at = 0; at < 5 * bins; at++) place[at] = 0;
   for (int64_t i = 0; i < w->pixels; i++) {
     int64_t row = i / w->camera.columns, column = i % w->camera.columns, y, x;
     if (w->camera.beam_along_rows)
@@ -37,7 +37,7 @@ static void bin_places(const struct correlate_work *w, double *place) {
     count[at]++;
   }
   for (int64_t at = 0; at < bins; at++)
-    for (int k5 = 0; k5 < 4; k5++) place[k5 * bins + at] /= count[at];
+    for (int a = 0; a < 4; a++) place[a * bins + at] /= count[at];
 }
 
 /* ---- correlations --------------------------------------------------------------------------------------------- */
@@ -81,18 +81,19 @@ static void crop(const struct correlate_work *w, const struct frame *f, const do
     memcpy(out + y * f->nx, map + (f->y0 + y) * w->nx + f->x0, (size_t)f->nx * sizeof *out);
 }
 
-/* Does a map vary in the field by more than its errors? Else its ranks are those of rounding and of the solver. *pairs:
- * bins that both maps know. */
+/* Does a map vary in the field by more than its errors? Else its ranks are those of rounding and of the solver. A height's
+ * error of the threshold is the same everywhere, and does not count. *pairs: bins that both maps know. */
 static bool is_told(const struct correlate_work *w, const struct pair *pair, const double *inside,
                     double *pairs) {
   const double *value = correlate_map_at(w, false, pair->state, pair->b),
                *error = correlate_map_at(w, true, pair->state, pair->b),
                *seen  = correlate_map_at(w, false, pair->state, pair->a);
-  double n = 0, sum = 0, square = 0, errors = 0;
+  double n = 0, sum = 0, square = 0, errors = 0,
+         common = pair->b == CORRELATE_MAP_height ? w->params->threshold_um : 0;
   for (int64_t at = 0; at < w->ny * w->nx; at++) {
     if (inside[at] < 0.5 || !isfinite(value[at])) continue;
     n++, sum += value[at], *pairs += isfinite(seen[at]);
-    errors += isfinite(error[at]) ? error[at] * error[at] : 0;
+    errors += isfinite(error[at]) ? error[at] * error[at] - common * common : 0;
   }
   for (int64_t at = 0; at < w->ny * w->nx; at++)
     if (inside[at] >= 0.5 && isfinite(value[at]))
@@ -339,7 +340,7 @@ enum status correlate_relations_make(struct correlate_work *w, struct correlate_
   int64_t bins  = w->ny * w->nx;
   double *place = NULL, *work = NULL;
   int8_t *group = NULL;
-  enum status status = memory_make(6 * bins, sizeof *place, "places of bins", &place);
+  enum status status = memory_make(5 * bins, sizeof *place, "places of bins", &place);
   if (status == STATUS_OK) status = memory_make(3 * bins, sizeof *work, "a map", &work);
   if (status == STATUS_OK)
     status = memory_make(bins + w->pixels, sizeof *group, "groups of bins", &group);

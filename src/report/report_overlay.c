@@ -21,19 +21,25 @@ static void overlay_free(struct overlay *o) {
   memset(o, 0, sizeof *o);
 }
 
+static bool is_place(double value, int64_t n) { return value >= 0 && value < (double)n; }
+
 static int first_state(const struct report_table *t) {
   for (int64_t k = 0; k < t->rows; k++)
-    if (t->column[4][k] > 0.5 && isfinite(t->column[5][k])) return (int)t->column[0][k];
+    if (t->column[4][k] > 0.5 && isfinite(t->column[5][k]) &&
+        is_place(t->column[0][k], REPORT_STATES_MOST))
+      return (int)t->column[0][k];
   return -1;
 }
+
+static double at_most(double place) { return isnan(place) ? -1 : fmin(place, side_most); }
 
 /* Columns: state, row, column, x_mm, cover, density. */
 static enum status overlay_make(const struct report_table *t, struct overlay *o) {
   memset(o, 0, sizeof *o);
   o->state = first_state(t);
   for (int64_t k = 0; k < t->rows; k++) {
-    o->ny = (int64_t)fmax((double)o->ny, fmin(t->column[1][k], side_most) + 1);
-    o->nx = (int64_t)fmax((double)o->nx, fmin(t->column[2][k], side_most) + 1);
+    o->ny = (int64_t)fmax((double)o->ny, at_most(t->column[1][k]) + 1);
+    o->nx = (int64_t)fmax((double)o->nx, at_most(t->column[2][k]) + 1);
     if (k && o->step_um == 0 && t->column[2][k] == t->column[2][k - 1] + 1)
       o->step_um = 1000 * fabs(t->column[3][k] - t->column[3][k - 1]);
   }
@@ -42,10 +48,11 @@ static enum status overlay_make(const struct report_table *t, struct overlay *o)
   TRY(memory_make(o->ny * o->nx, sizeof *o->cover, "a map", &o->cover));
   for (int64_t i = 0; i < o->ny * o->nx; i++) o->density[i] = NAN;
   for (int64_t k = 0; k < t->rows; k++) {
-    int64_t y = (int64_t)t->column[1][k], x = (int64_t)t->column[2][k];
-    if ((int)t->column[0][k] != o->state || y < 0 || x < 0 || y >= o->ny || x >= o->nx) continue;
-    o->density[y * o->nx + x] = (float)t->column[5][k];
-    o->cover[y * o->nx + x]   = isfinite(t->column[4][k]) ? (float)t->column[4][k] : 0;
+    double y = t->column[1][k], x = t->column[2][k];
+    if (t->column[0][k] != o->state || !is_place(y, o->ny) || !is_place(x, o->nx)) continue;
+    int64_t at     = (int64_t)y * o->nx + (int64_t)x;
+    o->density[at] = (float)t->column[5][k];
+    o->cover[at]   = isfinite(t->column[4][k]) ? (float)t->column[4][k] : 0;
   }
   return STATUS_OK;
 }

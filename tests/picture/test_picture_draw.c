@@ -152,3 +152,24 @@ TEST(a_png_in_memory_is_one) {
         "%zu bytes", n);
   free(bytes);
 }
+
+/* Finite values 0 .. 999 in a scrambled order, each as often as `times` says: half a percent is cut off on each side. */
+TEST(a_range_leaves_out_half_a_percent_on_each_side) {
+  enum { VALUES = 1000, MOST = 3 * VALUES };
+  static float value[MOST + 2];
+  for (int times = 1; times <= 3; times++)
+    for (int order = 0; order < 3; order++) {
+      int n = times * VALUES;
+      double low, high;
+      for (int i = 0; i < n; i++) {
+        int at   = order == 0 ? i : order == 1 ? n - 1 - i : (int)(i * 1237LL % n);
+        value[i] = (float)(at % VALUES);
+      }
+      value[n] = NAN, value[n + 1] = INFINITY;
+      CHECK_OK(picture_range(value, n + 2, &low, &high));
+      CHECK(low == 5 && high == VALUES - 6, "%d times, order %d: %g to %g", times, order, low, high);
+    }
+  double low, high;
+  CHECK_OK(picture_range(value + MOST, 2, &low, &high));
+  CHECK(low == 0 && high == 1, "nothing finite: %g to %g", low, high);
+}

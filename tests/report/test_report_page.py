@@ -118,7 +118,8 @@ class Reported(Folder):
         self.assertIn("failed", cards[1])
         self.assertIn("half_full.h5", cards[1])
         self.assertNotIn("failed", cards[0])
-        self.assertIn("Roughness Ra", cards[0] and cards[2])
+        self.assertIn("Roughness Ra", cards[0])
+        self.assertIn("Roughness Ra", cards[2])
         # a state whose files are gone altogether, and one whose file is cut short
         shutil.rmtree(self.at("out", "full"))
         path = self.at("out", "new", "segment.h5")
