@@ -1,4 +1,5 @@
-"""The whole chain on a small twin: truth, rank counts, resuming, and the program's own words. timeout: 1800"""
+"""The whole chain on a small twin: truth, rank counts, resuming, and the program's own words.
+timeout: 1800 sanitized: full"""
 import csv, json, os, re, sys, unittest
 
 import h5py
