@@ -5,6 +5,7 @@
  * recognised by its first argument before main begins) forks a child per file, and ends when the
  * socket to it closes. */
 #include "store_private.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -167,12 +168,22 @@ static void requests_ignore(void) {
   for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) signal(requests[i], SIG_IGN);
 }
 
+/* What was open when the program was started, sockets of MPI for one. */
+static void close_rest(void) {
+  DIR *open = opendir("/proc/self/fd");
+  for (struct dirent *entry; open && (entry = readdir(open));) {
+    int handle = (int)strtol(entry->d_name, NULL, 10);
+    if (handle > STDERR_FILENO && handle != dirfd(open)) close(handle);
+  }
+  if (open) closedir(open);
+}
+
 /* The server: names of files come in on standard input, a socket, and answers go out there. */
 static _Noreturn void serve(void) {
   char file[STORE_NAME_BYTES];
   struct answer answer;
   requests_ignore();
-  closefrom(STDERR_FILENO + 1);
+  close_rest();
   hdf5_start();
   while (get(STDIN_FILENO, file, sizeof file) && look(file, &answer) &&
          put(STDIN_FILENO, &answer, sizeof answer)) {
