@@ -136,8 +136,8 @@ static enum status write_components(const struct stage_job *job, struct store_ou
   const int64_t *n = f->mine.n;
   int64_t most     = n[0], *slice;
   MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPI_INT64_T, MPI_MAX, job->comm);
-  TRY_ALL(job->comm, memory_make_raw(n[1] * n[2], sizeof *slice, "a slice", &slice));
-  enum status status = STATUS_OK;
+  enum status status =
+      AGREE(job->comm, memory_make_raw(n[1] * n[2], sizeof *slice, "a slice", &slice));
   for (int64_t z = 0; z < most && status == STATUS_OK; z++) {
     bool here              = z < n[0] && n[1] * n[2] > 0;
     const int64_t start[3] = {f->mine.start[0] + (here ? z : 0), f->mine.start[1],
@@ -225,6 +225,7 @@ static enum status whole_bytes(const struct stage_job *job, const struct store_i
   int64_t filter     = segment_has_ball(p) ? grown * bytes : 0;
   int64_t components = 4 * key + (p->surfaces ? 4 * smooth : 2 * most);
   int64_t region     = segment_has_region(p) ? most + 8 * info->n[1] * info->n[2] : 0;
+  if (segment_slab_is_found(p)) region += segment_slab_bytes(info->n);
   *need              = grown * bytes + most + region + (filter > components ? filter : components);
   grid_plan_free(&plan);
   return STATUS_OK;

@@ -30,6 +30,8 @@ enum status segment_region_find(MPI_Comm comm, int64_t *sum, int64_t ny, int64_t
 enum status segment_slab_find(MPI_Comm comm, const struct segment_params *params,
                               const struct grid_field *labels, int phase,
                               const struct grid_field *volume, struct segment_region *region);
+/* Memory of the search, in bytes, of a volume of n voxels along z, y, x; at most. */
+int64_t segment_slab_bytes(const int64_t n[3]);
 bool segment_slab_is_found(const struct segment_params *params);
 /* Collective. OUTPUT_region.png: the middle z-x slice, dimmed outside the mask. */
 enum status segment_region_draw(const struct stage_job *job, const struct grid_field *volume,

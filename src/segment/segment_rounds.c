@@ -189,8 +189,9 @@ static enum status find_disc(struct rounds *w) {
                     columns_ = {"segment (disc)", add_columns, NULL, &c};
   TRY(run_pass(w, &ranges));
   voxel_range_sum(comm, c.range);
-  TRY_ALL(comm, memory_make(w->plan.n[1] * w->plan.n[2], sizeof *c.sum, "means along z", &c.sum));
-  enum status status = run_pass(w, &columns_);
+  enum status status = AGREE(
+      comm, memory_make(w->plan.n[1] * w->plan.n[2], sizeof *c.sum, "means along z", &c.sum));
+  if (status == STATUS_OK) status = run_pass(w, &columns_);
   if (status == STATUS_OK)
     status = segment_region_find(comm, c.sum, w->plan.n[1], w->plan.n[2], &w->report.region);
   memory_free(c.sum);
@@ -205,8 +206,9 @@ static enum status find_thresholds(struct rounds *w) {
   const struct pass counts = {"segment (histogram)", count, NULL, &h};
   TRY(run_pass(w, &ranges));
   voxel_range_sum(comm, range);
-  TRY_ALL(comm, voxel_histogram_begin(range, segment_threshold_bins(w->p), &h));
-  enum status status = run_pass(w, &counts);
+  enum status status =
+      AGREE(comm, voxel_histogram_begin(range, segment_threshold_bins(w->p), &h));
+  if (status == STATUS_OK) status = run_pass(w, &counts);
   if (status == STATUS_OK) {
     voxel_histogram_sum(comm, &h);
     status = AGREE(comm, segment_threshold_found(w->p, &h, w->report.threshold));

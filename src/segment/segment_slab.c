@@ -30,6 +30,10 @@ static enum status blocks_make(const int64_t n[3], struct blocks *b) {
   return memory_make(b->high * b->wide * b->nz, sizeof *b->grey, "blocks of columns", &b->grey);
 }
 
+int64_t segment_slab_bytes(const int64_t n[3]) {
+  return BLOCKS_MOST * BLOCKS_MOST * n[0] * (int64_t)(2 * sizeof(int32_t) + sizeof(int64_t));
+}
+
 static double grey_at(const struct grid_field *f, int64_t z, int64_t y, int64_t x) {
   int64_t at = grid_field_origin(f) + z * f->row[0] + y * f->row[1] + x;
   return f->type == GRID_F32 ? (double)((const float *)f->data)[at]
@@ -202,7 +206,7 @@ enum status segment_slab_find(MPI_Comm comm, const struct segment_params *p,
 
 /* ---- shown ------------------------------------------------------------------------------------------- */
 
-/* What lies outside the mask is drawn at half its grey over the least. */
+/* What lies outside the mask is drawn at two fifths of its grey over the least. */
 static void dim(const struct grid_field *mask, struct grid_field *slice) {
   float *value = slice->data, least = INFINITY;
   const uint8_t *mark = mask->data;

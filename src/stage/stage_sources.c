@@ -44,7 +44,12 @@ enum status stage_sources_find(const struct stage_job *job, const char *product,
   *n      = log_is_speaker() ? list(job, product, names, NULL) : 0;
   MPI_Bcast(n, 1, MPI_INT, 0, job->comm);
   if (*n == 0) return AGREE(job->comm, FAIL(STATUS_USAGE, "%s", missing));
-  TRY_ALL(job->comm, memory_make(*n, sizeof **source, "names of states", source));
+  enum status status = AGREE(job->comm, memory_make(*n, sizeof **source, "names of states", source));
+  if (status != STATUS_OK) {
+    memory_free(*source);
+    *source = NULL;
+    return status;
+  }
   if (log_is_speaker()) list(job, product, names, *source);
   for (int i = 0; i < *n; i++) MPI_Bcast(&(*source)[i], sizeof **source, MPI_CHAR, 0, job->comm);
   return STATUS_OK;

@@ -220,6 +220,9 @@ static enum status find_lineage(MPI_Comm comm, struct pairs *kin, const struct t
 static enum status begin(MPI_Comm comm, const struct grid_field *labels, struct track *t) {
   if (t->states >= TRACK_STATES_MOST)
     return AGREE(comm, FAIL(STATUS_USAGE, "more than %d states", TRACK_STATES_MOST));
+  if (t->presence.data && t->states >= t->states_most)
+    return AGREE(comm, FAIL(STATUS_INTERNAL, "more than the %d states that were announced",
+                            t->states_most));
   if (t->states > 0) return STATUS_OK;
   TRY(grid_field_make(comm, &labels->plan, GRID_U8, NULL, &t->growth));
   memcpy(t->growth.voxel_um, labels->voxel_um, sizeof labels->voxel_um);
