@@ -96,19 +96,26 @@ void recon_phase_filter(struct recon_phase *f, float *transmission) {
 
 /* ---- projections in turns ------------------------------------------------------------------------------------------ */
 
-enum { TURN_FRAMES = 4 }; /* of each rank */
+enum {
+  TURN_FRAMES = 4,
+  ASIDE       = 2
+}; /* of each rank; more to both sides, where zingers are looked for */
 
 /* Flats of whole projections, and what filters them. */
 struct retrieval {
   struct recon_phase *phase;
   float *flat, *share;
   int *group;
+  int64_t rows[2]; /* of the round: what is found in them counts */
+  /* where zingers are looked for, else NULL: projections with their neighbours, room for one */
+  float *window, *room;
 };
+
+static bool finds_zingers(const struct recon_job *w) { return strcmp(w->p->zingers, "none") != 0; }
 
 static enum status begin(struct recon_job *w, struct raw_tomo *scan, struct retrieval *r) {
   MPI_Comm comm  = w->job->comm;
   int64_t pixels = scan->rows * scan->columns, groups = scan->flats.groups;
-  memset(r, 0, sizeof *r);
   enum status status = recon_phase_make(scan->rows, scan->columns, length_of(w), &r->phase);
   if (status == STATUS_OK)
     status = memory_make((groups + 1) * pixels, sizeof *r->flat, "flats", &r->flat);
@@ -116,7 +123,11 @@ static enum status begin(struct recon_job *w, struct raw_tomo *scan, struct retr
     status = memory_make(scan->projections, sizeof *r->share, "times", &r->share);
   if (status == STATUS_OK)
     status = memory_make(scan->projections, sizeof *r->group, "times", &r->group);
+  if (status == STATUS_OK && finds_zingers(w))
+    status = memory_make_raw((TURN_FRAMES + 2 * ASIDE + 2) * pixels, sizeof *r->window,
+                             "projections", &r->window);
   TRY_ALL(comm, status);
+  if (r->window) r->room = r->window + (TURN_FRAMES + 2 * ASIDE) * pixels;
   for (int64_t i = 0; i < scan->projections; i++)
     r->group[i] = raw_tomo_flat_at(scan, i, &r->share[i]);
   if (scan->kind != RAW_COUNTS) return STATUS_OK;
@@ -128,11 +139,13 @@ static void end(struct retrieval *r) {
   memory_free(r->flat);
   memory_free(r->share);
   memory_free(r->group);
+  memory_free(r->window);
 }
 
-/* One projection of counts to attenuation. */
-static enum status retrieve(struct recon_job *w, const struct raw_tomo *scan,
-                            const struct retrieval *r, int64_t projection, float *value) {
+/* One projection of counts to attenuation. counts: what is repaired counts. */
+static enum status normalise(struct recon_job *w, const struct raw_tomo *scan,
+                             const struct retrieval *r, int64_t projection, bool counts,
+                             float *value) {
   int64_t pixels               = scan->rows * scan->columns;
   double beam                  = scan->beam ? scan->beam[projection] : 1;
   struct recon_light light     = {.flat        = r->flat,
@@ -144,21 +157,49 @@ static enum status retrieve(struct recon_job *w, const struct raw_tomo *scan,
                                   .find_pixels = strcmp(w->p->bad_pixels, "auto") == 0};
   struct recon_repairs repairs = {0, 0, 0};
   TRY(recon_normalise(&light, value, scan->rows, 1, scan->columns, &repairs));
-  w->repairs.values += repairs.values;
-  if (projection == 0) w->repairs.pixels += repairs.pixels;
-  for (int64_t i = 0; i < pixels; i++) value[i] = expf(-value[i]);
-  recon_phase_filter(r->phase, value);
-  for (int64_t i = 0; i < pixels; i++) value[i] = -logf(fmaxf(value[i], 1e-30f));
+  counts = counts && r->rows[0] == w->row0; /* every round has all projections */
+  if (counts) w->repairs.values += repairs.values;
+  if (counts && projection == 0) w->repairs.pixels += repairs.pixels;
   return STATUS_OK;
 }
 
-static enum status retrieve_here(struct recon_job *w, const struct raw_tomo *scan,
-                                 const struct retrieval *r, int64_t first,
-                                 struct grid_field *frames) {
-  for (int64_t i = 0; i < frames->mine.n[0]; i++)
-    TRY(retrieve(w, scan, r, first + frames->mine.start[0] + i,
-                 (float *)frames->data + i * frames->row[0]));
-  return STATUS_OK;
+static void retrieve(const struct raw_tomo *scan, const struct retrieval *r, float *value) {
+  int64_t pixels = scan->rows * scan->columns;
+  for (int64_t i = 0; i < pixels; i++) value[i] = expf(-value[i]);
+  recon_phase_filter(r->phase, value);
+  for (int64_t i = 0; i < pixels; i++) value[i] = -logf(fmaxf(value[i], 1e-30f));
+}
+
+/* Projections as counts to attenuation. */
+static enum status read_plain(struct recon_job *w, struct raw_tomo *scan, const struct retrieval *r,
+                              int64_t first, struct grid_field *frames) {
+  enum status status = STATUS_OK;
+  TRY(raw_tomo_read_projections(w->job->comm, scan, first, frames));
+  for (int64_t i = 0; i < frames->mine.n[0] && status == STATUS_OK; i++)
+    status = normalise(w, scan, r, first + frames->mine.start[0] + i, true,
+                       (float *)frames->data + i * frames->row[0]);
+  return AGREE(w->job->comm, status);
+}
+
+/* The same without zingers, which are found beside the projections before and behind. */
+static enum status read_clean(struct recon_job *w, struct raw_tomo *scan, const struct retrieval *r,
+                              int64_t first, struct grid_field *frames) {
+  const int64_t start = first + frames->mine.start[0], n = frames->mine.n[0],
+                low = start < ASIDE || n == 0 ? 0 : start - ASIDE,
+                end = start + n + ASIDE < scan->projections ? start + n + ASIDE : scan->projections;
+  struct grid_field all = *frames;
+  all.data              = r->window;
+  all.mine.start[0]     = low;
+  all.mine.n[0]         = n ? end - low : 0;
+  enum status status    = raw_tomo_read_projections(w->job->comm, scan, 0, &all);
+  for (int64_t i = 0; i < all.mine.n[0] && status == STATUS_OK; i++)
+    status = normalise(w, scan, r, low + i, low + i >= start && low + i < start + n,
+                       r->window + i * all.row[0]);
+  for (int64_t i = 0; i < n && status == STATUS_OK; i++)
+    w->repairs.zingers += recon_zingers_in_projection(
+        w->p->zingers, w->p->zinger_sd, r->window, end - low, start + i - low, scan->rows,
+        scan->columns, r->rows, r->room, (float *)frames->data + i * frames->row[0]);
+  return AGREE(w->job->comm, status);
 }
 
 /* Rows of `frames` [projection, row, column] to the sinograms of those who own them. */
@@ -200,8 +241,10 @@ static enum status one_turn(struct recon_job *w, struct raw_tomo *scan, const st
   enum status status = grid_field_make(comm, &plan, GRID_F32, NULL, &frames);
   grid_plan_free(&plan);
   TRY(status);
-  status = raw_tomo_read_projections(comm, scan, first, &frames);
-  if (status == STATUS_OK) status = AGREE(comm, retrieve_here(w, scan, r, first, &frames));
+  status =
+      r->window ? read_clean(w, scan, r, first, &frames) : read_plain(w, scan, r, first, &frames);
+  for (int64_t i = 0; i < frames.mine.n[0] && status == STATUS_OK; i++)
+    retrieve(scan, r, (float *)frames.data + i * frames.row[0]);
   if (status == STATUS_OK) status = hand_over(w, row0, first, &frames, sinogram);
   grid_field_free(&frames);
   return status;
@@ -209,7 +252,9 @@ static enum status one_turn(struct recon_job *w, struct raw_tomo *scan, const st
 
 enum status recon_phase_read(struct recon_job *w, struct raw_tomo *scan, int64_t row0,
                              struct grid_field *sinogram) {
-  struct retrieval r;
+  struct retrieval r = {
+      .rows = {row0, row0 + sinogram->plan.n[0]}
+  };
   int size;
   MPI_Comm_size(w->job->comm, &size);
   enum status status = begin(w, scan, &r);
@@ -223,12 +268,14 @@ enum status recon_phase_read(struct recon_job *w, struct raw_tomo *scan, int64_t
   return status;
 }
 
-/* Projections of a turn, whole and as they are moved; flats; one of them padded and transformed. */
+/* Projections of a turn, whole and as they are moved, and with their neighbours; flats; one of them padded and
+ * transformed. */
 int64_t recon_phase_bytes(const struct recon_job *w) {
   const struct raw_tomo *scan = &w->part[0];
   if (strcmp(w->p->phase, "paganin") != 0) return 0;
   double length  = length_of(w);
   int64_t pixels = scan->rows * scan->columns,
           padded = padded_length(scan->rows, length) * padded_length(scan->columns, length);
-  return 4 * pixels * (2 * TURN_FRAMES + scan->flats.groups + 4) + 8 * padded;
+  int64_t frames = 2 * TURN_FRAMES + (finds_zingers(w) ? TURN_FRAMES + 2 * ASIDE + 2 : 0);
+  return 4 * pixels * (frames + scan->flats.groups + 4) + 8 * padded;
 }

@@ -31,6 +31,13 @@ void recon_find_pixels(const float *flat, const float *dark, int64_t columns, bo
  * that stick out of both. */
 enum status recon_zingers(const char *how, double sd, float *sinogram, int64_t rows, int64_t angles,
                           int64_t columns, int64_t *found);
+/* The same of one whole projection before its phase is retrieved, so that no zinger is spread: `at` of `n` that follow
+ * one another, window[n][rows][columns] with two to both sides of it where the scan has them. The noise is the
+ * projection's. Its values go to `value`, `room` has 2 rows columns; how many were replaced of the rows counted[0] to
+ * counted[1] - 1. */
+int64_t recon_zingers_in_projection(const char *how, double sd, const float *window, int64_t n,
+                                    int64_t at, int64_t rows, int64_t columns,
+                                    const int64_t counted[2], float *room, float *value);
 /* found[c] of a line: by how much value sticks out of four neighbours; 0 inside. */
 ISA_DECLARE(void, recon_stick_out, const float *const *neighbour, const float *value, int64_t n,
             float *out)

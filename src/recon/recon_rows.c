@@ -55,11 +55,13 @@ static enum status normalise(struct recon_job *w, struct raw_tomo *scan, int64_t
   return AGREE(w->job->comm, status);
 }
 
-static enum status clean(struct recon_job *w, const struct raw_tomo *scan,
+/* zingers: if they are asked for. */
+static enum status clean(struct recon_job *w, const struct raw_tomo *scan, bool zingers,
                          struct grid_field *field) {
   int64_t rows = field->mine.n[0], angles = scan->projections;
-  TRY(recon_zingers(w->p->zingers, w->p->zinger_sd, field->data, rows, angles, scan->columns,
-                    &w->repairs.zingers));
+  if (zingers)
+    TRY(recon_zingers(w->p->zingers, w->p->zinger_sd, field->data, rows, angles, scan->columns,
+                      &w->repairs.zingers));
   struct recon_rings rings = rings_of(w->p);
   for (int64_t r = 0; r < rows; r++)
     TRY(recon_rings_remove(&rings, (float *)field->data + r * field->row[0], angles,
@@ -70,13 +72,14 @@ static enum status clean(struct recon_job *w, const struct raw_tomo *scan,
 /* phase: as the parameters say; the axis is looked for without. */
 static enum status read_part(struct recon_job *w, struct raw_tomo *scan, int64_t row0, bool phase,
                              struct grid_field *field) {
-  if (phase && is(w->p->phase, "paganin"))
+  bool whole = phase && is(w->p->phase, "paganin"); /* zingers, too, are found there */
+  if (whole)
     TRY(recon_phase_read(w, scan, row0, field));
   else {
     TRY(raw_tomo_read(w->job->comm, scan, row0, field));
     TRY(normalise(w, scan, row0, field));
   }
-  return AGREE(w->job->comm, clean(w, scan, field));
+  return AGREE(w->job->comm, clean(w, scan, !whole, field));
 }
 
 /* ---- scans side by side --------------------------------------------------------------------------------------------- */

@@ -57,43 +57,70 @@ static void along_row(const float *line, int64_t columns, float *out) {
   out[0] = out[columns - 1] = 0;
 }
 
-static float mean_at(const float *value, int64_t a, int64_t c, int64_t angles, int64_t columns,
-                     bool row) {
-  const float *before = row ? value + a * columns + inside(c - 1, columns)
-                            : value + inside(a - 1, angles) * columns + c,
-              *after  = row ? value + a * columns + inside(c + 1, columns)
-                            : value + inside(a + 1, angles) * columns + c;
+/* Of the neighbours of value `c` of an angle's `wide` values, which are lines of `columns`. */
+static float mean_at(const float *value, int64_t a, int64_t c, int64_t angles, int64_t wide,
+                     int64_t columns, bool row) {
+  const float *mine = value + a * wide, *line = mine + (c - c % columns);
+  const float *before = row ? line + inside(c % columns - 1, columns)
+                            : value + inside(a - 1, angles) * wide + c,
+              *after  = row ? line + inside(c % columns + 1, columns)
+                            : value + inside(a + 1, angles) * wide + c;
   return 0.5f * (*before + *after);
 }
 
-static int64_t clean(const char *how, double sd, const float *before, int64_t angles,
-                     int64_t columns, float *out, float *value) {
-  bool angle = strcmp(how, "row") != 0, row = strcmp(how, "angle") != 0;
-  float least   = (float)fmax(sd * noise_of(before, angles, columns), LEAST);
-  int64_t found = 0;
-  for (int64_t a = 0; a < angles; a++) {
-    if (angle) along_angle(before, a, angles, columns, out);
-    if (row) along_row(before + a * columns, columns, out + columns);
-    for (int64_t c = 0; c < columns; c++) {
-      if ((angle && out[c] <= least) || (row && out[columns + c] <= least)) continue;
-      value[a * columns + c] = mean_at(before, a, c, angles, columns, !angle);
-      found++;
-    }
+struct cleaning {
+  bool angle, row;
+  float least;
+  int64_t angles, lines, columns; /* of `before`: [angle][line][column] */
+  const float *before;
+  float *out; /* room of two angles */
+};
+
+/* Replaces what sticks out of one angle in `value`; how many, of the lines counted[0] to counted[1] - 1. */
+static int64_t clean(const struct cleaning *k, int64_t a, const int64_t counted[2], float *value) {
+  int64_t wide = k->lines * k->columns, found = 0;
+  if (k->angle) along_angle(k->before, a, k->angles, wide, k->out);
+  for (int64_t l = 0; l < k->lines && k->row; l++)
+    along_row(k->before + (a * k->lines + l) * k->columns, k->columns,
+              k->out + wide + l * k->columns);
+  for (int64_t c = 0; c < wide; c++) {
+    if ((k->angle && k->out[c] <= k->least) || (k->row && k->out[wide + c] <= k->least)) continue;
+    value[c] = mean_at(k->before, a, c, k->angles, wide, k->columns, !k->angle);
+    found += c / k->columns >= counted[0] && c / k->columns < counted[1];
   }
   return found;
 }
 
+static float least_of(double sd, double noise) { return (float)fmax(sd * noise, LEAST); }
+
 enum status recon_zingers(const char *how, double sd, float *sinogram, int64_t rows, int64_t angles,
                           int64_t columns, int64_t *found) {
-  float *before, *out;
+  const int64_t line[2] = {0, 1};
+  struct cleaning k     = {
+          strcmp(how, "row") != 0, strcmp(how, "angle") != 0, 0, angles, 1, columns, NULL, NULL};
+  float *before;
   if (strcmp(how, "none") == 0 || angles < 5 || columns < 5) return STATUS_OK;
   TRY(memory_make_raw((angles + 2) * columns, sizeof *before, "a sinogram", &before));
-  out = before + angles * columns;
+  k.before = before;
+  k.out    = before + angles * columns;
   for (int64_t r = 0; r < rows; r++) {
     float *value = sinogram + r * angles * columns;
     memcpy(before, value, (size_t)(angles * columns) * sizeof *value);
-    *found += clean(how, sd, before, angles, columns, out, value);
+    k.least = least_of(sd, noise_of(before, angles, columns));
+    for (int64_t a = 0; a < angles; a++) *found += clean(&k, a, line, value + a * columns);
   }
   memory_free(before);
   return STATUS_OK;
+}
+
+int64_t recon_zingers_in_projection(const char *how, double sd, const float *window, int64_t n,
+                                    int64_t at, int64_t rows, int64_t columns,
+                                    const int64_t counted[2], float *room, float *value) {
+  const int64_t pixels = rows * columns, middle = at < 1 ? 1 : at > n - 2 ? n - 2 : at;
+  memcpy(value, window + at * pixels, (size_t)pixels * sizeof *value);
+  if (n < 3 || columns < 5) return 0;
+  struct cleaning k = {
+      strcmp(how, "row") != 0, strcmp(how, "angle") != 0, 0, n, rows, columns, window, room};
+  k.least = least_of(sd, noise_of(window + (middle - 1) * pixels, 3, pixels));
+  return clean(&k, at, counted, value);
 }
