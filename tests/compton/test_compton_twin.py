@@ -121,6 +121,13 @@ class Twin(unittest.TestCase):
         self.assertEqual(6400 - good.sum(), source["bad_pixels"]["value"])
         self.assertLess(abs(np.median(gain[good] / want[good]) - 1), 0.002)
         self.assertLess(np.std(gain[good] / want[good]), 0.01)
+        with open(f"{self.folder}/source.yaml", "w") as file:
+            file.write("calibration: {dark: twin/raw/dark.bin, source: twin/raw/am241.bin}\ncompton: {threshold_kev: 3}\nstates:\n"
+                       "  - {name: s, percent: 0, compton: [{region: r, frames: [twin/raw/pristine_r2.bin], exposure_s: 500}]}\n")
+        call(self.folder, "run", "source.yaml", "--output", "cycle", "--stages", "compton", "--quiet")
+        with h5py.File(f"{self.folder}/cycle/s/compton.h5") as file:  # a cycle's calibration says the same
+            self.assertEqual(file["/entry/results/events"][()], source["events"]["value"])
+            self.assertTrue(np.array_equal(file["/entry/sensor/gain"][:], gain))
 
     def test_what_pairs_lose_comes_from_the_source(self):
         words = ["--frames", "twin/raw/am241.bin", "--dark", "twin/raw/dark.bin", "--threshold-kev", 3, "--gain",
