@@ -39,14 +39,23 @@ static enum status open_labels(const struct stage_job *job, struct store_input *
     return AGREE(job->comm, FAIL(STATUS_USAGE, "--input FILE[:DATASET] is missing: the labels"));
   return store_open(job->comm, from, "labels", 3, input);
 }
-static enum status shape_check(const struct flux_params *p, const struct grid_box *box) {
-  for (int a = 0; a < 3; a++)
-    if (flux_runs(p, a) && box->n[a] < (strcmp(p->fixed, "middles") == 0 ? 3 : 2))
+bool flux_task_runs(const struct flux_task *t, int axis) {
+  return t->axes ? strchr(t->axes, "zyx"[axis]) != NULL : flux_runs(t->params, axis);
+}
+static enum status shape_check(const struct flux_task *t) {
+  const int64_t *n = t->region.box.n;
+  const int least  = strcmp(t->params->fixed, "middles") == 0 ? 3 : 2;
+  for (int a = 0; a < 3; a++) {
+    if (flux_task_runs(t, a) && n[a] < least)
       return FAIL(STATUS_INPUT,
-                  "flux.direction = %s, but the volume has %lld voxel along %c (%d or "
+                  "flux.%s = %s, but the volume has %lld voxel along %c (%d or "
                   "more are needed)",
-                  p->direction, (long long)box->n[a], "zyx"[a],
-                  strcmp(p->fixed, "middles") == 0 ? 3 : 2);
+                  t->axes ? "cases" : "direction", t->axes ? t->axes : t->params->direction,
+                  (long long)n[a], "zyx"[a], least);
+    if (n[a] > FLUX_EDGE_MOST)
+      return FAIL(STATUS_INPUT, "flux: %lld voxels along %c; %d are the most", (long long)n[a],
+                  "zyx"[a], FLUX_EDGE_MOST);
+  }
   return STATUS_OK;
 }
 /* Option over file over 1. */
@@ -64,11 +73,11 @@ static enum status voxel_size(const struct flux_params *p, const struct store_in
 static enum status task_begin(struct flux_task *t, const struct store_info *info, bool needs_map) {
   MPI_Comm comm = t->job->comm;
   TRY_ALL(comm, flux_labels_parse(t->params, &t->labels));
-  TRY_ALL(comm, flux_box_parse(t->params->box, info->n, &t->region.box));
+  TRY_ALL(comm, stage_box_parse("flux.box", t->params->box, info->n, &t->region.box));
   TRY_ALL(comm, voxel_size(t->params, info, t->voxel_um));
   t->voxel_known = t->params->voxel_um[0] || info->voxel_um[0] > 0;
   TRY(flux_region_find(t->job, info, t->voxel_um, needs_map, &t->region));
-  return AGREE(comm, shape_check(t->params, &t->region.box));
+  return AGREE(comm, shape_check(t));
 }
 enum status flux_task_read(struct flux_task *t) {
   struct store_input *input = NULL;

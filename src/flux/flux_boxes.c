@@ -470,7 +470,7 @@ static enum status scan_all(struct scan *scan, int64_t count[FLUX_CODES]) {
   TRY(memory_make(scan->fine->view.n[2] + PAD, 1, "row", &zeros));
   scan_boxes(scan, zeros, count);
   memory_free(zeros);
-  if (scan->nodes >= INT32_MAX)
+  if (scan->nodes >= INT32_MAX / 2) /* of trees, two ends of each edge are numbered, and halo nodes come after all */
     return FAIL(STATUS_MEMORY, "flux: %lld nodes on one rank; use more ranks",
                 (long long)scan->nodes);
   return number_nodes(scan, NULL);

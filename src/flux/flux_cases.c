@@ -30,10 +30,6 @@ static enum status next(const char **at, struct one *c) {
   return STATUS_OK;
 }
 
-static bool is_done(const struct flux_params *p, const struct one *c, int axis) {
-  return c->axes[0] ? strchr(c->axes, "zyx"[axis]) != NULL : flux_runs(p, axis);
-}
-
 /* The box without its slices, which the interface decides. */
 static void open_box(const char *box, int64_t nz, char *to) {
   const char *rest = strchr(box, ',');
@@ -58,9 +54,15 @@ static enum status params_of(const struct flux_params *from, const struct one *c
 
 enum status flux_cases_check(const struct flux_params *p) {
   struct flux_params own;
-  struct one c;
+  struct one c, before;
   for (const char *at = p->cases; *at;) {
+    const char *here = at;
     TRY(next(&at, &c));
+    for (const char *other = p->cases; other < here;) {
+      TRY(next(&other, &before));
+      if (strcmp(before.name, c.name) == 0)
+        return FAIL(STATUS_USAGE, "flux.cases: two are called %s", c.name);
+    }
     if (c.interface[0] && !p->cases_um[0])
       return FAIL(STATUS_USAGE, "flux.cases: @%s needs flux.cases_um = A:B", c.interface);
     TRY(params_of(p, &c, 1 << 20, &own));
@@ -97,12 +99,16 @@ static enum status solve(struct flux_task *t, const struct one *c, int axis) {
 static enum status run_one(struct flux_task *whole, const struct one *c) {
   struct flux_params params;
   struct stage_job job = *whole->job;
-  struct flux_task t   = {.job = &job, .params = &params, .converged = true, .suffix = c->name};
+  struct flux_task t   = {.job       = &job,
+                          .params    = &params,
+                          .converged = true,
+                          .suffix    = c->name,
+                          .axes      = c->axes[0] ? c->axes : NULL};
   TRY_ALL(job.comm, params_of(whole->params, c, whole->labels_n[0], &params));
   job.params    = &params;
   enum status s = flux_task_read(&t);
   for (int axis = 0; axis < 3 && s == STATUS_OK; axis++)
-    if (is_done(whole->params, c, axis)) s = solve(&t, c, axis);
+    if (flux_task_runs(&t, axis)) s = solve(&t, c, axis);
   if (!t.converged) {
     whole->converged = false;
     memcpy(whole->worst, t.worst, sizeof t.worst);

@@ -155,7 +155,7 @@ enum status flux_levels_make(MPI_Comm comm, const struct flux_case *problem,
   return answer->percolates ? graphs_make(comm, levels) : STATUS_OK;
 }
 void flux_levels_free(struct flux_levels *levels) {
-  for (int g = 0; g < levels->graphs; g++) flux_graph_free(&levels->graph[g]);
+  for (int g = 0; g < LEVELS; g++) flux_graph_free(&levels->graph[g]); /* one may be half made */
   flux_gather_free(&levels->gather);
   flux_fine_free(&levels->fine);
   memory_free(levels->factor);

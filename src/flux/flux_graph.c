@@ -201,8 +201,8 @@ static enum status rows_number(struct coarsening *k) {
     if (is_node(g, i)) g->agg[i] = g->agg[root_of(k->parent, i)];
   return STATUS_OK;
 }
-/* Ghosts of the new graph: distinct parents of ghosts in order of appearance, which the owner finds
- * in its send list in the same order. seen[] (by row) is 0 before and after. */
+/* What the new graph sends: distinct parents of the nodes sent, in order of appearance, in which the neighbour finds its
+ * ghosts, too. slot[] (by row) is 0 before and after. */
 static enum status halo_number(struct coarsening *k) {
   struct flux_graph *g = k->from, *to = k->to;
   swap_words(g, g->agg, false);
@@ -210,7 +210,6 @@ static enum status halo_number(struct coarsening *k) {
   TRY(memory_make(g->send_start[g->neighbours], sizeof *to->send_buffer, "halo", &to->send_buffer));
   to->neighbours = g->neighbours;
   int sends      = 0;
-  /* remote rows are below 2^31 of another rank: marks need a table by value, rebuilt per side */
   for (int q = 0; q < g->neighbours; q++) {
     to->neighbour[q]  = g->neighbour[q];
     to->side[q]       = g->side[q];
@@ -226,6 +225,8 @@ static enum status halo_number(struct coarsening *k) {
   to->send_start[g->neighbours] = sends;
   return STATUS_OK;
 }
+/* Parents of ghosts, which are rows of other ranks, become halo rows of the new graph: seen[] by such a row, where a
+ * value from before this neighbour's is another rank's. */
 static enum status ghosts_number(struct coarsening *k) {
   struct flux_graph *g = k->from, *to = k->to;
   int32_t most = 0;
@@ -259,9 +260,13 @@ static enum status children_list(struct coarsening *k) {
   return STATUS_OK;
 }
 static enum status entries_grow(struct coarsening *k) {
-  const int64_t room = k->room ? 2 * k->room : 11 * (int64_t)k->to->real + 1024;
-  int32_t *col       = NULL;
-  double *weight     = NULL;
+  const int64_t wanted = k->room ? 2 * k->room : 11 * (int64_t)k->to->real + 1024;
+  const int64_t room   = wanted < INT32_MAX ? wanted : INT32_MAX; /* places in it are int32_t */
+  int32_t *col         = NULL;
+  double *weight       = NULL;
+  if (k->room == room)
+    return FAIL(STATUS_MEMORY, "flux: %lld edges in one rank's graph; use more ranks",
+                (long long)wanted);
   TRY(memory_make_raw(room, sizeof *col, "graph", &col));
   enum status s = memory_make_raw(room, sizeof *weight, "graph", &weight);
   if (s == STATUS_OK && k->room) {
@@ -329,11 +334,12 @@ static enum status faces_sum(struct coarsening *k) {
   const struct flux_graph *g = k->from;
   struct flux_graph *to      = k->to;
   float *sum[2]              = {NULL, NULL};
-  TRY(memory_make(g->faces, sizeof *to->face_node, "face nodes", &to->face_node));
-  for (int h = 0; h < 2; h++) {
-    TRY(memory_make(g->faces, sizeof(float), "face nodes", &to->face_weight[h]));
-    TRY(memory_make(to->n, sizeof(float), "face nodes", &sum[h]));
+  enum status s = memory_make(g->faces, sizeof *to->face_node, "face nodes", &to->face_node);
+  for (int h = 0; h < 2 && s == STATUS_OK; h++) {
+    s = memory_make(g->faces, sizeof(float), "face nodes", &to->face_weight[h]);
+    if (s == STATUS_OK) s = memory_make(to->n, sizeof(float), "face nodes", &sum[h]);
   }
+  if (s != STATUS_OK) goto done;
   for (int i = 0; i < g->faces; i++)
     for (int h = 0; h < 2; h++) sum[h][g->agg[g->face_node[i]]] += g->face_weight[h][i];
   for (int i = 0; i < g->faces; i++) {
@@ -347,9 +353,10 @@ static enum status faces_sum(struct coarsening *k) {
     }
     to->faces++;
   }
+done:
   memory_free(sum[0]);
   memory_free(sum[1]);
-  return STATUS_OK;
+  return s;
 }
 static enum status coarsen_begin(struct coarsening *k) {
   struct flux_graph *g = k->from;
@@ -400,8 +407,8 @@ enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool cert
 /* ---- gathering ---- */
 
 void flux_gather_free(struct flux_gather *w) {
-  void *const owned[] = {w->count, w->start,  w->row,   w->row_all,   w->some,
-                         w->all,   w->some_d, w->all_d, w->row_of_col};
+  void *const owned[] = {w->count, w->start,  w->row,   w->row_all,    w->some,
+                         w->all,   w->some_d, w->all_d, w->row_of_col, w->place};
   for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) memory_free(owned[i]);
   *w = (struct flux_gather){0};
 }

@@ -73,29 +73,6 @@ enum status flux_labels_parse(const struct flux_params *p, struct flux_labels *l
   }
   return codes_give(labels, key);
 }
-enum status flux_box_parse(const char *text, const int64_t n[3], struct grid_box *box) {
-  for (int a = 0; a < 3; a++) {
-    box->start[a] = 0;
-    box->n[a]     = n[a];
-  }
-  if (!*text) return STATUS_OK;
-  const char *at = text;
-  for (int a = 0; a < 3; a++) {
-    char *middle, *end = NULL;
-    const long long first  = strtoll(at, &middle, 10);
-    const bool colon       = middle != at && *middle == ':';
-    const long long behind = colon ? strtoll(middle + 1, &end, 10) : 0;
-    if (!colon || end == middle + 1 || *end != (a < 2 ? ',' : 0))
-      return FAIL(STATUS_USAGE, "flux.box = \"%s\" is not A:B,A:B,A:B (z, y, x)", text);
-    if (first < 0 || behind <= first || behind > n[a])
-      return FAIL(STATUS_USAGE, "flux.box: %lld:%lld along %c lies outside 0:%lld", first, behind,
-                  "zyx"[a], (long long)n[a]);
-    box->start[a] = first;
-    box->n[a]     = behind - first;
-    at            = end + 1;
-  }
-  return STATUS_OK;
-}
 
 /* ---- reading ---- */
 

@@ -12,8 +12,6 @@ struct flux_labels {
 };
 /* Local. Reads `conducting` or `diffusivity`. USAGE. */
 enum status flux_labels_parse(const struct flux_params *params, struct flux_labels *labels);
-/* Local. "A:B,A:B,A:B" within n; "" is everything. USAGE. */
-enum status flux_box_parse(const char *text, const int64_t n[3], struct grid_box *box);
 /* Collective. The labels of a region of a dataset as codes, on a plan of flux_plan_make; `mask` (a name
  * for store_open, or "") and what is not in the disc block; *domain_vox counts the voxels that fractions
  * refer to. USAGE when a label that conducts is nowhere. */

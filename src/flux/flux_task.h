@@ -12,6 +12,7 @@ struct flux_task {
   int64_t domain_vox;
   double voxel_um[3];
   const char *suffix; /* of its results; NULL: none */
+  const char *axes;   /* along which it flows instead of along `direction`, like "yx"; NULL */
   bool converged;
   char worst[160]; /* the direction that did not converge, in words */
   struct flux_state state;
@@ -26,9 +27,10 @@ struct flux_task {
   double *representative;  /* owned: rows of FLUX_REPRESENTATIVE */
   int64_t representative_rows;
 };
-enum { FLUX_REPRESENTATIVE = 13 };
+enum { FLUX_REPRESENTATIVE = 13, FLUX_EDGE_MOST = 65534 }; /* boxes of voxels are counted in 16 bits */
 /* Is the flow along this axis asked for? */
 bool flux_runs(const struct flux_params *params, int axis);
+bool flux_task_runs(const struct flux_task *task, int axis);
 /* A result, with its axis as a suffix where all are done; axis -1: none. */
 struct stage_result *flux_result(struct flux_task *task, const char *name, int axis, double value,
                                  const char *unit);

@@ -47,6 +47,11 @@ class Cases(Folder):
                 for name in ("effective_diffusivity", "tortuosity_factor", "volume_fraction"):
                     self.assertEqual(got[f"{name}_{axis}_{case}"], alone[case][f"{name}_{axis}"], (case, name, axis))
 
+    def test_only_its_own_axes_must_be_long_enough(self):
+        flat = ("--conducting", "1", "--direction", "y", "--box", "0:1,0:20,0:18")
+        self.assertIn("effective_diffusivity_x_side", self.flux(*flat, "--cases", "side=1/x"))
+        self.assertIn("along z", self.flux(*flat, "--cases", "up=1/z", code=3))
+
     def test_ranks_agree_within_the_interval(self):
         words = ("--conducting", "1,2", "--height", self.at("h.h5"), "--cases-um=-6:8", "--cases", "spe=2/yx@follow")
         one, three = self.flux(*words), self.flux(*words, ranks=3)
@@ -55,7 +60,7 @@ class Cases(Folder):
             self.assertTrue(a["lower"] <= b["upper"] and b["lower"] <= a["upper"], (a, b))
 
     def test_mistakes_are_told(self):
-        for cases, word in (("spe", "NAME=LABELS"), ("spe=2@follow", "cases_um"), ("a=1/w", "NAME=LABELS"), ("a=300", "300")):
+        for cases, word in (("a=1;b=2;a=2", "two"), ("spe", "NAME=LABELS"), ("spe=2@follow", "cases_um"), ("a=1/w", "NAME=LABELS"), ("a=300", "300")):
             self.assertIn(word, self.flux("--conducting", "1", "--cases", cases, code=2), cases)
 
 

@@ -145,6 +145,7 @@ class Flux(Files):
             (2, "label 1", ["--input", flat, "--diffusivity=1=-2"]),
             (2, "labelled 9", ["--input", flat, "--conducting", "1,9"]),
             (3, "along x", ["--input", flat, "--conducting", 1, "--direction", "x"]),
+            (3, "65534", ["--input", self.write(np.ones((65536, 2, 2), "u1"), "c.h5"), "--conducting", 1]),
             (2, "voxel", ["--input", flat, "--conducting", 1, "--voxel-um", "nan"]),
             (2, "conducting", ["--input", flat]),
             (2, "box", ["--input", flat, "--conducting", 1, "--box", "0:7,0:6,0:1"]),
