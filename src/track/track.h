@@ -1,6 +1,7 @@
 /* track: what a phase gained and lost from state to state, and what became of its components. */
 #pragma once
 #include "stage.h"
+#include "voxel.h"
 
 struct track_params {
 #include "config_struct.inc"
@@ -26,23 +27,32 @@ enum { TRACK_KIN = 5 };
 struct track_list {
   int64_t *number, *voxels, n;
 };
-/* What is kept from state to state. Zeroed at first. */
+/* What is kept from state to state: the runs of the phase of every state, and no volume. Zeroed at first. */
 struct track {
+  struct grid_plan plan; /* slabs along z */
   int states;
+  struct voxel_parts *state[TRACK_STATES_MOST]; /* numbers of components; of small ones negative */
   struct track_list large; /* components of the last state of at least min_voxels */
   int64_t (*kin)[TRACK_KIN], kin_n,
       kin_room; /* lineage: rows of state (from 2), component of the state before, of this
                               one, shared voxels (own ones of those without kin), track_kind; 0: no component */
-  struct grid_field
-      growth; /* uint8: 0 never of the phase, 1 from the first state on, k gained in state k (from 1),
-                               TRACK_LOST + k lost in state k: always the last change */
-  int states_most; /* that will come, by the caller; at most TRACK_PRESENCE_MOST have a presence */
-  struct grid_field
-      presence; /* bit k: of the phase in state k + 1; uint8, 16 or 32 as states_most wants, or none */
-  struct grid_field before; /* components of the last state; of small ones the number's negative */
 };
-/* Collective, no files. Takes the next state's labels (uint8, the same plan each time). */
+/* The labels of a state, some planes of each rank at a time. */
+struct track_labels {
+  /* Collective. The box of this rank (n[0] = 0: nothing), contiguous. */
+  enum status (*read)(void *owner, const struct grid_box *box, uint8_t *labels);
+  void *owner;
+  int64_t deep; /* planes at a time, at least 1; results do not depend on it */
+};
+/* Local. The plan that all states are dealt by. */
+enum status track_begin(const struct grid_plan *plan, struct track *track);
+/* Collective. Takes the next state. */
 enum status track_add(MPI_Comm comm, const struct track_params *params,
-                      const struct grid_field *labels, struct track *track,
+                      const struct track_labels *labels, struct track *track,
                       struct track_change *change);
+/* Local. Row y of plane z of this rank's box. growth: 0 never of the phase, 1 from the first state on, k gained in state k
+ * (from 1), TRACK_LOST + k lost in state k, always the last change. presence (NULL: not asked for, or more than
+ * TRACK_PRESENCE_MOST states): bit k: of the phase in state k + 1. line: room for VOXEL_ROW_SPARE values more. */
+void track_row(const struct track *track, int64_t z, int64_t y, int32_t *line, uint8_t *growth,
+               uint32_t *presence);
 void track_free(struct track *track);

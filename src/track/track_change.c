@@ -1,8 +1,7 @@
-/* Voxel by voxel: the last change of each voxel; 26-connected components of consecutive states that share a voxel are
- * kin. Kin are found per rank, as pairs of numbers without repetition, and joined on all ranks: integers throughout,
- * so the result does not depend on the number of ranks. */
+/* Voxel by voxel, but of every state only the runs of the phase are kept, which a pass over its labels finds: 26-connected
+ * components of consecutive states that share a voxel are kin. Kin are found per rank, as pairs of numbers without
+ * repetition, and joined on all ranks: integers throughout, so the result does not depend on the number of ranks. */
 #include "track.h"
-#include "voxel.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,7 +78,7 @@ static enum status pairs_join(MPI_Comm comm, struct pairs *p) {
   return status;
 }
 
-/* ---- one state ------------------------------------------------------------------------------------------ */
+/* ---- components ------------------------------------------------------------------------------------------- */
 
 static enum status list_large(const struct voxel_component *table, int64_t count, int64_t least,
                               int64_t n, struct track_list *large) {
@@ -94,58 +93,106 @@ static enum status list_large(const struct voxel_component *table, int64_t count
 }
 
 /* Counts the phase, lists its larger components; numbers of small components become negative. */
-static enum status count_phase(MPI_Comm comm, int64_t least, struct grid_field *now, int64_t count,
+static enum status count_phase(MPI_Comm comm, int64_t least, struct voxel_parts *now, int64_t count,
                                struct track_list *large, struct track_change *change) {
   struct voxel_component *table;
-  TRY(voxel_component_table(comm, now, count, &table));
+  int64_t *number = NULL;
+  TRY(voxel_parts_table(comm, now, count, &table));
   for (int64_t i = 0; i < count; i++) {
     change->voxels += table[i].voxels;
     change->faces += table[i].faces;
     change->components += table[i].voxels >= least;
   }
-  enum status status = AGREE(comm, list_large(table, count, least, change->components, large));
-  int32_t *data      = now->data;
-  for (int64_t i = 0; i < now->voxels; i++)
-    if (data[i] > 0 && table[data[i] - 1].voxels < least) data[i] = -data[i];
+  enum status status = list_large(table, count, least, change->components, large);
+  if (status == STATUS_OK) status = memory_make(count + 1, sizeof *number, "components", &number);
+  for (int64_t i = 0; status == STATUS_OK && i < count; i++)
+    number[i + 1] = table[i].voxels < least ? -(i + 1) : i + 1;
+  if (status == STATUS_OK) voxel_parts_renumber(now, number);
+  memory_free(number);
   memory_free(table);
+  return AGREE(comm, status);
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------- */
+
+/* The planes of one round, with those before and behind them, where faces are looked for. */
+static enum status add_round(MPI_Comm comm, const struct track *t, const struct track_labels *from,
+                             int phase, int64_t first, uint8_t *labels, struct voxel_parts *parts) {
+  const struct grid_box mine = grid_plan_mine(&t->plan);
+  int64_t left               = first < mine.n[0] ? mine.n[0] - first : 0,
+          core               = left < from->deep ? left : from->deep;
+  int64_t z = mine.start[0] + first, low = z > 0 ? z - 1 : 0, end = z + core + 1;
+  if (end > t->plan.n[0]) end = t->plan.n[0];
+  const struct grid_box box = {
+      {core ? low : 0,       0,            0           },
+      {core ? end - low : 0, t->plan.n[1], t->plan.n[2]}
+  };
+  TRY(from->read(from->owner, &box, labels));
+  if (core == 0) return AGREE(comm, STATUS_OK);
+  return AGREE(
+      comm, voxel_parts_add(parts, labels + (z - low) * t->plan.n[1] * t->plan.n[2], core, phase));
+}
+
+static enum status add_planes(MPI_Comm comm, const struct track *t, const struct track_labels *from,
+                              int phase, struct voxel_parts *parts) {
+  uint8_t *labels;
+  int64_t most       = grid_plan_box(&t->plan, 0).n[0];
+  enum status status = AGREE(comm, memory_make_raw((from->deep + 2) * t->plan.n[1] * t->plan.n[2],
+                                                   1, "planes of labels", &labels));
+  for (int64_t first = 0; first < most && status == STATUS_OK; first += from->deep) {
+    status = stop_agree(comm);
+    if (status == STATUS_OK) status = add_round(comm, t, from, phase, first, labels, parts);
+  }
+  memory_free(labels);
   return status;
 }
 
-static void mark_presence(int state, int64_t at, struct grid_field *presence) {
-  uint32_t bit = UINT32_C(1) << state;
-  if (presence->type == GRID_U8)
-    ((uint8_t *)presence->data)[at] = (uint8_t)(((uint8_t *)presence->data)[at] | bit);
-  else if (presence->type == GRID_U16)
-    ((uint16_t *)presence->data)[at] = (uint16_t)(((uint16_t *)presence->data)[at] | bit);
-  else
-    ((uint32_t *)presence->data)[at] |= bit;
+/* ---- against the state before ----------------------------------------------------------------------------- */
+
+void track_row(const struct track *t, int64_t z, int64_t y, int32_t *line, uint8_t *growth,
+               uint32_t *presence) {
+  int64_t wide = t->plan.n[2];
+  memset(growth, 0, (size_t)wide);
+  if (presence) memset(presence, 0, (size_t)wide * sizeof *presence);
+  for (int k = 0; k < t->states; k++) {
+    voxel_parts_row(t->state[k], z, y, line);
+    for (int64_t x = 0; x < wide; x++) {
+      bool was = growth[x] > 0 && growth[x] < TRACK_LOST, is = line[x] != 0;
+      if (is && !was) growth[x] = (uint8_t)(k + 1);
+      if (was && !is) growth[x] = (uint8_t)(TRACK_LOST + k + 1);
+      if (is && presence && k < TRACK_PRESENCE_MOST) presence[x] |= UINT32_C(1) << k;
+    }
+  }
 }
 
-/* Growth of this rank's voxels, and kin among its components. */
-static enum status compare(struct track *t, const struct grid_field *now,
-                           struct track_change *change, struct pairs *kin) {
-  const int64_t *n = now->mine.n;
-  const int32_t *a, *b;
-  uint8_t *growth     = (uint8_t *)t->growth.data;
-  const uint8_t state = (uint8_t)(t->states + 1);
-  TRY(fault_here("track.compare"));
-  for (int64_t z = 0; z < n[0]; z++)
-    for (int64_t y = 0; y < n[1]; y++) {
-      int64_t at = grid_field_origin(now) + z * now->row[0] + y * now->row[1];
-      b          = (const int32_t *)now->data + at;
-      a          = t->states ? (const int32_t *)t->before.data + at : NULL;
-      for (int64_t x = 0; x < n[2]; x++, growth++) {
-        bool was = a && a[x] != 0, is = b[x] != 0;
-        if (is && !was) *growth = state;
-        if (is && t->presence.data)
-          mark_presence(t->states, growth - (uint8_t *)t->growth.data, &t->presence);
-        if (was && !is) *growth = (uint8_t)(TRACK_LOST + state);
-        change->gained += a && is && !was;
-        change->lost += was && !is;
-        if (a && a[x] > 0 && b[x] > 0) TRY(pairs_add(kin, a[x], b[x]));
-      }
-    }
+/* One row: a of the state before, b of this one. */
+static enum status compare_row(const int32_t *a, const int32_t *b, int64_t wide,
+                               struct track_change *change, struct pairs *kin) {
+  for (int64_t x = 0; x < wide; x++) {
+    change->gained += !a[x] && b[x];
+    change->lost += a[x] && !b[x];
+    if (a[x] > 0 && b[x] > 0) TRY(pairs_add(kin, a[x], b[x]));
+  }
   return STATUS_OK;
+}
+
+/* What this rank's voxels gained and lost, and kin among its components. */
+static enum status compare(const struct track *t, const struct voxel_parts *now,
+                           struct track_change *change, struct pairs *kin) {
+  const struct grid_box mine = grid_plan_mine(&t->plan);
+  const int64_t *n = mine.n, wide = n[2] + VOXEL_ROW_SPARE;
+  enum status status = STATUS_OK;
+  int32_t *line;
+  TRY(fault_here("track.compare"));
+  if (t->states == 0) return STATUS_OK;
+  TRY(memory_make(2 * wide, sizeof *line, "rows of two states", &line));
+  for (int64_t q = 0; q < n[0] * n[1] && status == STATUS_OK; q++) {
+    voxel_parts_row(t->state[t->states - 1], q / n[1], q % n[1], line);
+    voxel_parts_row(now, q / n[1], q % n[1], line + wide);
+    status = compare_row(line, line + wide, n[2], change, kin);
+  }
+  memory_free(line);
+  return status;
 }
 
 static int64_t place_of(const struct track_list *list, int64_t number) {
@@ -217,29 +264,16 @@ static enum status find_lineage(MPI_Comm comm, struct pairs *kin, const struct t
   return status;
 }
 
-static enum status begin(MPI_Comm comm, const struct grid_field *labels, struct track *t) {
-  if (t->states >= TRACK_STATES_MOST)
-    return AGREE(comm, FAIL(STATUS_USAGE, "more than %d states", TRACK_STATES_MOST));
-  if (t->presence.data && t->states >= t->states_most)
-    return AGREE(comm, FAIL(STATUS_INTERNAL, "more than the %d states that were announced",
-                            t->states_most));
-  if (t->states > 0) return STATUS_OK;
-  TRY(grid_field_make(comm, &labels->plan, GRID_U8, NULL, &t->growth));
-  memcpy(t->growth.voxel_um, labels->voxel_um, sizeof labels->voxel_um);
-  int most = t->states_most;
-  if (most == 0 || most > TRACK_PRESENCE_MOST) return STATUS_OK;
-  TRY(grid_field_make(comm, &labels->plan,
-                      most <= 8    ? GRID_U8
-                      : most <= 16 ? GRID_U16
-                                   : GRID_U32,
-                      NULL, &t->presence));
-  memcpy(t->presence.voxel_um, labels->voxel_um, sizeof labels->voxel_um);
-  return STATUS_OK;
+enum status track_begin(const struct grid_plan *plan, struct track *t) {
+  return grid_plan_copy(plan, &t->plan);
 }
 
-static enum status add(MPI_Comm comm, const struct track_params *params, struct grid_field *now,
-                       int64_t count, struct track *t, struct track_list *large,
-                       struct track_change *change, struct pairs *kin) {
+static enum status add(MPI_Comm comm, const struct track_params *params,
+                       const struct track_labels *labels, struct voxel_parts *now, struct track *t,
+                       struct track_list *large, struct track_change *change, struct pairs *kin) {
+  int64_t count;
+  TRY(add_planes(comm, t, labels, (int)params->phase, now));
+  TRY(voxel_parts_join(comm, now, &count));
   TRY(count_phase(comm, params->min_voxels, now, count, large, change));
   TRY_ALL(comm, compare(t, now, change, kin));
   int64_t sums[2] = {change->gained, change->lost};
@@ -250,34 +284,31 @@ static enum status add(MPI_Comm comm, const struct track_params *params, struct 
 }
 
 enum status track_add(MPI_Comm comm, const struct track_params *params,
-                      const struct grid_field *labels, struct track *t,
+                      const struct track_labels *labels, struct track *t,
                       struct track_change *change) {
-  struct grid_field now;
+  struct voxel_parts *now = NULL;
   struct pairs kin        = {NULL, 0, 0};
   struct track_list large = {NULL, NULL, 0};
-  int64_t count;
   memset(change, 0, sizeof *change);
-  TRY(begin(comm, labels, t));
-  TRY(voxel_components(comm, labels, (int)params->phase, 26, &now, &count));
-  enum status status = add(comm, params, &now, count, t, &large, change, &kin);
+  if (t->states >= TRACK_STATES_MOST)
+    return AGREE(comm, FAIL(STATUS_USAGE, "more than %d states", TRACK_STATES_MOST));
+  enum status status = AGREE(comm, voxel_parts_make(&t->plan, 26, true, &now));
+  if (status == STATUS_OK) status = add(comm, params, labels, now, t, &large, change, &kin);
   memory_free(kin.pair);
   if (status != STATUS_OK) {
     memory_free(large.number);
-    grid_field_free(&now);
+    voxel_parts_free(&now);
     return status;
   }
-  grid_field_free(&t->before);
   memory_free(t->large.number);
-  t->before = now;
-  t->large  = large;
-  t->states++;
+  t->state[t->states++] = now;
+  t->large              = large;
   return STATUS_OK;
 }
 
 void track_free(struct track *t) {
-  grid_field_free(&t->growth);
-  grid_field_free(&t->presence);
-  grid_field_free(&t->before);
+  grid_plan_free(&t->plan);
+  for (int k = 0; k < t->states; k++) voxel_parts_free(&t->state[k]);
   memory_free(t->large.number);
   memory_free(t->kin);
   memset(t, 0, sizeof *t);

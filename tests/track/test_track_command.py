@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "campaign"))
-from cycles import Folder, call  # noqa: E402
+from cycles import Folder, call, datasets  # noqa: E402
 
 
 class Track(Folder):
@@ -73,6 +73,29 @@ class Track(Folder):
             self.assertAlmostEqual(float(got[key]["value"]), value, 9, key)
             if sigma is not None:
                 self.assertAlmostEqual(float(got[key]["sigma"]), sigma, 9, key)
+
+    def test_rounds_of_few_planes_give_the_same_bits_and_what_does_not_fit_is_refused(self):
+        rng, names = np.random.default_rng(2), []
+        os.makedirs(self.at("raw"), exist_ok=True)
+        for k in range(3):
+            noise = rng.standard_normal((40, 41, 42))
+            for axis in range(3):
+                noise = sum(np.roll(noise, i, axis) for i in range(5))
+            names.append(self.at("raw", f"{k}.h5"))
+            with h5py.File(names[-1], "w") as f:
+                f["l"] = (noise > 0).astype("u1")
+        words = ("track", "--labels", *names, "--phase", 1, "--quiet")
+        self.ends(call(*words, "--output", self.at("whole.h5")), 0)
+        for ranks, gb in ((0, 0.00117), (2, 0.00224), (3, 0.0033)):
+            code, said, _ = call("plan", *words[:-1], "--memory-gb", gb, "--json", "-", ranks=ranks)
+            self.assertGreater(json.loads(said)["results"]["rounds"]["value"], 3, "of three states")
+            self.ends(call(*words, "--memory-gb", gb, "--output", self.at("rounds.h5"), "--force", "yes", ranks=ranks), 0)
+            self.assertEqual(datasets(self.at("whole.h5")), datasets(self.at("rounds.h5")))
+        self.ends(call(*words, "--memory-gb", 0.0008, ranks=2), 4, "GB per rank are needed, 0.0004 GB are allowed")
+        for name in names:  # noise has more runs than a forecast can know
+            with h5py.File(name, "w") as f:
+                f["l"] = rng.integers(0, 2, (60, 61, 62), "u1")
+        self.ends(call(*words, "--memory-gb", 0.0014), 4, "takes", "0.0014 GB are allowed")
 
     def test_a_box_by_hand_and_mistakes(self):
         a, b, c = self.labels("a.h5", 4), self.labels("b.h5", 7), self.labels("c.h5", 5, (11, 9, 10))
