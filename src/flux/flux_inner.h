@@ -11,7 +11,7 @@
 
 enum { LANES = 16, COLOURS = 4, SIDES = 6, BOX = 8, LEVELS = 32, PAD = 16 };
 /* Graphs that take K-steps; a graph of so few nodes is gathered. */
-enum { K_LEVELS = 4, GATHER_NODES = 30000 };
+enum { K_LEVELS = 9, GATHER_NODES = 30000 };
 enum { CODE_MASK = 15, COMPONENT_SHIFT = 4 };
 enum { UP_INSIDE = 255, UP_SEARCH = 254 };
 
