@@ -360,24 +360,35 @@ static enum status indices_check(const struct flux_params *p, int64_t voxels) {
                 p->tolerance, (long long)voxels);
   return STATUS_OK;
 }
+/* Graphs per voxel of a volume that conducts everywhere, at most. */
+static const double solid_bytes = 23;
+
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
   struct store_input *input = NULL;
   struct grid_plan plan     = {0};
   struct flux_task t        = {.job = job, .params = job->params};
+  struct flux_sample sample = {0};
   TRY(open_labels(job, &input));
   enum status s = task_begin(&t, store_info(input), false);
   if (s == STATUS_OK) s = AGREE(job->comm, indices_check(t.params, grid_box_voxels(&t.region.box)));
   if (s == STATUS_OK) s = AGREE(job->comm, flux_plan_make(job->comm, t.region.box.n, &plan));
+  const bool fields = disk_bytes(t.params, &t.region.box) > 1 << 20 && job->output[0];
+  if (s == STATUS_OK) s = flux_sample_find(&t, input, t.params->certify || fields, &sample);
   if (s == STATUS_OK) {
-    const bool fields  = disk_bytes(t.params, &t.region.box) > 1 << 20 && job->output[0];
-    const double plain = flux_bytes_per_voxel(t.params->certify, solver_of(t.params), false),
-                 whole = flux_bytes_per_voxel(t.params->certify, solver_of(t.params), fields),
-                 cases = flux_cases_share(t.params, &t.region.box, t.voxel_um[0]);
-    /* a case is solved while codes and fields of the stage's own region are held */
-    const double bytes = fmax(whole + bytes_of_studies(t.params, job->output[0]),
-                              cases > 0 ? whole - plain + 1 + plain * cases : 0);
+    const enum flux_solver solver =
+        solver_of(t.params) == FLUX_MULTIGRID && flux_sample_is_hard(&sample) ? FLUX_KRYLOV
+                                                                              : solver_of(t.params);
+    const double graphs = sample.bytes_per_voxel,
+                 plain  = flux_bytes_per_voxel(solver, sample.open, false),
+                 whole  = flux_bytes_per_voxel(solver, sample.open, fields),
+                 cases  = flux_cases_share(t.params, &t.region.box, t.voxel_um[0]);
+    /* a case, whose labels are others, is solved while codes and fields of the stage's own region are held */
+    const double bytes = fmax(graphs + whole + bytes_of_studies(t.params, job->output[0]),
+                              cases > 0 ? whole + (fmax(graphs, solid_bytes) + plain) * cases : 0);
+    const double gathered =
+        plan.size > 1 ? flux_sample_gathered(&sample, &t.region.box) : 0;
     *need = (struct stage_need){
-        .memory_bytes = (int64_t)(bytes * (double)grid_plan_most(&plan)) + (1 << 20),
+        .memory_bytes = (int64_t)(bytes * (double)grid_plan_most(&plan) + gathered) + (1 << 20),
         .disk_bytes   = job->output[0] ? disk_bytes(t.params, &t.region.box) : 0,
         .rounds       = 1};
   }

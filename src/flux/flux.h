@@ -85,5 +85,5 @@ struct flux_traffic flux_traffic_model(const struct grid_plan *plan);
 enum status flux_solve(MPI_Comm comm, const struct flux_case *problem,
                        const struct grid_field *codes, struct flux_answer *answer,
                        struct flux_state *state);
-/* Bytes that a rank needs per voxel of its share when every voxel conducts. */
-double flux_bytes_per_voxel(bool certify, enum flux_solver solver, bool state);
+/* Bytes that a rank needs per voxel of its share beside the graphs; open: share of voxels that conduct. */
+double flux_bytes_per_voxel(enum flux_solver solver, double open, bool state);

@@ -305,11 +305,10 @@ void flux_state_free(struct flux_state *state) {
   grid_field_free(&state->magnitude);
   for (int a = 0; a < 3; a++) grid_field_free(&state->flux[a]);
 }
-double flux_bytes_per_voxel(bool certify, enum flux_solver solver, bool state) {
-  double bytes = 1 + 20;             /* codes; potential, boxes, graphs */
-  if (certify || state) bytes += 10; /* flux of edges */
-  if (state) bytes += 5 * 4;         /* concentration, flux on faces, magnitude */
-  if (solver == FLUX_KRYLOV) bytes += 4 + 4 + 8 + 10 * 8;
-  if (solver == FLUX_GAMG || solver == FLUX_BOOMERAMG) bytes += 480;
+double flux_bytes_per_voxel(enum flux_solver solver, double open, bool state) {
+  double bytes = 1 + 7;      /* codes; potential, codes and boxes with their halos */
+  if (state) bytes += 5 * 4;  /* concentration, flux on faces, magnitude */
+  if (solver == FLUX_KRYLOV) bytes += 18 + 12 * 8 * open; /* potential in double; PETSc's vectors */
+  if (solver == FLUX_GAMG || solver == FLUX_BOOMERAMG) bytes += 480 * open;
   return bytes;
 }

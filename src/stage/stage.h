@@ -71,7 +71,7 @@ struct stage {
   bool all_states;            /* works once on all states */
   /* Local: cross-parameter checks beyond bounds; USAGE. */
   enum status (*check)(const void *params, const struct stage_common *common);
-  /* Collective, reads headers only. */
+  /* Collective, reads headers and at most small samples. */
   enum status (*plan)(const struct stage_job *job, struct stage_need *need);
   /* Collective: reads, calculates, writes, fills results. */
   enum status (*run)(const struct stage_job *job);
