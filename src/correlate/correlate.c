@@ -194,6 +194,7 @@ static enum status make_states(struct correlate_work *w) {
   for (int i = 0; i < w->states; i++) {
     struct correlate_state *s = &w->state[i];
     s->bundle                 = &all->states[i];
+    correlate_attenuation_tables(s);
     s->Ra_um = s->Ra_sigma = s->Rq_um = s->Rq_sigma = (double)NAN;
   }
   return STATUS_OK;
@@ -219,6 +220,7 @@ static void work_free(struct correlate_work *w) {
   memory_free(w->number);
   memory_free(w->fixed);
   memory_free(w->transmission);
+  memory_free(w->presence);
   memory_free(w->radius);
   memory_free(w->field);
   memory_free(w->map);
@@ -271,7 +273,8 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
   const struct stage_bundle *all = job->input;
   char name[STORE_NAME_BYTES];
   int size;
-  int64_t pixels = 80 * 80, regions = 3, states = all ? all->states_n : 0, columns = 0, voxels = 0;
+  int64_t pixels = 80 * 80, regions = 3, states = all ? all->states_n : 0, columns = 0, voxels = 0,
+          rows = 0;
   MPI_Comm_size(job->comm, &size);
   for (int i = 0; i < states; i++) {
     const char *product[2] = {"emf", "labels"};
@@ -286,6 +289,7 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
       const int64_t *n = store_info(input)->n;
       if (k == 0) regions = n[0], pixels = n[1] * n[2];
       if (k == 1) columns = n[1] * n[2], voxels = n[0] * columns;
+      if (k == 1) rows = 4 * CORRELATE_ROWS * n[0] * n[2];
       store_close(&input);
     }
   }
@@ -293,7 +297,7 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
           maps = 16 * CORRELATE_MAPS * pixels * states, profiles = 2 * 8 * 100 * pixels,
           table = 16 * (5 + 2 * CORRELATE_MAPS) * pixels * states;
   *need = (struct stage_need){
-      .memory_bytes = voxels / size + mine * (4 + 20 * states) + 40 * columns + seen + maps +
+      .memory_bytes = voxels / size + rows + mine * (4 + 20 * states) + 40 * columns + seen + maps +
                       (regions * 3 + 6) * 8 * pixels * states + profiles + table,
       .disk_bytes = maps / 2 + table + (8 << 20),
       .rounds     = states};
@@ -304,7 +308,7 @@ const struct stage correlate_stage = {
     .name       = "correlate",
     .words      = "registration, components, correlations and tables of tomography and Compton scattering",
     .params     = &param_set,
-    .reads      = "emf,density,profile,labels,height,flux",
+    .reads      = "emf,density,profile,labels,height,volume,flux",
     .writes     = "maps",
     .all_states = true,
     .check      = check,

@@ -9,7 +9,7 @@
  *   region_profiles     state, region, p (a.u.), J, J_error: sums over the field, electrons per a.u.
  *   component_profiles  state, component, p (a.u.), J, J_error
  *   mixing              state, region, component, fraction, fraction_error, transmission, source (0 measured, 1 between
- *                       two measured states, 2 given)
+ *                       two measured states, 2 given), transmission_error (NaN: attenuation from tables)
  *   radial              state, region, r_low_mm, r_high_mm, emf, emf_error, pixels
  *   correlations        state, a, b (places in correlate_maps.def), kind (0 Pearson, 1 Spearman, 2 partial: place and
  *                       radius held), value, lower, upper (95 %), pairs
@@ -27,6 +27,7 @@
  *   table_S1            state, Ra_um, Ra_error_um, Rq_um, Rq_error_um
  *
  * Results (`of` = state): field_emf_region<n> (of the field alone), emf_Li, emf_SPE, emf_cathode with sigma;
+ * attenuation_<component>_per_mm (at the tomogram's energy, where it tells it);
  * emf_<component>_fixed (the paper's fractions, the same in all states); fraction_<component>_region<n>; x_Li (with a calibration line); left_right_region<n>, left_right_change_region<n>,
  * middle_edge_region<n>, moran_region<n>, moran_p_region<n>,
  * variation_region<n>; r_<a>_<b> (Spearman, with lower and upper);

@@ -180,6 +180,7 @@ static enum status read_state(struct correlate_work *w, struct correlate_state *
   if (status == STATUS_OK) status = read_height(w, state->bundle, &labels, &height);
   if (status == STATUS_OK)
     status = correlate_columns_make(w->job->comm, w->params, &labels, height, &state->columns);
+  if (status == STATUS_OK) status = correlate_attenuation_read(w, state, &labels);
   grid_field_free(&labels);
   memory_free(height);
   if (status == STATUS_OK)

@@ -43,19 +43,21 @@ static enum status presence_of_ct(struct correlate_work *w, int state, double *p
 }
 
 static enum status find_transmissions(struct correlate_work *w, int state) {
-  double *presence;
+  struct correlate_state tables;
+  correlate_attenuation_tables(&tables);
   for (int64_t i = 0; i < CORRELATE_C * w->pixels; i++) w->transmission[i] = 1;
   if (!w->has_radii && state < 0) return STATUS_OK;
-  TRY_ALL(w->job->comm, memory_make(CORRELATE_C * w->pixels, sizeof *presence, "layers", &presence));
-  enum status status = STATUS_OK;
+  if (!w->presence)
+    TRY_ALL(w->job->comm,
+            memory_make(CORRELATE_C * w->pixels, sizeof *w->presence, "layers", &w->presence));
   if (w->has_radii)
-    correlate_presence_discs(&w->camera, w->radius_mm, presence);
+    correlate_presence_discs(&w->camera, w->radius_mm, w->presence);
   else
-    status = presence_of_ct(w, state, presence);
-  if (status == STATUS_OK)
-    correlate_transmissions(&w->camera, presence, w->params, w->transmission);
-  memory_free(presence);
-  return status;
+    TRY(presence_of_ct(w, state, w->presence));
+  correlate_transmissions(&w->camera, w->presence, w->params,
+                          state < 0 ? tables.mu_per_mm : w->state[state].mu_per_mm,
+                          w->transmission);
+  return STATUS_OK;
 }
 
 /* ---- in the plane ------------------------------------------------------------------------------------------- */
@@ -188,6 +190,47 @@ static void find_field(struct correlate_work *w, bool has_ct) {
   }
 }
 
+/* ---- transmissions of the states ------------------------------------------------------------------------------ */
+
+static void field_means(const struct correlate_work *w, const double *transmission,
+                        double mean[CORRELATE_C]) {
+  for (int c = 0; c < CORRELATE_C; c++) {
+    double sum = 0, n = 0;
+    for (int64_t i = 0; i < w->pixels; i++)
+      if (w->field[i]) sum += transmission[c * w->pixels + i], n++;
+    mean[c] = sum / n;
+  }
+}
+
+/* Means over the field, and their errors by those of the attenuation. work[CORRELATE_C][pixels]. */
+static void set_transmissions(const struct correlate_work *w, struct correlate_state *s,
+                              double *work) {
+  double square[CORRELATE_C] = {0}, mu[CORRELATE_C], other[CORRELATE_C];
+  correlate_transmissions(&w->camera, w->presence, w->params, s->mu_per_mm, work);
+  field_means(w, work, s->transmission);
+  for (int k = 0; k < CORRELATE_C; k++) {
+    memcpy(mu, s->mu_per_mm, sizeof mu);
+    mu[k] += s->mu_sigma[k]; /* NaN, a table's, makes what hangs on it NaN */
+    correlate_transmissions(&w->camera, w->presence, w->params, mu, work);
+    field_means(w, work, other);
+    for (int c = 0; c < CORRELATE_C; c++)
+      square[c] += (other[c] - s->transmission[c]) * (other[c] - s->transmission[c]);
+  }
+  for (int c = 0; c < CORRELATE_C; c++) s->transmission_sigma[c] = sqrt(square[c]);
+}
+
+static enum status find_states_transmissions(struct correlate_work *w) {
+  double *work;
+  for (int i = 0; i < w->states; i++)
+    for (int c = 0; c < CORRELATE_C; c++)
+      w->state[i].transmission[c] = 1, w->state[i].transmission_sigma[c] = (double)NAN;
+  if (!w->presence) return STATUS_OK;
+  TRY(memory_make(CORRELATE_C * w->pixels, sizeof *work, "transmissions", &work));
+  for (int i = 0; i < w->states; i++) set_transmissions(w, &w->state[i], work);
+  memory_free(work);
+  return STATUS_OK;
+}
+
 /* ---- along z ---------------------------------------------------------------------------------------------------- */
 
 static bool level_of(const struct correlate_work *w, int state, struct correlate_level *level,
@@ -196,14 +239,9 @@ static bool level_of(const struct correlate_work *w, int state, struct correlate
   int64_t n                       = 0;
   if (!s->has_ct || !s->has_seen) return false;
   *level = (struct correlate_level){.regions = w->regions, .heights = &s->heights};
-  for (int64_t i = 0; i < w->pixels; i++) {
-    if (!w->field[i]) continue;
-    n++;
-    for (int c = 0; c < CORRELATE_C; c++)
-      level->transmission[c] += w->transmission[c * w->pixels + i];
-  }
+  for (int64_t i = 0; i < w->pixels; i++) n += w->field[i];
   if (!n) return false;
-  for (int c = 0; c < CORRELATE_C; c++) level->transmission[c] /= (double)n;
+  memcpy(level->transmission, s->transmission, sizeof level->transmission);
   for (int r = 0; r < w->regions; r++) {
     double variance = 0;
     for (int64_t i = 0; i < w->pixels; i++) {
@@ -256,5 +294,6 @@ enum status correlate_place(struct correlate_work *w) {
   TRY(find_transmissions(w, state));
   if (search) TRY(find_in_plane(w, state));
   find_field(w, state >= 0);
+  TRY_ALL(w->job->comm, find_states_transmissions(w));
   return search ? AGREE(w->job->comm, find_height(w)) : STATUS_OK;
 }

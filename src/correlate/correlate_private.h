@@ -87,7 +87,8 @@ void correlate_slab_column(const struct correlate_params *params, const struct c
 /* Transmissions t1 t2 of each component in every pixel: along the beam through what lies upstream in its own layer, then
  * up through half of the cathode (its own) or all of it. presence[c][pixels], 0..1. transmission[c][pixels]. */
 void correlate_transmissions(const struct pinhole_camera *camera, const double *presence,
-                             const struct correlate_params *params, double *transmission);
+                             const struct correlate_params *params,
+                             const double mu_per_mm[CORRELATE_C], double *transmission);
 /* Presence from given radii, mm about the grid's middle. */
 void correlate_presence_discs(const struct pinhole_camera *camera, const double radius_mm[CORRELATE_C],
                               double *presence);
@@ -155,6 +156,8 @@ struct correlate_state {
   struct correlate_columns columns;
   struct correlate_heights heights;
   struct correlate_pixels pixels;
+  double mu_per_mm[CORRELATE_C], mu_sigma[CORRELATE_C]; /* attenuation; sigma NaN: from tables */
+  double transmission[CORRELATE_C], transmission_sigma[CORRELATE_C]; /* means over the field */
   double Ra_um, Ra_sigma, Rq_um, Rq_sigma; /* of the surface's result; NaN: none */
 };
 enum { CORRELATE_STATES_MOST = 256 };
@@ -189,7 +192,8 @@ struct correlate_work {
   struct correlate_slab_fit slab_fit;
   bool fitted;          /* registration in the plane was found */
   double slab_shift_um, slab_sigma_um;
-  double *transmission; /* [CORRELATE_C][pixels] */
+  double *presence;     /* [CORRELATE_C][pixels] of layers; NULL: not known */
+  double *transmission; /* [CORRELATE_C][pixels], of the state that is registered */
   double *radius;       /* [pixels] mm from the axis at the Compton scale */
   double *x_mm, *y_mm;  /* [pixels] in the sample, Compton scale */
   int8_t *field;        /* [pixels] 1: counts */
@@ -208,6 +212,12 @@ enum status correlate_ct_density(struct correlate_work *w, int state, int region
 enum status correlate_ct_project(struct correlate_work *w);
 void correlate_slab_of(const struct correlate_work *w, int state, int region,
                        struct correlate_slab *slab);
+
+enum { CORRELATE_ROWS = 4 }; /* rows of a volume that are read together */
+/* Local. Attenuation from tables; collective: from the volume that the labels were made of, where it is in 1/mm. */
+void correlate_attenuation_tables(struct correlate_state *state);
+enum status correlate_attenuation_read(struct correlate_work *w, struct correlate_state *state,
+                                       const struct grid_field *labels);
 
 /* Collective. w->fit, w->slab_shift_um and the field. */
 enum status correlate_place(struct correlate_work *w);

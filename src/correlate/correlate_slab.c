@@ -66,9 +66,8 @@ void correlate_slab_fractions(const struct correlate_params *params,
 
 /* ---- transmissions -------------------------------------------------------------------------------------- */
 
-/* Per mm at 115 keV, and how much larger at the line. */
-static const double mu_per_mm[CORRELATE_C] = {0.0067, 0.0267, 0.082},
-                    mu_ratio[CORRELATE_C]  = {1.050, 1.073, 1.389};
+/* How much larger attenuation is at the line than at 115 keV. */
+static const double mu_ratio[CORRELATE_C] = {1.050, 1.073, 1.389};
 
 void correlate_presence_discs(const struct pinhole_camera *camera,
                               const double radius_mm[CORRELATE_C], double *presence) {
@@ -83,7 +82,8 @@ void correlate_presence_discs(const struct pinhole_camera *camera,
 }
 
 void correlate_transmissions(const struct pinhole_camera *camera, const double *presence,
-                             const struct correlate_params *params, double *transmission) {
+                             const struct correlate_params *params,
+                             const double mu_per_mm[CORRELATE_C], double *transmission) {
   int64_t rows = camera->rows, columns = camera->columns, pixels = rows * columns;
   double pixel_mm = camera->pitch_mm * camera->pinhole_mm / camera->detector_mm,
          cathode  = 1e-3 * params->cathode_um * mu_per_mm[CORRELATE_CATHODE] *

@@ -100,32 +100,41 @@ static double fraction_error(const struct correlate_work *w, int state, int r, i
   return sqrt(square);
 }
 
-static double field_transmission(const struct correlate_work *w, int c) {
-  double sum = 0, n = 0;
-  for (int64_t i = 0; i < w->pixels; i++)
-    if (w->field[i]) sum += w->transmission[c * w->pixels + i], n++;
-  return sum / n;
-}
-
 static void tell(struct correlate_work *w, int state, const char *name, double value, double sigma) {
   struct stage_result *row = stage_result_add(w->job->results, name, value, "");
   row->sigma               = sigma;
   if (state >= 0) snprintf(row->of, sizeof row->of, "%s", w->state[state].bundle->state);
 }
 
+/* Where the state's own tomogram told it. */
+static void tell_attenuation(struct correlate_work *w, int state) {
+  for (int c = 0; c < CORRELATE_C; c++) {
+    char name[64];
+    if (isnan(w->state[state].mu_sigma[c])) continue;
+    snprintf(name, sizeof name, "attenuation_%s_per_mm", correlate_component_name[c]);
+    tell(w, state, name, w->state[state].mu_per_mm[c], w->state[state].mu_sigma[c]);
+  }
+}
+
 static enum status mixing_make(struct correlate_work *w, struct correlate_table *table) {
-  static const char *const column[] = {"state",          "region",       "component", "fraction",
-                                       "fraction_error", "transmission", "source"};
+  static const char *const column[] = {
+      "state",          "region",       "component", "fraction",
+      "fraction_error", "transmission", "source",    "transmission_error"};
   struct correlate_moves none = {0, 0, 0};
-  correlate_table_begin(table, "mixing", column, NULL, 7);
+  correlate_table_begin(table, "mixing", column, NULL, 8);
   for (int i = 0; i < w->states; i++) {
     struct unmix_matrix v;
+    const struct correlate_state *s = &w->state[i];
     enum correlate_source source = correlate_fractions(w, i, &none, 0, &v);
+    tell_attenuation(w, i);
     for (int r = 0; r < w->regions && source != CORRELATE_UNKNOWN; r++)
       for (int c = 0; c < CORRELATE_C; c++) {
         char name[64];
         double error       = fraction_error(w, i, r, c, &v);
-        const double row[] = {i, r + 1, c + 1, v.v[r][c], error, field_transmission(w, c), source};
+        const double row[] = {i,      r + 1,
+                              c + 1,  v.v[r][c],
+                              error,  s->transmission[c],
+                              source, s->transmission_sigma[c]};
         TRY(correlate_table_add(table, row));
         snprintf(name, sizeof name, "fraction_%s_region%d", correlate_component_name[c], r + 1);
         tell(w, i, name, v.v[r][c], error);

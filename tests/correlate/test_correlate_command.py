@@ -54,6 +54,46 @@ class Correlate(Folder):
                 own = f[f"entry/results/emf_{c}.full"][()]
                 self.assertAlmostEqual(float(np.squeeze(own)), float(np.squeeze(f[f"entry/results/emf_{c}_fixed.full"][()])), 9, names)
 
+    def grey(self, unit):
+        """A tomogram of the labels: means of the layers per mm, thirty times those of a cell, so that they matter."""
+        with h5py.File(self.at("l.h5")) as f:
+            labels = f["labels"][:]
+        with h5py.File(self.at("v.h5"), "w") as f:
+            noise = np.random.default_rng(4).normal(0, 0.01, labels.shape)
+            f["v"] = (np.array([0, 0.3, 0.8, 3.5])[labels] + noise).astype("f4")
+            f["v"].attrs["units"] = unit
+            f["v"].attrs["element_size_um"] = (5.0, 100.0, 100.0)
+        return labels[26:39, 6:18, 6:18]  # the cathode within the field
+
+    def test_transmissions_are_those_of_the_tomogram(self):
+        faults.seen(self.at("cycle.yaml"))
+        labels = self.grey("1/mm")
+        with open(self.at("cycle.yaml")) as f:
+            text = f.read()
+        for word, ranks in (("measured", 3), ("tables", 1)):
+            with open(self.at("cycle.yaml"), "w") as f:
+                f.write(text.replace("labels: ", "volume: 'v.h5:/v', labels: ").replace(
+                    "draws: 20", f"draws: 20, registration: given, disc_mm: 1.2, attenuation: {word}"))
+            code, _, said = call("run", self.at("cycle.yaml"), "--stages", "correlate", "--output", self.at(word), "--quiet", ranks=ranks)
+            self.assertEqual(code, 0, said)
+        with h5py.File(self.at("measured/correlate.h5")) as f:
+            mu = [float(np.squeeze(f[f"entry/results/attenuation_{c}_per_mm.full"][()])) for c in ("Li", "SPE", "cathode")]
+        composite = np.where(labels == 3, 3.5, 0.8).mean()
+        for found, made in zip(mu, (0.3, 0.8, composite)):
+            self.assertLess(abs(found / made - 1), 0.03, mu)
+        # the field's pixels, mm; a round cell of 1 mm; the beam comes along y
+        middle = (np.arange(4) - 1.5) * 0.25 * 160 / 150
+        path = np.sqrt(1 - middle[:, None] ** 2) + middle[None, :]
+        over = 0.065 * 1.389 * composite
+        wanted = [np.exp(-0.3 * path - over).mean(), np.exp(-0.8 * path - over).mean(), np.exp(-composite * path - over / 2).mean()]
+        for row in self.rows("measured", "mixing"):
+            k = ("Li", "SPE", "cathode").index(row["component"])
+            self.assertLess(abs(float(row["transmission"]) / wanted[k] - 1), 0.02 + 0.03 * (-np.log(wanted[k])), (row, wanted))
+            self.assertTrue(0 < float(row["transmission_error"]) < 0.05, row)
+        for row in self.rows("tables", "mixing"):  # a hundredth of that attenuation
+            self.assertGreater(float(row["transmission"]), 0.85, row)
+            self.assertEqual(row["transmission_error"], "", "tables have no error")
+
     def test_mistakes_are_told(self):
         for block, code, word in (("radii_mm: '8,9'", 2, "radii_mm"), ("calibration_line: 'a,b'", 2, "calibration_line"),
                                   ("fractions: '1,0,0'", 2, "regions"), ("heights_um: '1,x'", 2, "heights_um"),

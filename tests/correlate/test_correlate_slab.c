@@ -169,3 +169,36 @@ TEST(the_height_of_the_slabs_comes_out_to_two_micrometres) {
   correlate_columns_free(&c);
   correlate_heights_free(&h);
 }
+
+/* Lithium of 10 pixels along the beam, no membrane, a cathode over the last four of them. */
+TEST(transmissions_are_those_of_the_paths) {
+  enum { ROWS = 3, COLUMNS = 12 };
+  const double mu[CORRELATE_C] = {0.2, 0.3, 2}, pixel_mm = 0.25 * 160 / 150;
+  for (int along_rows = 0; along_rows < 2; along_rows++) {
+    struct pinhole_camera camera = {.rows            = along_rows ? COLUMNS : ROWS,
+                                    .columns         = along_rows ? ROWS : COLUMNS,
+                                    .pitch_mm        = 0.25,
+                                    .pinhole_mm      = 160,
+                                    .detector_mm     = 150,
+                                    .beam_along_rows = along_rows};
+    double presence[CORRELATE_C * ROWS * COLUMNS] = {0}, found[CORRELATE_C * ROWS * COLUMNS];
+    for (int line = 0; line < ROWS; line++)
+      for (int k = 0; k < COLUMNS; k++) {
+        int at = along_rows ? k * ROWS + line : line * COLUMNS + k;
+        presence[CORRELATE_LI * ROWS * COLUMNS + at]      = k >= 1 && k < 11;
+        presence[CORRELATE_CATHODE * ROWS * COLUMNS + at] = k >= 1 && k < 5;
+      }
+    correlate_transmissions(&camera, presence, &params, mu, found);
+    for (int line = 0; line < ROWS; line++)
+      for (int k = 0; k < COLUMNS; k++) { /* the camera turns the image: the beam comes from the last pixel */
+        int at      = along_rows ? k * ROWS + line : line * COLUMNS + k;
+        double li   = pixel_mm * fmin(fmax(11 - (k + 0.5), 0), 10),
+               nmc  = pixel_mm * fmin(fmax(5 - (k + 0.5), 0), 4),
+               over = 0.065 * 1.389 * 2; /* to the camera, at the line */
+        bool under  = k >= 1 && k < 5;
+        CHECK_NEAR(found[CORRELATE_LI * ROWS * COLUMNS + at], exp(-0.2 * li - under * over), 1e-12);
+        CHECK_NEAR(found[CORRELATE_SPE * ROWS * COLUMNS + at], exp(-under * over), 1e-12);
+        CHECK_NEAR(found[CORRELATE_CATHODE * ROWS * COLUMNS + at], exp(-2 * nmc - 0.5 * over), 1e-12);
+      }
+  }
+}
