@@ -253,15 +253,21 @@ def raw(make_bytes):
     return make
 
 
+
+
+def about_the_line(count):
+    """One pixel of 40 bins from 70 keV on."""
+    return HEAD + struct.pack("<III", 1, 1, 40) + struct.pack("<80d", *range(70, 110), *[count] * 40)
+
+
 HXTS = {
     "nothing": b"", "a head alone": HEAD, "another version": HEAD.replace(b"\3\0\0\0\0\0\0\0", b"\7\0\0\0\0\0\0\0", 1),
     "no pixels": HEAD + struct.pack("<III", 0, 4, 40), "more pixels than can be": HEAD + struct.pack("<III", 1 << 31, 1 << 31, 1 << 31),
     "sizes whose product is over": HEAD + struct.pack("<III", 65535, 65535, 1 << 20) + b"\0" * 800,
     "bins that go down": HEAD + struct.pack("<III", 1, 1, 3) + struct.pack("<6d", 3, 2, 1, 1, 1, 1),
     "bins that are no numbers": HEAD + struct.pack("<III", 1, 1, 3) + struct.pack("<6d", *[float("nan")] * 3, 1, 1, 1),
-    "counts that are no numbers": HEAD + struct.pack("<III", 1, 1, 3) + struct.pack("<6d", 1, 2, 3, *[float("nan")] * 3),
-    "counts below nothing": HEAD + struct.pack("<III", 1, 1, 3) + struct.pack("<6d", 1, 2, 3, -1, -1, -1),
-    "counts beyond a count": HEAD + struct.pack("<III", 1, 1, 3) + struct.pack("<6d", 1, 2, 3, 1e300, 1e300, 1e300),
+    "counts that are no numbers": about_the_line(float("nan")), "counts below nothing": about_the_line(-1),
+    "counts beyond a count": about_the_line(1e300),
 }
 GAINS = {
     "nothing": "", "one row": "0.05 " * 8 + "\n", "words": GAIN.replace("0.05", "gain", 1), "not a number": GAIN.replace("0.05", "nan", 1),
