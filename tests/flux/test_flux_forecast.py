@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "campaign"))
-from cycles import Folder, call  # noqa: E402
+from cycles import SANITIZED, Folder, call  # noqa: E402
 
 EDGE = 120
 NOISE_GB = 0.004  # of a process without its volume
@@ -27,6 +27,7 @@ class Forecast(Folder):
         self.assertEqual(code, 0, log)
         return float(re.search(r"memory_per_rank +([0-9.]+) GB", out)[1])
 
+    @unittest.skipIf(SANITIZED, "a sanitizer takes memory of its own")
     def test_from_a_block_to_sites_drawn_one_by_one(self):
         dice = np.random.default_rng(1).random((EDGE,) * 3)
         z, y, x = (0.27 * a + 0.3 * np.sin(0.05 * b) for a, b in zip(np.indices(dice.shape), np.indices(dice.shape)[[1, 2, 0]]))
