@@ -1,4 +1,5 @@
-"""What `check` says about mistakes in a cycle's file, word for word: mistakes.txt holds each file and its message."""
+"""What `check` says about mistakes in a cycle's file, word for word: mistakes.txt holds each file and its message.
+sanitized: full"""
 import os, unittest
 
 from cycles import Folder, call

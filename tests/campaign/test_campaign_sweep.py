@@ -1,5 +1,5 @@
 """sweep: rows, shared stages, collection.
-timeout: 300"""
+timeout: 300 sanitized: full"""
 import csv, os, unittest, xml.etree.ElementTree
 
 from cycles import Folder, call

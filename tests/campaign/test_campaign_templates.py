@@ -1,4 +1,5 @@
-"""config/ and docs/parameters.md are what the parameter tables say today, and what they show can be used."""
+"""config/ and docs/parameters.md are what the parameter tables say today, and what they show can be used.
+sanitized: full"""
 import os, re, unittest
 
 from cycles import Folder, call

@@ -1,4 +1,5 @@
-"""recon and segment on files: layouts, ranks, the real scans, what is wrong with a file. timeout: 600"""
+"""recon and segment on files: layouts, ranks, the real scans, what is wrong with a file.
+timeout: 600 sanitized: full"""
 import os, sys, unittest
 
 import h5py
