@@ -45,6 +45,36 @@ static void start_plain(struct flux_levels *levels) {
   }
   flux_transfer_pass(f, false, HALF_SWEEPS, 0);
 }
+/* What a voxel conducts; with one conductance its code is that it does. */
+static int kind_of(const struct flux_fine *f, int64_t p) {
+  return f->view.uniform ? f->code[p] != 0 : f->code[p] & CODE_MASK;
+}
+/* Straight pores: along the flow every voxel is followed by its like, so that the potential is a ramp. */
+static bool straight_here(const struct flux_fine *f) {
+  const struct flux_view *v = &f->view;
+  const int64_t step        = f->axis == 0 ? v->plane : f->axis == 1 ? v->row : 1;
+  EACH_CELL(v, p) {
+    const int64_t at[3] = {k_, j_, v->n[2] - (end_ - p)};
+    const bool first    = at[f->axis] + f->mine.start[f->axis] == 0;
+    if (!first && kind_of(f, p) != kind_of(f, p - step)) return false;
+  }
+  return true;
+}
+static bool straight(MPI_Comm comm, const struct flux_fine *f) {
+  int all = straight_here(f);
+  MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_LAND, comm);
+  return all;
+}
+static void start_ramp(struct flux_fine *f, bool middles) {
+  const double outside = middles ? 1 : 0.5, drop = (double)f->plan.n[f->axis] + 2 * outside - 1;
+  struct flux_view *v  = &f->view;
+  EACH_VOXEL(v, p) {
+    const int64_t at[3] = {k_, j_, v->n[2] - (end_ - p)};
+    const double passed = (double)(at[f->axis] + f->mine.start[f->axis]) + outside;
+    f->x[p]             = (float)(0.5 - passed / drop);
+  }
+  flux_transfer_pass(f, false, HALF_SWEEPS, 0);
+}
 static void start_from_graph(struct flux_levels *levels) {
   struct flux_fine *f = &levels->fine;
   flux_transfer_up(f, &levels->graph[0], 1);
@@ -255,8 +285,12 @@ static enum status solve_percolating(struct run *run, struct flux_state *state) 
   const double began    = time_now_s();
   if (without_walls(run)) return STATUS_OK;
   if (run->problem->kind == FLUX_THROUGH) {
-    TRY(flux_levels_nested(l));
-    start_from_graph(l);
+    if (straight(run->comm, &l->fine))
+      start_ramp(&l->fine, run->problem->middles);
+    else {
+      TRY(flux_levels_nested(l));
+      start_from_graph(l);
+    }
     if (run->problem->start) TRY(start_warm(run));
   } else
     start_plain(l);

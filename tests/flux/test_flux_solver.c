@@ -55,14 +55,16 @@ TEST(a_uniform_block_has_diffusivity_one_at_any_spacing) {
       {2,    1,    1   },
       {0.5,  3,    1.7 }
   };
-  const int64_t n[4][3] = {
+  enum { SHAPES = 5 };
+  const int64_t n[SHAPES][3] = {
       {9,  8,  7 },
       {1,  5,  6 },
       {17, 3,  2 },
-      {6,  20, 33}
+      {6,  20, 33},
+      {1,  70, 5 }
   };
   for (int i = 0; i < 4; i++)
-    for (int j = 0; j < 4; j++)
+    for (int j = 0; j < SHAPES; j++)
       for (int axis = 0; axis < 3; axis++) {
         struct shape_case c = {.code = block};
         for (int a = 0; a < 3; a++) {
@@ -72,8 +74,8 @@ TEST(a_uniform_block_has_diffusivity_one_at_any_spacing) {
         c.problem.axis           = axis;
         c.problem.periodic       = (i + j) % 2;
         c.problem.diffusivity[1] = 1;
-        c.problem.tolerance      = 1e-9;
-        expect(comm, &c, 1, 2e-9);
+        c.problem.tolerance      = 1e-4; /* that it is exact does not hang on what is asked */
+        expect(comm, &c, 1, 1e-10);
       }
 }
 
