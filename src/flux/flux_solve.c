@@ -67,7 +67,7 @@ static bool straight(MPI_Comm comm, const struct flux_fine *f) {
 }
 static void start_ramp(struct flux_fine *f, bool middles) {
   const double outside = middles ? 1 : 0.5, drop = (double)f->plan.n[f->axis] + 2 * outside - 1;
-  struct flux_view *v  = &f->view;
+  struct flux_view *v = &f->view;
   EACH_VOXEL(v, p) {
     const int64_t at[3] = {k_, j_, v->n[2] - (end_ - p)};
     const double passed = (double)(at[f->axis] + f->mine.start[f->axis]) + outside;
@@ -215,7 +215,7 @@ static enum status iterate(struct run *run) {
   const struct flux_case *p = run->problem;
   struct flux_levels *l     = &run->levels;
   double before = HUGE_VAL, width = 2.2; /* of the interval, over the estimate: mostly 1.8 to 2.4 */
-  int slow                  = 0;
+  int slow = 0;
   for (run->answer->iterations = 0;; run->answer->iterations++) {
     struct flux_traffic traffic = traffic_add((struct flux_traffic){0, 0, 0}, traffic_of(l), -1);
     flux_transfer_down(&l->fine, &l->graph[0]);
@@ -341,7 +341,7 @@ void flux_state_free(struct flux_state *state) {
 }
 double flux_bytes_per_voxel(enum flux_solver solver, double open, bool state) {
   double bytes = 1 + 7;      /* codes; potential, codes and boxes with their halos */
-  if (state) bytes += 5 * 4;  /* concentration, flux on faces, magnitude */
+  if (state) bytes += 5 * 4; /* concentration, flux on faces, magnitude */
   if (solver == FLUX_KRYLOV) bytes += 18 + 12 * 8 * open; /* potential in double; PETSc's vectors */
   if (solver == FLUX_GAMG || solver == FLUX_BOOMERAMG) bytes += 480 * open;
   return bytes;

@@ -58,17 +58,6 @@ static enum status find_voxel(const struct stage_job *job, const struct store_in
               info->file);
 }
 
-static enum status read_columns(const struct stage_job *job, struct store_input *input,
-                                enum grid_type type, struct grid_field *field) {
-  const int64_t one[3] = {1, 1, 1};
-  struct grid_plan plan;
-  TRY_ALL(job->comm, grid_plan_slabs(job->comm, store_info(input)->n, 1, &plan));
-  enum status status =
-      grid_field_make(job->comm, &plan, type, type == GRID_F32 ? one : NULL, field);
-  grid_plan_free(&plan);
-  return status == STATUS_OK ? store_read_field(job->comm, input, type == GRID_U8, field) : status;
-}
-
 static enum status check_shapes(const struct store_info *labels, const struct store_info *volume) {
   for (int a = 0; a < 3; a++)
     if (labels->n[a] != volume->n[a])
@@ -78,9 +67,20 @@ static enum status check_shapes(const struct store_info *labels, const struct st
 }
 
 struct inputs {
+  MPI_Comm comm;
   struct store_input *labels, *volume;
-  double voxel_um[3];
+  struct surface_source source;
 };
+
+static enum status read_labels(void *owner, const struct grid_box *box, struct grid_field *to) {
+  const struct inputs *in = owner;
+  return store_read_field_box(in->comm, in->labels, box, true, to);
+}
+
+static enum status read_volume(void *owner, const struct grid_box *box, struct grid_field *to) {
+  const struct inputs *in = owner;
+  return store_read_field_box(in->comm, in->volume, box, false, to);
+}
 
 static void inputs_close(struct inputs *in) {
   if (in->labels) store_close(&in->labels);
@@ -89,38 +89,51 @@ static void inputs_close(struct inputs *in) {
 
 static enum status inputs_open(const struct stage_job *job, struct inputs *in) {
   memset(in, 0, sizeof *in);
+  in->comm           = job->comm;
   enum status status = open_labels(job, &in->labels);
   if (status == STATUS_OK) status = open_volume(job, &in->volume);
   if (status == STATUS_OK)
-    status = AGREE(job->comm, find_voxel(job, store_info(in->labels), in->voxel_um));
+    status = AGREE(job->comm, find_voxel(job, store_info(in->labels), in->source.voxel_um));
   if (status == STATUS_OK && in->volume)
     status = AGREE(job->comm, check_shapes(store_info(in->labels), store_info(in->volume)));
-  if (status != STATUS_OK) inputs_close(in);
-  return status;
+  if (status != STATUS_OK) {
+    inputs_close(in);
+    return status;
+  }
+  memcpy(in->source.n, store_info(in->labels)->n, sizeof in->source.n);
+  in->source.labels = read_labels;
+  in->source.volume = in->volume ? read_volume : NULL;
+  in->source.owner  = in;
+  return STATUS_OK;
 }
 
-/* Labels and kinds a byte each, the components' numbers, grey values with their halo; rank 0 also the maps' transforms. */
-static int64_t memory_of(const struct grid_plan *slabs, bool with_volume, const int64_t n[3]) {
-  struct grid_box first = grid_plan_box(slabs, 0);
-  int64_t own = grid_plan_most(slabs), more = 1, columns = n[1] * n[2];
-  for (int a = 0; a < 3; a++) more *= first.n[a] + 2;
-  int64_t voxels = 2 * own + more + 4 * more + 2 * own + (with_volume ? 4 * more : 0),
-          maps   = 80 * columns;
-  return voxels + 32 * columns / slabs->size + maps;
+/* As many rows of columns a round as memory lets; one round where balls are laid into the whole phase. */
+static enum status size_rounds(const struct stage_job *job, struct inputs *in,
+                               struct stage_need *need) {
+  const struct surface_params *p = job->params;
+  struct surface_source *s       = &in->source;
+  int ranks;
+  MPI_Comm_size(job->comm, &ranks);
+  const int64_t most = (s->n[1] + ranks - 1) / ranks;
+  TRY(stage_memory_limit(job, &s->limit_bytes));
+  s->deep = most;
+  if (p->thickness_vox == 0) {
+    int64_t one  = surface_bytes(p, s->n, s->volume, ranks, 1),
+            each = surface_bytes(p, s->n, s->volume, ranks, 2) - one;
+    if (surface_bytes(p, s->n, s->volume, ranks, most) > s->limit_bytes)
+      s->deep = 1 + (s->limit_bytes > one ? (s->limit_bytes - one) / each : 0);
+    if (s->deep > most) s->deep = most;
+  }
+  *need = (struct stage_need){.memory_bytes = surface_bytes(p, s->n, s->volume, ranks, s->deep),
+                              .disk_bytes   = 5 * 4 * s->n[1] * s->n[2] + (4 << 20),
+                              .rounds       = (most + s->deep - 1) / s->deep};
+  return STATUS_OK;
 }
 
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
   struct inputs in;
-  struct grid_plan slabs;
   TRY(inputs_open(job, &in));
-  const int64_t *n   = store_info(in.labels)->n;
-  enum status status = AGREE(job->comm, grid_plan_slabs(job->comm, n, 1, &slabs));
-  if (status == STATUS_OK) {
-    *need = (struct stage_need){.memory_bytes = memory_of(&slabs, in.volume != NULL, n),
-                                .disk_bytes   = 5 * 4 * n[1] * n[2] + (4 << 20),
-                                .rounds       = 1};
-    grid_plan_free(&slabs);
-  }
+  enum status status = size_rounds(job, &in, need);
   inputs_close(&in);
   return status;
 }
@@ -342,21 +355,14 @@ static enum status write_output(const struct stage_job *job, const struct surfac
 
 static enum status run(const struct stage_job *job) {
   struct inputs in;
-  struct grid_field labels, volume;
+  struct stage_need need;
   struct surface_result result;
-  memset(&labels, 0, sizeof labels);
-  memset(&volume, 0, sizeof volume);
   memset(&result, 0, sizeof result);
   TRY(inputs_open(job, &in));
-  enum status status = read_columns(job, in.labels, GRID_U8, &labels);
-  memcpy(labels.voxel_um, in.voxel_um, sizeof in.voxel_um);
-  if (status == STATUS_OK && in.volume) status = read_columns(job, in.volume, GRID_F32, &volume);
-  if (status == STATUS_OK)
-    status = surface_measure(job->comm, job->params, &labels, in.volume ? &volume : NULL, &result);
+  enum status status = size_rounds(job, &in, &need);
+  if (status == STATUS_OK) status = surface_measure(job->comm, job->params, &in.source, &result);
   if (status == STATUS_INPUT) status_about(store_info(in.labels)->file);
   inputs_close(&in);
-  grid_field_free(&labels);
-  grid_field_free(&volume);
   if (status == STATUS_OK) {
     add_roughness(job, &result.report);
     add_layers(job, &result.report);

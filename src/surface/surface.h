@@ -58,13 +58,27 @@ struct surface_result {
   struct surface_table pore_depths, pore_list, dendrite_list, thicknesses;
 };
 void surface_result_free(struct surface_result *result);
-/* Collective, no files. labels: uint8 on slabs along y (whole columns); volume: float32 on the same plan with a halo of
- * 1, or NULL. Maps are [1, ny, nx], NaN off the field; `height` in um above the z = 0 face, before levelling.
+/* Where labels and grey values come from, a box at a time. Both readers are collective, give this rank's box (n[i] = 0:
+ * nothing) and fill the owned voxels of a field of the box's shape on MPI_COMM_SELF. */
+struct surface_source {
+  int64_t n[3];
+  double voxel_um[3]; /* known */
+  enum status (*labels)(void *owner, const struct grid_box *box, struct grid_field *uint8);
+  enum status (*volume)(void *owner, const struct grid_box *box,
+                        struct grid_field *float32); /* NULL: there are no grey values */
+  void *owner;
+  int64_t deep;        /* rows of whole columns that a rank takes at a time; 0: all of its own */
+  int64_t limit_bytes; /* of a rank, for the components' runs, which no forecast knows; 0: any */
+};
+/* Collective, no files. Each rank measures whole columns, slabs along y, in rounds of `deep` rows; the result has the same
+ * bits for any. Maps are [1, ny, nx], NaN off the field; `height` in um above the z = 0 face, before levelling.
  * Surface of a column: the outermost voxel of the phase's largest 6-connected component, on the side asked for;
- * with a volume, the linear crossing of the mean of both sides' grey values about its outer face. Voxel sizes of
- * labels must be known. INPUT when no column has a surface. */
+ * with a volume, the linear crossing of the mean of both sides' grey values about its outer face. INPUT when no column
+ * has a surface. */
 enum status surface_measure(MPI_Comm comm, const struct surface_params *params,
-                            const struct grid_field *labels, struct grid_field *volume,
-                            struct surface_result *result);
+                            const struct surface_source *source, struct surface_result *result);
+/* Local. Bytes of a rank for that many rows at a time. */
+int64_t surface_bytes(const struct surface_params *params, const int64_t n[3], bool volume,
+                      int ranks, int64_t deep);
 /* Local. Zeroed columns of `rows` values. */
 enum status surface_table_make(int64_t rows, int columns, struct surface_table *table);

@@ -10,11 +10,11 @@
 
 /* ---- grey values of both sides ------------------------------------------------------------------------------ */
 
-enum { SUM_IN, SUM_IN2, COUNT_IN, SUM_OUT, COUNT_OUT, GREY_SUMS };
+enum { SUM_IN, SUM_IN2, COUNT_IN, SUM_OUT, COUNT_OUT };
 
 static void sample_column(const struct surface_work *w, int64_t y, int64_t x, int64_t top,
                           struct exact_sum *sums) {
-  int64_t nz = w->labels->plan.n[0], out = w->up ? 1 : -1;
+  int64_t nz = w->n[0], out = w->up ? 1 : -1;
   for (int64_t k = 2; k <= 5; k++) {
     int64_t z = top - out * k;
     if (z < 0 || z >= nz || surface_kind_at(w, z, y, x) != KIND_BULK) break;
@@ -31,15 +31,16 @@ static void sample_column(const struct surface_work *w, int64_t y, int64_t x, in
   }
 }
 
-static enum status find_greys(struct surface_work *w) {
-  struct exact_sum sums[GREY_SUMS];
-  memset(sums, 0, sizeof sums);
-  for (int64_t y = 0; y < w->labels->mine.n[1]; y++)
-    for (int64_t x = 0; x < w->labels->mine.n[2]; x++) {
+void surface_greys_add(const struct surface_work *w, struct exact_sum *sums) {
+  for (int64_t y = 0; y < w->rows; y++)
+    for (int64_t x = 0; x < w->n[2]; x++) {
       int64_t top = surface_top(w, y, x);
       if (top >= 0) sample_column(w, y, x, top, sums);
     }
-  TRY(exact_allreduce(w->comm, sums, GREY_SUMS));
+}
+
+enum status surface_greys_find(struct surface_work *w, struct exact_sum *sums) {
+  TRY(exact_allreduce(w->comm, sums, SURFACE_GREY_SUMS));
   double in = exact_value(&sums[COUNT_IN]), out = exact_value(&sums[COUNT_OUT]);
   w->inside  = exact_value(&sums[SUM_IN]) / in;
   w->outside = exact_value(&sums[SUM_OUT]) / out;
@@ -61,14 +62,14 @@ static enum status find_greys(struct surface_work *w) {
 /* ---- a column -------------------------------------------------------------------------------------------------- */
 
 static double smooth_at(const struct surface_work *w, int64_t z, int64_t y, int64_t x) {
-  int64_t last = w->labels->plan.n[0] - 1, a = z > 0 ? z - 1 : 0, b = z < last ? z + 1 : last;
+  int64_t last = w->n[0] - 1, a = z > 0 ? z - 1 : 0, b = z < last ? z + 1 : last;
   return 0.25 * (surface_grey_at(w, a, y, x) + 2 * surface_grey_at(w, z, y, x) +
                  surface_grey_at(w, b, y, x));
 }
 
-enum { N_COLUMNS, N_WEIGHTS, N_SLOPE2, N_CROSSINGS, NOISE_SUMS };
+enum { N_COLUMNS, N_WEIGHTS, N_SLOPE2, N_CROSSINGS };
 
-static void add_noise(double share, double slope, struct exact_sum sums[NOISE_SUMS]) {
+static void add_noise(double share, double slope, struct exact_sum *sums) {
   double w = (1 - share) * (1 - share) + (2 - share) * (2 - share) + (1 + share) * (1 + share) +
              share * share;
   exact_add(&sums[N_CROSSINGS], 1);
@@ -80,7 +81,7 @@ static void add_noise(double share, double slope, struct exact_sum sums[NOISE_SU
  * outer face, which stands where there is none within two voxels and a half. */
 static double crossing(const struct surface_work *w, int64_t y, int64_t x, int64_t top,
                        double level, struct exact_sum *sums) {
-  int64_t nz = w->labels->plan.n[0], out = w->up ? 1 : -1;
+  int64_t nz = w->n[0], out = w->up ? 1 : -1;
   double sign = w->inside > w->outside ? 1 : -1, best = 0.5, found = 0, slope = 0;
   for (int64_t k = -2; k <= 2; k++) {
     int64_t a = top + out * k, b = a + out;
@@ -96,61 +97,44 @@ static double crossing(const struct surface_work *w, int64_t y, int64_t x, int64
   return best;
 }
 
-static double noise_of(const struct surface_work *w, const struct exact_sum sums[NOISE_SUMS]) {
+double surface_noise_um(const struct surface_work *w, const struct exact_sum *sums) {
   double n = exact_value(&sums[N_CROSSINGS]), all = exact_value(&sums[N_COLUMNS]);
   double noise2 = w->noise * w->noise;
   double slope2 = exact_value(&sums[N_SLOPE2]) / n - noise2 / 4;
   if (!(n > 0 && slope2 > 0)) return (double)NAN;
-  return sqrt(noise2 * exact_value(&sums[N_WEIGHTS]) / n / slope2 * n / all);
+  return sqrt(noise2 * exact_value(&sums[N_WEIGHTS]) / n / slope2 * n / all) * w->voxel_um[0];
 }
 
 static double place_um(const struct surface_work *w, int64_t y, int64_t x, int64_t top,
                        double level, struct exact_sum *sums) {
-  double step = w->volume ? crossing(w, y, x, top, level, sums) : 0.5;
-  return ((double)top + 0.5 + (w->up ? step : -step)) * w->labels->voxel_um[0];
+  double step = w->source->volume ? crossing(w, y, x, top, level, sums) : 0.5;
+  return ((double)top + 0.5 + (w->up ? step : -step)) * w->voxel_um[0];
 }
 
 double surface_height_um(const struct surface_work *w, int64_t y, int64_t x, int64_t top) {
   return place_um(w, y, x, top, 0.5 * (w->inside + w->outside), NULL);
 }
 
-static void fill_heights(const struct surface_work *w, double level, struct grid_field *height,
-                         struct exact_sum sums[NOISE_SUMS]) {
-  float *to = height->data;
-  for (int64_t y = 0; y < height->mine.n[1]; y++)
-    for (int64_t x = 0; x < height->mine.n[2]; x++) {
+void surface_heights_fill(const struct surface_work *w, double moved, struct grid_field *height,
+                          struct exact_sum *sums) {
+  double level = 0.5 * (w->inside + w->outside) + moved * (w->inside - w->outside);
+  float *to    = (float *)height->data + surface_place(w, 0, 0);
+  for (int64_t y = 0; y < w->rows; y++)
+    for (int64_t x = 0; x < w->n[2]; x++) {
       int64_t top = surface_top(w, y, x);
       *to++       = top < 0 ? NAN : (float)place_um(w, y, x, top, level, sums);
-      if (top >= 0) exact_add(&sums[N_COLUMNS], 1);
+      if (sums && top >= 0) exact_add(&sums[N_COLUMNS], 1);
     }
 }
 
 enum status surface_field_make(struct surface_work *w, struct grid_field *map) {
-  const int64_t n[3] = {1, w->labels->plan.n[1], w->labels->plan.n[2]};
+  const int64_t n[3] = {1, w->n[1], w->n[2]};
   struct grid_plan plan;
   TRY_ALL(w->comm, grid_plan_slabs(w->comm, n, 1, &plan));
   enum status status = grid_field_make(w->comm, &plan, GRID_F32, NULL, map);
   grid_plan_free(&plan);
-  for (int a = 0; a < 3; a++) map->voxel_um[a] = w->labels->voxel_um[a];
+  for (int a = 0; a < 3; a++) map->voxel_um[a] = w->voxel_um[a];
   return status;
-}
-
-enum status surface_heights_make(struct surface_work *w, double error, struct grid_field maps[3],
-                                 double *noise_um) {
-  struct exact_sum sums[NOISE_SUMS];
-  int n     = w->volume && error > 0 ? 3 : 1;
-  *noise_um = (double)NAN;
-  if (w->volume) TRY(find_greys(w));
-  for (int i = 0; i < n; i++) {
-    double level = 0.5 * (w->inside + w->outside), contrast = w->inside - w->outside;
-    if (i) level += (i == 1 ? -error : error) * contrast;
-    memset(sums, 0, sizeof sums);
-    TRY(surface_field_make(w, &maps[i]));
-    fill_heights(w, level, &maps[i], sums);
-    TRY(exact_allreduce(w->comm, sums, NOISE_SUMS));
-    if (w->volume && i == 0) *noise_um = noise_of(w, sums) * w->labels->voxel_um[0];
-  }
-  return STATUS_OK;
 }
 
 /* ---- to one rank ------------------------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* What the voxels are to the surface. The bulk is the phase's largest component by faces; what is not bulk is
- * joined by corners, and open where such a component lies on top of the surface anywhere in view. */
+ * joined by corners, and open where such a component lies on top of the surface anywhere in view. Both kinds of
+ * components are kept as runs, from which the kinds of any row follow. */
 #include "surface_private.h"
-#include "voxel.h"
 #include <math.h>
 #include <string.h>
 
@@ -35,53 +35,27 @@ static enum status parse_view(const struct surface_params *p, int64_t nz,
 }
 
 bool surface_in_view(const struct surface_work *w, int64_t y, int64_t x) {
-  const int64_t *n             = w->labels->plan.n;
+  const int64_t *n             = w->n;
   const struct surface_view *v = &w->view;
   if (y < v->margin || y >= n[1] - v->margin || x < v->margin || x >= n[2] - v->margin)
     return false;
   return v->radius == 0 || hypot((double)x - v->x, (double)y - v->y) <= v->radius;
 }
 
-/* ---- voxels -------------------------------------------------------------------------------------------------- */
-
-static int64_t place(const struct grid_field *f, int64_t z, int64_t y, int64_t x) {
-  return grid_field_origin(f) + z * f->row[0] + y * f->row[1] + x;
+static bool in_slab(const struct surface_work *w, int64_t z) {
+  return z >= w->view.low && z < w->view.high;
 }
 
-int surface_kind_at(const struct surface_work *w, int64_t z, int64_t y, int64_t x) {
-  return ((const uint8_t *)w->kind.data)[place(&w->kind, z, y, x)];
-}
-int surface_label_at(const struct surface_work *w, int64_t z, int64_t y, int64_t x) {
-  return ((const uint8_t *)w->labels->data)[place(w->labels, z, y, x)];
-}
-double surface_grey_at(const struct surface_work *w, int64_t z, int64_t y, int64_t x) {
-  return (double)((const float *)w->volume->data)[place(w->volume, z, y, x)];
+/* Row y of this rank at slice z: bulk in view. */
+static bool is_surface(const struct surface_work *w, int64_t z, int64_t y, int64_t x) {
+  return in_slab(w, z) && w->shown[y * w->n[2] + x];
 }
 
-int64_t surface_top(const struct surface_work *w, int64_t y, int64_t x) {
-  return w->end[w->up][y * w->labels->plan.n[2] + x];
-}
-int64_t surface_bottom(const struct surface_work *w, int64_t y, int64_t x) {
-  return w->end[!w->up][y * w->labels->plan.n[2] + x];
-}
-
-/* Row by row, as the voxels lie in memory. */
-static enum status find_ends(struct surface_work *w) {
-  const struct grid_field *k = &w->kind;
-  int64_t columns            = k->mine.n[1] * k->mine.n[2];
-  TRY(memory_make(2 * columns + 1, sizeof *w->end[0], "ends of columns", &w->end[0]));
-  w->end[1] = w->end[0] + columns;
-  for (int64_t i = 0; i < 2 * columns; i++) w->end[0][i] = -1;
-  for (int64_t z = 0; z < k->mine.n[0]; z++)
-    for (int64_t y = 0; y < k->mine.n[1]; y++) {
-      const uint8_t *kind = (const uint8_t *)k->data + place(k, z, y, 0);
-      int32_t *low = w->end[0] + y * k->mine.n[2], *high = w->end[1] + y * k->mine.n[2];
-      for (int64_t x = 0; x < k->mine.n[2]; x++) {
-        if (kind[x] != KIND_BULK) continue;
-        if (low[x] < 0) low[x] = (int32_t)z;
-        high[x] = (int32_t)z;
-      }
-    }
+static enum status find_shown(struct surface_work *w) {
+  TRY(memory_make(w->mine.n[1] * w->n[2] + 1, 1, "columns in view", &w->shown));
+  for (int64_t y = 0; y < w->mine.n[1]; y++)
+    for (int64_t x = 0; x < w->n[2]; x++)
+      w->shown[y * w->n[2] + x] = surface_in_view(w, y + w->mine.start[1], x);
   return STATUS_OK;
 }
 
@@ -95,126 +69,228 @@ static void reduce(MPI_Comm comm, void *data, int64_t n, MPI_Datatype type, size
                   n - at < 1 << 20 ? (int)(n - at) : 1 << 20, type, how, comm);
 }
 
-static void count_numbers(const struct grid_field *f, int64_t *count) {
-  for (int64_t z = 0; z < f->mine.n[0]; z++)
-    for (int64_t y = 0; y < f->mine.n[1]; y++) {
-      const int32_t *line = (const int32_t *)f->data + place(f, z, y, 0);
-      for (int64_t x = 0; x < f->mine.n[2]; x++) count[line[x]]++;
+/* Local. What each row of this rank's numbers is for. */
+static void each_row(struct surface_work *w, const struct voxel_parts *parts,
+                     void (*take)(struct surface_work *w, int64_t z, int64_t y, void *owner),
+                     void *owner) {
+  for (int64_t z = 0; z < w->n[0]; z++)
+    for (int64_t y = 0; y < w->mine.n[1]; y++) {
+      voxel_parts_row(parts, z, y, w->line);
+      take(w, z, y, owner);
     }
 }
 
-/* Kinds by the numbers of the phase's components; marks those seen in view. */
-static void set_bulk(struct surface_work *w, const struct grid_field *parts, int64_t bulk,
-                     uint8_t *seen) {
-  for (int64_t z = 0; z < parts->mine.n[0]; z++)
-    for (int64_t y = 0; y < parts->mine.n[1]; y++) {
-      const int32_t *line = (const int32_t *)parts->data + place(parts, z, y, 0);
-      uint8_t *kind       = (uint8_t *)w->kind.data + place(&w->kind, z, y, 0);
-      bool in_slab        = z >= w->view.low && z < w->view.high;
-      for (int64_t x = 0; x < parts->mine.n[2]; x++) {
-        bool in = in_slab && surface_in_view(w, y + parts->mine.start[1], x);
-        if (line[x] == bulk)
-          kind[x] = in ? KIND_BULK : KIND_BESIDE;
-        else
-          kind[x] = line[x] ? KIND_DETACHED : KIND_OPEN;
-        if (in) seen[line[x]] = 1;
-      }
-    }
+struct bulk {
+  int64_t *count; /* voxels by number */
+  uint8_t *seen;  /* in view */
+};
+
+static void count_row(struct surface_work *w, int64_t z, int64_t y, void *owner) {
+  struct bulk *b = owner;
+  bool slab      = in_slab(w, z);
+  for (int64_t x = 0; x < w->n[2]; x++) {
+    int32_t number = w->line[x];
+    if (!number) continue;
+    b->count[number]++;
+    if (slab && w->shown[y * w->n[2] + x]) b->seen[number] = 1;
+  }
 }
 
-static enum status find_bulk(struct surface_work *w, const struct grid_field *parts, int64_t n) {
-  int64_t *count = NULL, bulk = 1;
-  uint8_t *seen = NULL;
+static enum status bulk_make(int64_t n, struct bulk *b) {
+  *b = (struct bulk){NULL, NULL};
+  TRY(memory_make(n + 1, sizeof *b->count, "sizes of components", &b->count));
+  return memory_make(n + 1, sizeof *b->seen, "components in view", &b->seen);
+}
+
+static enum status find_bulk(struct surface_work *w, int64_t n) {
+  struct bulk b;
   if (n == 0)
     return AGREE(w->comm, FAIL(STATUS_INPUT, "no voxel has phase %d, so there is no surface",
                                (int)w->params->phase));
-  enum status status = memory_make(n + 1, sizeof *count, "sizes of components", &count);
-  if (status == STATUS_OK) status = memory_make(n + 1, sizeof *seen, "components in view", &seen);
-  status = AGREE(w->comm, status);
+  enum status status = AGREE(w->comm, bulk_make(n, &b));
   if (status == STATUS_OK) {
-    count_numbers(parts, count);
-    reduce(w->comm, count, n + 1, MPI_INT64_T, sizeof *count, MPI_SUM);
+    each_row(w, w->phase, count_row, &b);
+    reduce(w->comm, b.count, n + 1, MPI_INT64_T, sizeof *b.count, MPI_SUM);
+    reduce(w->comm, b.seen, n + 1, MPI_UINT8_T, 1, MPI_MAX);
+    w->bulk = 1;
     for (int64_t i = 2; i <= n; i++)
-      if (count[i] > count[bulk]) bulk = i;
-    set_bulk(w, parts, bulk, seen);
-    reduce(w->comm, seen, n + 1, MPI_UINT8_T, 1, MPI_MAX);
-    for (int64_t i = 1; i <= n; i++) w->detached += i != bulk && seen[i];
+      if (b.count[i] > b.count[w->bulk]) w->bulk = i;
+    for (int64_t i = 1; i <= n; i++) w->detached += i != w->bulk && b.seen[i];
   }
-  memory_free(count);
-  memory_free(seen);
+  memory_free(b.count);
+  memory_free(b.seen);
   return status;
+}
+
+static enum status take_phase(struct surface_work *w, const uint8_t *labels, int64_t planes) {
+  return voxel_parts_add(w->phase, labels, planes, (int)w->params->phase);
+}
+
+/* Runs are as many as the labels have; those of a volume of noise may be too many. */
+static enum status check_memory(const struct surface_work *w) {
+  int64_t limit = w->source->limit_bytes;
+  if (limit == 0 || memory_now_bytes() <= limit) return STATUS_OK;
+  return FAIL(STATUS_MEMORY,
+              "the components of phase %d and of the rest take %.3g GB per rank, %.3g GB are "
+              "allowed; remove its specks (segment.min_voxels) or use more nodes",
+              (int)w->params->phase, 1e-9 * (double)memory_now_bytes(), 1e-9 * (double)limit);
+}
+
+static enum status find_phase(struct surface_work *w) {
+  int64_t n;
+  TRY_ALL(w->comm, voxel_parts_make(&w->plan, 6, false, &w->phase));
+  TRY(surface_planes(w, take_phase));
+  TRY(voxel_parts_join(w->comm, w->phase, &n));
+  TRY_ALL(w->comm, check_memory(w));
+  return find_bulk(w, n);
+}
+
+static void end_row(struct surface_work *w, int64_t z, int64_t y, void *owner) {
+  int32_t *low = w->end[0] + y * w->n[2], *high = w->end[1] + y * w->n[2];
+  (void)owner;
+  for (int64_t x = 0; x < w->n[2]; x++) {
+    if (w->line[x] != w->bulk || !is_surface(w, z, y, x)) continue;
+    if (low[x] < 0) low[x] = (int32_t)z;
+    high[x] = (int32_t)z;
+  }
+}
+
+static enum status find_ends(struct surface_work *w) {
+  int64_t columns = w->mine.n[1] * w->n[2];
+  TRY(memory_make(2 * columns + 1, sizeof *w->end[0], "ends of columns", &w->end[0]));
+  w->end[1] = w->end[0] + columns;
+  for (int64_t i = 0; i < 2 * columns; i++) w->end[0][i] = -1;
+  each_row(w, w->phase, end_row, NULL);
+  return STATUS_OK;
 }
 
 /* ---- what is open -------------------------------------------------------------------------------------------------- */
 
-/* Numbers of the components that lie on top of the surface in view. */
-static void mark_open(const struct surface_work *w, const struct grid_field *parts, uint8_t *open) {
-  const int32_t *data = parts->data;
-  int64_t out         = w->up ? 1 : -1;
-  for (int64_t y = 0; y < parts->mine.n[1]; y++)
-    for (int64_t x = 0; x < parts->mine.n[2]; x++) {
-      int64_t top = surface_top(w, y, x), z = top + out;
-      if (top < 0 || z < 0 || z >= parts->plan.n[0]) continue;
-      open[data[place(parts, z, y, x)]] = 1;
-    }
+/* Components of what `mark` marks, plane after plane of this rank's rows. */
+static enum status marked_parts(struct surface_work *w,
+                                void (*mark)(struct surface_work *w, int64_t z, int64_t y,
+                                             uint8_t *row),
+                                struct voxel_parts *parts) {
+  uint8_t *plane;
+  enum status status = memory_make_raw(w->mine.n[1] * w->n[2], 1, "a plane", &plane);
+  for (int64_t z = 0; z < w->n[0] && status == STATUS_OK; z++) {
+    for (int64_t y = 0; y < w->mine.n[1]; y++) mark(w, z, y, plane + y * w->n[2]);
+    status = voxel_parts_add(parts, plane, 1, 1);
+  }
+  memory_free(plane);
+  return status;
 }
 
-static void close_pores(struct surface_work *w, const struct grid_field *parts,
-                        const uint8_t *open) {
-  for (int64_t z = 0; z < parts->mine.n[0]; z++)
-    for (int64_t y = 0; y < parts->mine.n[1]; y++) {
-      const int32_t *line = (const int32_t *)parts->data + place(parts, z, y, 0);
-      uint8_t *kind       = (uint8_t *)w->kind.data + place(&w->kind, z, y, 0);
-      for (int64_t x = 0; x < parts->mine.n[2]; x++)
-        if (kind[x] == KIND_OPEN && !open[line[x]]) kind[x] = KIND_PORE;
-    }
+static enum status parts_of(struct surface_work *w,
+                            void (*mark)(struct surface_work *w, int64_t z, int64_t y,
+                                         uint8_t *row),
+                            struct voxel_parts **parts, int64_t *n) {
+  TRY_ALL(w->comm, voxel_parts_make(&w->plan, 26, false, parts));
+  TRY_ALL(w->comm, marked_parts(w, mark, *parts));
+  return voxel_parts_join(w->comm, *parts, n);
 }
 
-static enum status split_open(struct surface_work *w, const struct grid_field *parts, int64_t n) {
-  uint8_t *open;
-  TRY_ALL(w->comm, memory_make(n + 1, sizeof *open, "open components", &open));
-  mark_open(w, parts, open);
-  reduce(w->comm, open, n + 1, MPI_UINT8_T, 1, MPI_MAX);
-  close_pores(w, parts, open);
-  memory_free(open);
-  return STATUS_OK;
+static void mark_others(struct surface_work *w, int64_t z, int64_t y, uint8_t *row) {
+  voxel_parts_row(w->phase, z, y, w->line);
+  for (int64_t x = 0; x < w->n[2]; x++) row[x] = w->line[x] != w->bulk;
 }
 
-/* 1 where there is no bulk. */
-static enum status others_make(const struct surface_work *w, struct grid_field *others) {
-  TRY(grid_field_make(w->comm, &w->labels->plan, GRID_U8, NULL, others));
-  uint8_t *to = others->data;
-  for (int64_t z = 0; z < others->mine.n[0]; z++)
-    for (int64_t y = 0; y < others->mine.n[1]; y++)
-      for (int64_t x = 0; x < others->mine.n[2]; x++) {
-        int kind = surface_kind_at(w, z, y, x);
-        *to++    = kind != KIND_BULK && kind != KIND_BESIDE;
-      }
-  return STATUS_OK;
+/* Components that lie on top of the surface in view. */
+static void open_row(struct surface_work *w, int64_t z, int64_t y, void *owner) {
+  const int32_t *top = w->end[w->up] + y * w->n[2];
+  int64_t under      = w->up ? z - 1 : z + 1;
+  (void)owner;
+  for (int64_t x = 0; x < w->n[2]; x++)
+    if (top[x] >= 0 && top[x] == under) w->open[w->line[x]] = 1;
 }
 
 static enum status find_open(struct surface_work *w) {
-  struct grid_field others, parts;
-  int64_t n = 0;
-  memset(&parts, 0, sizeof parts);
-  TRY(others_make(w, &others));
-  enum status status = voxel_components(w->comm, &others, 1, 26, &parts, &n);
-  grid_field_free(&others);
-  if (status == STATUS_OK) status = split_open(w, &parts, n);
-  grid_field_free(&parts);
+  TRY(parts_of(w, mark_others, &w->others, &w->others_n));
+  TRY_ALL(w->comm, check_memory(w));
+  TRY_ALL(w->comm, memory_make(w->others_n + 1, sizeof *w->open, "open components", &w->open));
+  each_row(w, w->others, open_row, NULL);
+  reduce(w->comm, w->open, w->others_n + 1, MPI_UINT8_T, 1, MPI_MAX);
+  return STATUS_OK;
+}
+
+/* ---- kinds ------------------------------------------------------------------------------------------------------ */
+
+static void kinds_here(const struct surface_work *w, int64_t z, int64_t y, uint8_t *kind) {
+  voxel_parts_row(w->phase, z, y, w->line);
+  for (int64_t x = 0; x < w->n[2]; x++) {
+    if (w->line[x] == w->bulk)
+      kind[x] = is_surface(w, z, y, x) ? KIND_BULK : KIND_BESIDE;
+    else
+      kind[x] = w->line[x] ? KIND_DETACHED : KIND_OPEN;
+  }
+  voxel_parts_row(w->others, z, y, w->line);
+  for (int64_t x = 0; x < w->n[2]; x++)
+    if (kind[x] == KIND_OPEN && !w->open[w->line[x]]) kind[x] = KIND_PORE;
+}
+
+void surface_kinds_row(const struct surface_work *w, int64_t z, int64_t y, uint8_t *kind) {
+  if (y >= 0 && y < w->mine.n[1])
+    kinds_here(w, z, y, kind);
+  else
+    memcpy(kind, w->beside[y >= 0] + z * w->n[2], (size_t)w->n[2]);
+}
+
+/* Kinds of a row of this rank at all slices. */
+static void wall_fill(const struct surface_work *w, int64_t y, uint8_t *wall) {
+  for (int64_t z = 0; z < w->n[0]; z++) kinds_here(w, z, y, wall + z * w->n[2]);
+}
+
+static enum status walls_make(struct surface_work *w, uint8_t *wall[2]) {
+  int64_t bytes = w->n[0] * w->n[2];
+  for (int s = 0; s < 2; s++) {
+    TRY(memory_make(bytes, 1, "kinds at a border", &wall[s]));
+    TRY(memory_make(bytes, 1, "kinds at a border", &w->beside[s]));
+  }
+  for (int s = 0; s < 2 && w->mine.n[1]; s++) wall_fill(w, s == 0 ? 0 : w->mine.n[1] - 1, wall[s]);
+  return base_int_from(w->n[0], "slices", &(int){0});
+}
+
+/* The first and the last row go to the ranks before and behind. */
+static enum status swap_walls(struct surface_work *w) {
+  uint8_t *wall[2]   = {NULL, NULL};
+  enum status status = AGREE(w->comm, walls_make(w, wall));
+  if (status == STATUS_OK && w->mine.n[1]) {
+    MPI_Datatype row;
+    int slices = (int)w->n[0];
+    int before = w->mine.start[1] > 0 ? w->plan.rank - 1 : MPI_PROC_NULL,
+        behind = w->mine.start[1] + w->mine.n[1] < w->n[1] ? w->plan.rank + 1 : MPI_PROC_NULL;
+    MPI_Type_contiguous((int)w->n[2], MPI_BYTE, &row);
+    MPI_Type_commit(&row);
+    MPI_Sendrecv(wall[0], slices, row, before, 1, w->beside[1], slices, row, behind, 1, w->comm,
+                 MPI_STATUS_IGNORE);
+    MPI_Sendrecv(wall[1], slices, row, behind, 2, w->beside[0], slices, row, before, 2, w->comm,
+                 MPI_STATUS_IGNORE);
+    MPI_Type_free(&row);
+  }
+  memory_free(wall[0]);
+  memory_free(wall[1]);
   return status;
 }
 
 enum status surface_kinds_make(struct surface_work *w) {
-  const int64_t one[3] = {1, 1, 1};
-  struct grid_field parts;
-  int64_t n;
-  TRY_ALL(w->comm, parse_view(w->params, w->labels->plan.n[0], &w->view));
-  TRY(voxel_components(w->comm, w->labels, (int)w->params->phase, 6, &parts, &n));
-  enum status status = grid_field_make(w->comm, &w->labels->plan, GRID_U8, one, &w->kind);
-  memcpy(w->kind.voxel_um, w->labels->voxel_um, sizeof w->kind.voxel_um);
-  if (status == STATUS_OK) status = find_bulk(w, &parts, n);
-  grid_field_free(&parts);
-  if (status == STATUS_OK) status = AGREE(w->comm, find_ends(w));
-  return status == STATUS_OK ? find_open(w) : status;
+  TRY_ALL(w->comm, parse_view(w->params, w->n[0], &w->view));
+  TRY_ALL(w->comm, find_shown(w));
+  TRY(find_phase(w));
+  TRY_ALL(w->comm, find_ends(w));
+  TRY(find_open(w));
+  return swap_walls(w);
+}
+
+/* ---- pores ------------------------------------------------------------------------------------------------------ */
+
+/* 1 in closed pores of columns that have a surface. */
+static void mark_pores(struct surface_work *w, int64_t z, int64_t y, uint8_t *row) {
+  const int32_t *low = w->end[0] + y * w->n[2], *high = w->end[1] + y * w->n[2];
+  kinds_here(w, z, y, row);
+  for (int64_t x = 0; x < w->n[2]; x++)
+    row[x] = row[x] == KIND_PORE && low[x] >= 0 && z >= low[x] && z <= high[x];
+}
+
+enum status surface_pores_find(struct surface_work *w, struct voxel_parts **pores, int64_t *n) {
+  return parts_of(w, mark_pores, pores, n);
 }

@@ -29,9 +29,10 @@ enum {
   PARTS    = 8,
   SKIN_VOX = 3
 }; /* of the field, by sectors; voxels under the surface that it blurs */
-struct layers {
+struct surface_layers {
   struct surface_work *work;
   struct surface_result *result;
+  struct grid_field *map[3]; /* heights */
   int64_t count[COUNTS], label[256], least_membrane;
   int64_t deep, *depth; /* [deep][3]: voxels at a depth, not of the phase, closed */
   struct exact_sum envelope[3];
@@ -42,7 +43,8 @@ struct layers {
 
 /* ---- a column ------------------------------------------------------------------------------------------------ */
 
-static void under_surface(struct layers *l, int64_t y, int64_t x, int64_t top, int64_t bottom) {
+static void under_surface(struct surface_layers *l, int64_t y, int64_t x, int64_t top,
+                          int64_t bottom) {
   const struct surface_work *w = l->work;
   int64_t out = w->up ? 1 : -1, thick = out * (top - bottom), closed = 0;
   for (int64_t k = 1; k <= thick; k++) {
@@ -57,19 +59,19 @@ static void under_surface(struct layers *l, int64_t y, int64_t x, int64_t top, i
     l->count[C_OTHER] += other;
   }
   l->count[C_CLOSED] += closed;
-  ((float *)l->result->pores.data)[y * w->labels->plan.n[2] + x] =
-      (float)((double)closed * w->labels->voxel_um[0]);
+  ((float *)l->result->pores.data)[surface_place(w, y, x)] =
+      (float)((double)closed * w->voxel_um[0]);
 }
 
 /* Sector of a column about the volume's axis. */
 static int part_of(const struct surface_work *w, int64_t y, int64_t x) {
-  double dy = (double)(y + w->labels->mine.start[1]) - 0.5 * (double)w->labels->plan.n[1] + 0.25,
-         dx = (double)x - 0.5 * (double)w->labels->plan.n[2] + 0.25;
+  double dy = (double)surface_row(w, y) - 0.5 * (double)w->n[1] + 0.25,
+         dx = (double)x - 0.5 * (double)w->n[2] + 0.25;
   int part  = (int)((atan2(dy, dx) / PI + 1) * (PARTS / 2));
   return part < PARTS ? part : PARTS - 1;
 }
 
-static void add_greys(struct layers *l, int64_t y, int64_t x, int64_t top, int64_t bottom) {
+static void add_greys(struct surface_layers *l, int64_t y, int64_t x, int64_t top, int64_t bottom) {
   const struct surface_work *w = l->work;
   int64_t out = w->up ? 1 : -1, thick = out * (top - bottom), below = l->deep + l->deep / 3;
   int part = part_of(w, y, x);
@@ -82,7 +84,8 @@ static void add_greys(struct layers *l, int64_t y, int64_t x, int64_t top, int64
 }
 
 /* The lowest bulk under an open gap; the top itself where there is none. */
-static int64_t lowest_open(struct layers *l, int64_t y, int64_t x, int64_t top, int64_t bottom) {
+static int64_t lowest_open(struct surface_layers *l, int64_t y, int64_t x, int64_t top,
+                           int64_t bottom) {
   const struct surface_work *w = l->work;
   int64_t out = w->up ? 1 : -1, low = top;
   bool open = false;
@@ -96,47 +99,46 @@ static int64_t lowest_open(struct layers *l, int64_t y, int64_t x, int64_t top, 
   return low;
 }
 
-static void count_label(struct layers *l, int64_t y, int64_t x, int64_t top) {
+static void count_label(struct surface_layers *l, int64_t y, int64_t x, int64_t top) {
   const struct surface_work *w = l->work;
   int64_t z                    = top + (w->up ? 1 : -1);
-  if (z >= 0 && z < w->labels->plan.n[0]) l->label[surface_label_at(w, z, y, x)]++;
+  if (z >= 0 && z < w->n[0]) l->label[surface_label_at(w, z, y, x)]++;
 }
 
 static double bottom_um(const struct surface_work *w, int64_t bottom) {
-  return ((double)bottom + !w->up) * w->labels->voxel_um[0];
+  return ((double)bottom + !w->up) * w->voxel_um[0];
 }
 
-static void do_column(struct layers *l, int64_t y, int64_t x, const struct grid_field *map[3]) {
+static void do_column(struct surface_layers *l, int64_t y, int64_t x) {
   const struct surface_work *w = l->work;
   int64_t top = surface_top(w, y, x), bottom = surface_bottom(w, y, x);
-  int64_t at = y * w->labels->plan.n[2] + x;
+  int64_t at = surface_place(w, y, x);
   float *low = (float *)l->result->low.data + at, *pores = (float *)l->result->pores.data + at;
   *low = *pores = NAN;
-  if (!surface_in_view(w, y + w->labels->mine.start[1], x)) return;
+  if (!w->shown[at]) return;
   l->count[C_FIELD]++;
   if (top < 0) return;
   l->count[C_COLUMNS]++;
   under_surface(l, y, x, top, bottom);
-  if (w->volume && w->params->void_grey[0]) add_greys(l, y, x, top, bottom);
+  if (w->source->volume && w->params->void_grey[0]) add_greys(l, y, x, top, bottom);
   *low = (float)surface_height_um(w, y, x, lowest_open(l, y, x, top, bottom));
-  count_label(l, y, x, top);
   for (int i = 0; i < 3; i++)
-    if (map[i])
+    if (l->map[i])
       exact_add(&l->envelope[i],
-                fabs((double)((const float *)map[i]->data)[at] - bottom_um(w, bottom)));
+                fabs((double)((const float *)l->map[i]->data)[at] - bottom_um(w, bottom)));
 }
 
 /* ---- the membrane ---------------------------------------------------------------------------------------------- */
 
-static void do_membrane(struct layers *l, int64_t y, int64_t x) {
+static void do_membrane(struct surface_layers *l, int64_t y, int64_t x) {
   const struct surface_work *w = l->work;
   int64_t out = w->up ? 1 : -1, top = surface_top(w, y, x), thick = 0;
-  for (int64_t z = top + out; top >= 0 && z >= 0 && z < w->labels->plan.n[0]; z += out) {
+  for (int64_t z = top + out; top >= 0 && z >= 0 && z < w->n[0]; z += out) {
     if (surface_label_at(w, z, y, x) != w->contact) break;
     thick++;
   }
-  ((float *)l->result->membrane.data)[y * w->labels->plan.n[2] + x] =
-      thick ? (float)((double)thick * w->labels->voxel_um[0]) : NAN;
+  ((float *)l->result->membrane.data)[surface_place(w, y, x)] =
+      thick ? (float)((double)thick * w->voxel_um[0]) : NAN;
   l->count[C_CONTACT] += thick > 0;
   l->count[C_MEMBRANE] += thick;
   if (thick && thick < l->least_membrane) l->least_membrane = thick;
@@ -149,32 +151,30 @@ static bool is_phase(int kind) {
 }
 
 static bool is_boundary(const struct surface_work *w, int64_t z, int64_t y, int64_t x, bool phase) {
-  const struct grid_field *k = &w->kind;
-  const int64_t step[3] = {k->row[0], k->row[1], 1}, place[3] = {z, y, x};
+  const struct grid_field *k = &w->kind_view;
+  const int64_t step[3] = {k->row[0], k->row[1], 1}, whole[3] = {z, surface_row(w, y), x};
   const uint8_t *at =
       (const uint8_t *)k->data + grid_field_origin(k) + z * step[0] + y * step[1] + x;
   for (int a = 0; a < 3; a++) {
-    int64_t whole = place[a] + k->mine.start[a];
-    if (whole > 0 && is_phase(at[-step[a]]) != phase) return true;
-    if (whole + 1 < k->plan.n[a] && is_phase(at[step[a]]) != phase) return true;
+    if (whole[a] > 0 && is_phase(at[-step[a]]) != phase) return true;
+    if (whole[a] + 1 < w->n[a] && is_phase(at[step[a]]) != phase) return true;
   }
   return false;
 }
 
-static void count_phase(struct layers *l, double error) {
+static void count_phase(struct surface_layers *l, double error) {
   const struct surface_work *w = l->work;
-  const int64_t *n             = w->labels->mine.n;
   double level = 0.5 * (w->inside + w->outside), within = error * fabs(w->inside - w->outside);
-  for (int64_t z = 0; z < n[0]; z++)
-    for (int64_t y = 0; y < n[1]; y++)
-      for (int64_t x = 0; x < n[2]; x++) {
+  for (int64_t z = 0; z < w->n[0]; z++)
+    for (int64_t y = 0; y < w->rows; y++)
+      for (int64_t x = 0; x < w->n[2]; x++) {
         int kind   = surface_kind_at(w, z, y, x);
         bool phase = is_phase(kind);
         l->count[C_PHASE] += phase;
         if (kind == KIND_DETACHED && z >= w->view.low && z < w->view.high &&
-            surface_in_view(w, y + w->labels->mine.start[1], x))
+            w->shown[surface_place(w, y, x)])
           l->count[C_DETACHED]++;
-        if (!w->volume || !(fabs(surface_grey_at(w, z, y, x) - level) < within)) continue;
+        if (!w->source->volume || !(fabs(surface_grey_at(w, z, y, x) - level) < within)) continue;
         if (is_boundary(w, z, y, x, phase)) l->count[phase ? C_LOST : C_GAINED]++;
       }
 }
@@ -185,10 +185,10 @@ static struct surface_range ranged(double value, double a, double b) {
   return (struct surface_range){value, fmin(a, b), fmax(a, b)};
 }
 
-static void report(struct layers *l, bool error) {
+static void report(struct surface_layers *l, bool error) {
   const struct surface_work *w = l->work;
   struct surface_report *r     = &l->result->report;
-  const double *um = w->labels->voxel_um, face = um[1] * um[2], voxel = face * um[0];
+  const double *um = w->voxel_um, face = um[1] * um[2], voxel = face * um[0];
   const int64_t *c = l->count;
   double columns = (double)c[C_COLUMNS], none = (double)NAN, envelope[3];
   for (int i = 0; i < 3; i++)
@@ -212,12 +212,12 @@ static void report(struct layers *l, bool error) {
 }
 
 /* What the grey values say of pores; nothing where no voxel lies below the depth. */
-static void report_greys(struct layers *l, double void_grey) {
+static void report_greys(struct surface_layers *l, double void_grey) {
   const struct surface_work *w = l->work;
   struct surface_report *r     = &l->result->report;
   double sum[2] = {0, 0}, n[2] = {0, 0}, square = 0, mean = 0, parts = 0;
   r->grey_pore_fraction = r->grey_pore_sigma = r->pore_contrast_to_noise = (double)NAN;
-  if (!w->volume || !w->params->void_grey[0]) return;
+  if (!w->source->volume || !w->params->void_grey[0]) return;
   r->pore_contrast_to_noise = fabs(w->inside - void_grey) / w->noise;
   for (int i = 0; i < 2 * PARTS; i++) {
     sum[i / PARTS] += exact_value(&l->grey[i]);
@@ -237,14 +237,14 @@ static void report_greys(struct layers *l, double void_grey) {
   r->grey_pore_sigma = sqrt(fmax(spread, 0) + noise) / fabs(dense);
 }
 
-static enum status fill_depths(struct layers *l) {
+static enum status fill_depths(struct surface_layers *l) {
   struct surface_table *t = &l->result->pore_depths;
   int64_t rows            = 0;
   while (rows < l->deep && l->depth[3 * rows] > 0) rows++;
   TRY(surface_table_make(rows, 4, t));
   for (int64_t i = 0; i < rows; i++) {
     double all      = (double)l->depth[3 * i];
-    t->column[0][i] = ((double)i + 1) * l->work->labels->voxel_um[0];
+    t->column[0][i] = ((double)i + 1) * l->work->voxel_um[0];
     t->column[1][i] = all;
     t->column[2][i] = (double)l->depth[3 * i + 1] / all;
     t->column[3][i] = (double)l->depth[3 * i + 2] / all;
@@ -252,7 +252,7 @@ static enum status fill_depths(struct layers *l) {
   return STATUS_OK;
 }
 
-static void find_contact(struct layers *l) {
+void surface_contact_find(struct surface_layers *l) {
   struct surface_work *w = l->work;
   int most               = 0;
   MPI_Allreduce(MPI_IN_PLACE, l->label, 256, MPI_INT64_T, MPI_SUM, w->comm);
@@ -261,39 +261,60 @@ static void find_contact(struct layers *l) {
   w->contact = w->params->contact_phase >= 0 ? (int)w->params->contact_phase : most;
 }
 
-static enum status measure(struct layers *l, const struct grid_field *map[3]) {
-  struct surface_work *w = l->work;
-  const int64_t *n       = w->labels->mine.n;
-  TRY(grid_halo_exchange(w->comm, &w->kind, GRID_EDGE_KEEP));
-  for (int64_t y = 0; y < n[1]; y++)
-    for (int64_t x = 0; x < n[2]; x++) do_column(l, y, x, map);
-  find_contact(l);
-  for (int64_t y = 0; y < n[1]; y++)
-    for (int64_t x = 0; x < n[2]; x++) do_membrane(l, y, x);
+void surface_layers_contact(struct surface_layers *l) {
+  const struct surface_work *w = l->work;
+  for (int64_t y = 0; y < w->rows; y++)
+    for (int64_t x = 0; x < w->n[2]; x++) {
+      int64_t top = surface_top(w, y, x);
+      if (top >= 0) count_label(l, y, x, top);
+    }
+}
+
+void surface_layers_add(struct surface_layers *l) {
+  const struct surface_work *w = l->work;
+  for (int64_t y = 0; y < w->rows; y++)
+    for (int64_t x = 0; x < w->n[2]; x++) {
+      do_column(l, y, x);
+      do_membrane(l, y, x);
+    }
   count_phase(l, w->params->threshold_error);
+}
+
+enum status surface_layers_end(struct surface_layers *l) {
+  struct surface_work *w = l->work;
   MPI_Allreduce(MPI_IN_PLACE, l->count, COUNTS, MPI_INT64_T, MPI_SUM, w->comm);
   MPI_Allreduce(MPI_IN_PLACE, &l->least_membrane, 1, MPI_INT64_T, MPI_MIN, w->comm);
   MPI_Allreduce(MPI_IN_PLACE, l->depth, (int)(3 * l->deep), MPI_INT64_T, MPI_SUM, w->comm);
   TRY(exact_allreduce(w->comm, l->envelope, 3));
   TRY(exact_allreduce(w->comm, l->grey, 2 * PARTS));
   MPI_Allreduce(MPI_IN_PLACE, l->greys, 2 * PARTS, MPI_INT64_T, MPI_SUM, w->comm);
-  report(l, map[1] != NULL);
+  report(l, l->map[1] != NULL);
   report_greys(l, strtod(w->params->void_grey, NULL));
   return AGREE(w->comm, fill_depths(l));
 }
 
-enum status surface_layers_measure(struct surface_work *w, const struct grid_field *low,
-                                   const struct grid_field *high, struct surface_result *result) {
-  const struct grid_field *map[3] = {&result->height, low, high};
-  struct layers l                 = {.work = w, .result = result, .least_membrane = INT64_MAX};
-  int64_t deep       = (int64_t)fmin(w->params->depth_um / w->labels->voxel_um[0], 1e9);
-  l.deep             = deep < w->labels->plan.n[0] ? deep : w->labels->plan.n[0];
-  enum status status = surface_field_make(w, &result->low);
-  if (status == STATUS_OK) status = surface_field_make(w, &result->membrane);
-  if (status == STATUS_OK) status = surface_field_make(w, &result->pores);
-  if (status == STATUS_OK)
-    status = AGREE(w->comm, memory_make(3 * l.deep + 1, sizeof *l.depth, "depths", &l.depth));
-  if (status == STATUS_OK) status = measure(&l, map);
-  memory_free(l.depth);
+static enum status begin(struct surface_work *w, struct grid_field *const maps[3],
+                         struct surface_result *result, struct surface_layers *l) {
+  int64_t deep = (int64_t)fmin(w->params->depth_um / w->voxel_um[0], 1e9);
+  *l           = (struct surface_layers){.work = w, .result = result, .least_membrane = INT64_MAX};
+  l->deep      = deep < w->n[0] ? deep : w->n[0];
+  memcpy(l->map, maps, sizeof l->map);
+  TRY(surface_field_make(w, &result->low));
+  TRY(surface_field_make(w, &result->membrane));
+  TRY(surface_field_make(w, &result->pores));
+  return AGREE(w->comm, memory_make(3 * l->deep + 1, sizeof *l->depth, "depths", &l->depth));
+}
+
+enum status surface_layers_begin(struct surface_work *w, struct grid_field *const maps[3],
+                                 struct surface_result *result, struct surface_layers **layers) {
+  TRY_ALL(w->comm, memory_make(1, sizeof **layers, "layers", layers));
+  enum status status = begin(w, maps, result, *layers);
+  if (status != STATUS_OK) surface_layers_free(layers);
   return status;
+}
+
+void surface_layers_free(struct surface_layers **layers) {
+  if (*layers) memory_free((*layers)->depth);
+  memory_free(*layers);
+  *layers = NULL;
 }

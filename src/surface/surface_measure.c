@@ -132,46 +132,103 @@ static enum status measure_map(struct surface_work *w, const struct grid_field *
   return share_report(w, result);
 }
 
-static enum status check_points(struct surface_work *w, const struct grid_field *height) {
-  int64_t known      = 0;
-  const float *value = height->data;
-  for (int64_t i = 0; i < height->voxels; i++) known += !isnan(value[i]);
+static enum status check_points(struct surface_work *w) {
+  int64_t known = 0, columns = w->mine.n[1] * w->n[2];
+  for (int64_t i = 0; i < columns; i++) known += w->end[w->up][i] >= 0;
   MPI_Allreduce(MPI_IN_PLACE, &known, 1, MPI_INT64_T, MPI_SUM, w->comm);
   if (known > 0) return STATUS_OK;
   return AGREE(w->comm, FAIL(STATUS_INPUT, "no column of the field holds the bulk of phase %d",
                              (int)w->params->phase));
 }
 
-static enum status measure(struct surface_work *w, struct grid_field maps[3],
-                           struct surface_result *result) {
+/* ---- pass by pass ---------------------------------------------------------------------------------------------- */
+
+struct passes {
+  struct surface_result *result;
+  struct grid_field maps[3]; /* heights; the last two with the threshold moved */
+  struct surface_layers *layers;
+  struct exact_sum grey[SURFACE_GREY_SUMS], noise[SURFACE_NOISE_SUMS];
+  struct voxel_isosurface_work *interface;
+};
+
+/* The first: what lies on the surface, and the grey values of both its sides. */
+static enum status look(struct surface_work *w, void *owner) {
+  struct passes *p = owner;
+  surface_layers_contact(p->layers);
+  if (w->source->volume) surface_greys_add(w, p->grey);
+  return STATUS_OK;
+}
+
+/* The second: heights and all that follows from them. */
+static enum status measure_piece(struct surface_work *w, void *owner) {
+  struct passes *p = owner;
+  double error     = w->params->threshold_error;
+  surface_heights_fill(w, 0, &p->maps[0], p->noise);
+  for (int i = 1; i < 3; i++)
+    if (p->maps[i].plan.size) surface_heights_fill(w, i == 1 ? -error : error, &p->maps[i], NULL);
+  surface_layers_add(p->layers);
+  return p->interface ? surface_interface_add(w, p->interface) : STATUS_OK;
+}
+
+static enum status passes_begin(struct surface_work *w, struct passes *p) {
+  const int n                = w->source->volume && w->params->threshold_error > 0 ? 3 : 1;
+  struct grid_field *maps[3] = {&p->maps[0], n > 1 ? &p->maps[1] : NULL,
+                                n > 1 ? &p->maps[2] : NULL};
+  for (int i = 0; i < n; i++) TRY(surface_field_make(w, &p->maps[i]));
+  return surface_layers_begin(w, maps, p->result, &p->layers);
+}
+
+static enum status passes_run(struct surface_work *w, struct passes *p) {
+  TRY(passes_begin(w, p));
+  TRY(surface_pieces(w, "surface (grey values)", look, p));
+  surface_contact_find(p->layers);
+  if (w->source->volume) {
+    TRY(surface_greys_find(w, p->grey));
+    TRY_ALL(w->comm, surface_interface_begin(w, &p->interface));
+  }
+  TRY(check_points(w));
+  TRY(surface_pieces(w, "surface (heights)", measure_piece, p));
+  TRY(exact_allreduce(w->comm, p->noise, SURFACE_NOISE_SUMS));
+  p->result->report.noise_um = w->source->volume ? surface_noise_um(w, p->noise) : (double)NAN;
+  TRY(surface_layers_end(p->layers));
+  return surface_interface_end(w, p->interface, p->result);
+}
+
+static enum status passes_end(struct surface_work *w, struct passes *p) {
+  struct surface_result *r      = p->result;
+  const struct grid_field *low  = p->maps[1].plan.size ? &p->maps[1] : NULL,
+                          *high = low ? &p->maps[2] : NULL;
+  r->height                     = p->maps[0];
+  memset(&p->maps[0], 0, sizeof p->maps[0]);
+  TRY(surface_map_gather(w, &r->height, &r->levelled));
+  TRY(surface_pores_list(w, &r->levelled, r));
+  TRY(surface_thickness_measure(w, r));
+  return measure_map(w, low, high, r);
+}
+
+static enum status measure(struct surface_work *w, struct surface_result *result) {
+  struct passes *p = NULL;
+  TRY(surface_pieces_begin(w));
   TRY(surface_kinds_make(w));
-  TRY(surface_heights_make(w, w->params->threshold_error, maps, &result->report.noise_um));
-  result->height = maps[0];
-  memset(&maps[0], 0, sizeof maps[0]);
-  TRY(check_points(w, &result->height));
-  const struct grid_field *low  = maps[1].data ? &maps[1] : NULL,
-                          *high = maps[2].data ? &maps[2] : NULL;
-  TRY(surface_layers_measure(w, low, high, result));
-  TRY(surface_map_gather(w, &result->height, &result->levelled));
-  TRY(surface_pores_list(w, &result->levelled, result));
-  TRY(surface_thickness_measure(w, result));
-  TRY(surface_interface_measure(w, result));
-  return measure_map(w, low, high, result);
+  TRY_ALL(w->comm, memory_make(1, sizeof *p, "sums", &p));
+  p->result          = result;
+  enum status status = passes_run(w, p);
+  if (status == STATUS_OK) status = passes_end(w, p);
+  surface_layers_free(&p->layers);
+  voxel_isosurface_free(&p->interface);
+  for (int i = 0; i < 3; i++) grid_field_free(&p->maps[i]);
+  memory_free(p);
+  return status;
 }
 
 enum status surface_measure(MPI_Comm comm, const struct surface_params *params,
-                            const struct grid_field *labels, struct grid_field *volume,
-                            struct surface_result *result) {
-  struct surface_work w = {.comm = comm, .params = params, .labels = labels, .volume = volume};
-  struct grid_field maps[3];
-  memset(maps, 0, sizeof maps);
+                            const struct surface_source *source, struct surface_result *result) {
+  struct surface_work w = {.comm = comm, .params = params, .source = source};
   memset(result, 0, sizeof *result);
   w.up = strcmp(params->side, "z+") == 0;
   TRY_ALL(comm, fault_here("surface.measure"));
-  enum status status = measure(&w, maps, result);
-  grid_field_free(&w.kind);
-  memory_free(w.end[0]);
-  for (int i = 0; i < 3; i++) grid_field_free(&maps[i]);
+  enum status status = measure(&w, result);
+  surface_pieces_free(&w);
   if (status != STATUS_OK) surface_result_free(result);
   return status;
 }

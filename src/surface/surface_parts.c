@@ -2,7 +2,6 @@
  * Local thickness (Hildebrand and Rüegsegger 1997) in whole radii: a voxel has the thickness 2 r + 1 of the largest ball
  * of the phase's opening that it is in. Interface: isosurface of the middle grey value through the bulk in view. */
 #include "surface_private.h"
-#include "voxel.h"
 #include <math.h>
 #include <string.h>
 
@@ -10,22 +9,10 @@ enum { LIST_MOST = 1000000 };
 
 /* ---- pores --------------------------------------------------------------------------------------------------- */
 
-/* 1 in closed pores of columns that have a surface. */
-static void mark_pores(const struct surface_work *w, struct grid_field *pores) {
-  uint8_t *to      = pores->data;
-  const int64_t *n = pores->mine.n;
-  for (int64_t y = 0; y < n[1]; y++)
-    for (int64_t x = 0; x < n[2]; x++) {
-      int64_t a = surface_top(w, y, x), b = surface_bottom(w, y, x);
-      for (int64_t z = a < b ? a : b; z < (a < b ? b : a); z++)
-        if (a >= 0) to[(z * n[1] + y) * n[2] + x] = surface_kind_at(w, z, y, x) == KIND_PORE;
-    }
-}
-
 static enum status fill_list(const struct surface_work *w, const struct surface_map *height,
                              const struct voxel_component *table, int64_t n,
                              struct surface_table *to) {
-  const double *um = w->labels->voxel_um;
+  const double *um = w->voxel_um;
   TRY(surface_table_make(n, 7, to));
   for (int64_t i = 0; i < n; i++) {
     double voxels = (double)table[i].voxels, at[3], volume = voxels * um[0] * um[1] * um[2];
@@ -41,14 +28,14 @@ static enum status fill_list(const struct surface_work *w, const struct surface_
 }
 
 static enum status list_pores(struct surface_work *w, const struct surface_map *height,
-                              struct grid_field *parts, struct surface_result *result) {
+                              const struct voxel_parts *parts, struct surface_result *result) {
   struct voxel_component *table;
   int64_t n = result->report.pores;
   if (n > LIST_MOST) {
     log_warning("%lld closed pores: their list is left out (at most %d)", (long long)n, LIST_MOST);
     return STATUS_OK;
   }
-  TRY(voxel_component_table(w->comm, parts, n, &table));
+  TRY(voxel_parts_table(w->comm, parts, n, &table));
   enum status status = STATUS_OK;
   if (height->z) status = fill_list(w, height, table, n, &result->pore_list);
   memory_free(table);
@@ -57,14 +44,10 @@ static enum status list_pores(struct surface_work *w, const struct surface_map *
 
 enum status surface_pores_list(struct surface_work *w, const struct surface_map *height,
                                struct surface_result *result) {
-  struct grid_field pores, parts;
-  memset(&parts, 0, sizeof parts);
-  TRY(grid_field_make(w->comm, &w->labels->plan, GRID_U8, NULL, &pores));
-  mark_pores(w, &pores);
-  enum status status = voxel_components(w->comm, &pores, 1, 26, &parts, &result->report.pores);
-  grid_field_free(&pores);
-  if (status == STATUS_OK) status = list_pores(w, height, &parts, result);
-  grid_field_free(&parts);
+  struct voxel_parts *pores = NULL;
+  enum status status        = surface_pores_find(w, &pores, &result->report.pores);
+  if (status == STATUS_OK) status = list_pores(w, height, pores, result);
+  voxel_parts_free(&pores);
   return status;
 }
 
@@ -82,7 +65,7 @@ static int64_t count_in_view(const struct surface_work *w, const struct grid_fie
 }
 
 static void mark_phase(const struct surface_work *w, struct grid_field *to) {
-  const uint8_t *label = w->labels->data;
+  const uint8_t *label = w->labels.data;
   for (int64_t i = 0; i < to->voxels; i++) ((uint8_t *)to->data)[i] = label[i] == w->contact;
 }
 
@@ -103,7 +86,7 @@ static enum status opened_count(struct surface_work *w, int radius, struct grid_
 
 static enum status fill_thicknesses(const struct surface_work *w, const int64_t *count,
                                     int64_t most, struct surface_result *result) {
-  const double *um = w->labels->voxel_um, edge = cbrt(um[0] * um[1] * um[2]);
+  const double *um = w->voxel_um, edge = cbrt(um[0] * um[1] * um[2]);
   double sum = 0;
   TRY(surface_table_make(most + 1, 2, &result->thicknesses));
   for (int64_t r = 0; r <= most; r++) {
@@ -122,7 +105,7 @@ enum status surface_thickness_measure(struct surface_work *w, struct surface_res
   struct grid_field phase;
   result->report.local_thickness_um = (double)NAN;
   if (most == 0) return STATUS_OK;
-  TRY(grid_field_make(w->comm, &w->labels->plan, GRID_U8, NULL, &phase));
+  TRY(grid_field_make(w->comm, &w->plan, GRID_U8, NULL, &phase));
   enum status status = STATUS_OK;
   for (int64_t r = 0; r <= most && status == STATUS_OK; r++) {
     status = opened_count(w, (int)r, &phase, &count[r]);
@@ -138,7 +121,7 @@ enum status surface_thickness_measure(struct surface_work *w, struct surface_res
 
 /* Area of the squares between columns, one of them at least in view; halves beyond the volume. */
 static double field_area(const struct surface_work *w) {
-  const int64_t *n = w->labels->plan.n;
+  const int64_t *n = w->n;
   double cells     = 0;
   for (int64_t y = -1; y < n[1]; y++)
     for (int64_t x = -1; x < n[2]; x++) {
@@ -149,18 +132,33 @@ static double field_area(const struct surface_work *w) {
       }
       cells += in * (y < 0 || y + 1 == n[1] ? 0.5 : 1) * (x < 0 || x + 1 == n[2] ? 0.5 : 1);
     }
-  return cells * w->labels->voxel_um[1] * w->labels->voxel_um[2];
+  return cells * w->voxel_um[1] * w->voxel_um[2];
 }
 
-enum status surface_interface_measure(struct surface_work *w, struct surface_result *result) {
+enum status surface_interface_begin(const struct surface_work *w,
+                                    struct voxel_isosurface_work **sums) {
+  double level = 0.5 * (w->inside + w->outside);
+  bool bright  = w->inside > w->outside;
+  return voxel_isosurface_begin(1, bright ? level : -INFINITY, bright ? INFINITY : level,
+                                w->voxel_um, sums);
+}
+
+enum status surface_interface_add(struct surface_work *w, struct voxel_isosurface_work *sums) {
+  struct voxel_isosurface_part part = {
+      .whole = {w->n[0],        w->n[1], w->n[2]},
+      .start = {0,              surface_row(w,                     0) - w->below, 0},
+      .core  = {{0, w->below, 0}, {w->n[0], w->rows, w->n[2]}},
+  };
+  return voxel_isosurface_add(sums, &part, &w->volume, &w->kind);
+}
+
+enum status surface_interface_end(struct surface_work *w, struct voxel_isosurface_work *sums,
+                                  struct surface_result *result) {
   struct surface_report *r = &result->report;
   struct voxel_isosurface *table;
-  double level     = 0.5 * (w->inside + w->outside);
-  bool bright      = w->inside > w->outside;
   r->interface_um2 = r->interface_ratio = r->contrast_to_noise = (double)NAN;
-  if (!w->volume) return STATUS_OK;
-  TRY(voxel_isosurface_table(w->comm, w->volume, &w->kind, 1, bright ? level : -INFINITY,
-                             bright ? INFINITY : level, w->labels->voxel_um, &table));
+  if (!sums) return STATUS_OK;
+  TRY(voxel_isosurface_end(w->comm, sums, &table));
   r->interface_um2     = table[0].area;
   r->interface_ratio   = table[0].area / field_area(w);
   r->contrast_to_noise = fabs(w->inside - w->outside) / w->noise;

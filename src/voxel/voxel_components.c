@@ -213,7 +213,7 @@ static void add_run(const struct voxel_parts *w, int64_t row, int64_t i,
                                      w->runs.mine.start[2] + run->start},
                 high[3]           = {low[0] + 1, low[1] + 1, low[2] + n};
   c->voxels += n;
-  c->faces += w->runs.faces[i];
+  if (w->runs.faces) c->faces += w->runs.faces[i];
   for (int a = 0; a < 3; a++) {
     c->sum[a] += a < 2 ? n * low[a] : n * low[2] + n * (n - 1) / 2;
     if (low[a] < c->low[a]) c->low[a] = low[a];

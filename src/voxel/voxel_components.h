@@ -25,10 +25,10 @@ struct voxel_component {
 enum status voxel_component_table(MPI_Comm comm, const struct grid_field *components, int64_t count,
                                   struct voxel_component **table);
 
-/* The same of a volume that comes in pieces, none of which is kept: 12 bytes per run of voxels (16 with faces). The plan
- * deals it in slabs along z; this rank adds the planes of its box in their order. */
+/* The same of a volume that comes in pieces, none of which is kept: 12 bytes per run of voxels (16 with faces). This rank
+ * adds the planes of its box in their order. */
 struct voxel_parts;
-/* Local. with_faces: voxel_parts_table will be asked for. USAGE on an unknown connectivity. */
+/* Local. with_faces: the table shall have them; the plan deals slabs along z then. USAGE on an unknown connectivity. */
 enum status voxel_parts_make(const struct grid_plan *plan, int connectivity, bool with_faces,
                              struct voxel_parts **parts);
 void voxel_parts_free(struct voxel_parts **parts);
@@ -37,7 +37,7 @@ enum status voxel_parts_add(struct voxel_parts *parts, const uint8_t *labels, in
                             int phase);
 /* Collective, after the last plane. Numbers as voxel_components gives them. */
 enum status voxel_parts_join(MPI_Comm comm, struct voxel_parts *parts, int64_t *count);
-/* Collective. As voxel_component_table. */
+/* Collective. As voxel_component_table; `faces` is 0 without them. */
 enum status voxel_parts_table(MPI_Comm comm, const struct voxel_parts *parts, int64_t count,
                               struct voxel_component **table);
 /* Local. Component i becomes number[i]; 0: none. */

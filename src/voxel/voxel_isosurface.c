@@ -77,18 +77,24 @@ static double cube_area(const struct corner corner[8]) {
 struct sums {
   int64_t area, volume;
 };
-struct work {
-  const struct grid_field *numbers;
+struct voxel_isosurface_work {
   double low, high, edge[3], cube, face;
   int64_t count;
   struct sums *sum;
+};
+/* Fields of a part of the whole volume that begins at `start`, and what of it counts here, in its own places. */
+struct work {
+  const struct voxel_isosurface_work *sums;
+  const struct grid_field *numbers;
+  struct grid_box core;
+  int64_t whole[3], start[3];
 };
 static const double steps = 16777216; /* of a face or a voxel */
 
 static double value_of(const struct work *w, const struct grid_field *f, int64_t at) {
   double grey =
       f->type == GRID_F32 ? (double)((const float *)f->data)[at] : ((const uint16_t *)f->data)[at];
-  return fmin(grey - w->low, w->high - grey);
+  return fmin(grey - w->sums->low, w->sums->high - grey);
 }
 
 static int64_t place(const struct grid_field *f, int64_t z, int64_t y, int64_t x) {
@@ -102,7 +108,7 @@ static int64_t number_of(const struct work *w, int64_t z, int64_t y, int64_t x) 
   int64_t at = place(f, z, y, x);
   int64_t own =
       f->type == GRID_U8 ? ((const uint8_t *)f->data)[at] : ((const int32_t *)f->data)[at];
-  return own <= w->count ? own : 0;
+  return own <= w->sums->count ? own : 0;
 }
 
 /* The voxel's own number, or the greatest of its neighbours by faces. */
@@ -127,18 +133,18 @@ static double share_of_voxel(const struct work *w, const struct grid_field *f, i
 }
 
 static void add_volumes(const struct work *w, const struct grid_field *grey) {
-  const int64_t *n = grey->mine.n;
-  for (int64_t z = 0; z < n[0]; z++)
-    for (int64_t y = 0; y < n[1]; y++)
-      for (int64_t x = 0; x < n[2]; x++) {
+  const int64_t *low = w->core.start, *n = w->core.n;
+  for (int64_t z = low[0]; z < low[0] + n[0]; z++)
+    for (int64_t y = low[1]; y < low[1] + n[1]; y++)
+      for (int64_t x = low[2]; x < low[2] + n[2]; x++) {
         double share = share_of_voxel(w, grey, place(grey, z, y, x));
         if (share == 0) continue;
         int64_t number = number_near(w, z, y, x);
-        if (number) w->sum[number - 1].volume += llround(share * steps);
+        if (number) w->sums->sum[number - 1].volume += llround(share * steps);
       }
 }
 
-/* The cube from voxel (z, y, x) of this rank to the next ones; part: the share of it within the volume. */
+/* The cube from voxel (z, y, x) of the part to the next ones; part: the share of it within the volume. */
 static void add_cube(const struct work *w, const struct grid_field *f, int64_t z, int64_t y,
                      int64_t x, double part) {
   struct corner corner[8];
@@ -151,27 +157,29 @@ static void add_cube(const struct work *w, const struct grid_field *f, int64_t z
   }
   if (inside == 0 || inside == 8) return;
   for (int k = 0; k < 8; k++) {
-    int64_t own = number_of(w, z + (k >> 2), y + (k >> 1 & 1), x + (k & 1));
-    number      = own > number ? own : number;
-    corner[k].at =
-        (struct point){(k >> 2) * w->edge[0], (k >> 1 & 1) * w->edge[1], (k & 1) * w->edge[2]};
+    int64_t own  = number_of(w, z + (k >> 2), y + (k >> 1 & 1), x + (k & 1));
+    number       = own > number ? own : number;
+    corner[k].at = (struct point){(k >> 2) * w->sums->edge[0], (k >> 1 & 1) * w->sums->edge[1],
+                                  (k & 1) * w->sums->edge[2]};
   }
-  if (number) w->sum[number - 1].area += llround(part * cube_area(corner) / w->face * steps);
+  if (number)
+    w->sums->sum[number - 1].area += llround(part * cube_area(corner) / w->sums->face * steps);
 }
 
 /* Share along one axis of the cube that begins at voxel i of the whole. */
 static double share_of(int64_t i, int64_t n) { return i < 0 || i + 1 >= n ? 0.5 : 1; }
 
-/* A rank has the cubes that begin at its voxels, the first one also those that begin before the volume. */
+/* To a part belong the cubes that begin at its voxels, and at the whole's beginning those that begin before it. */
 static void add_areas(const struct work *w, const struct grid_field *f) {
-  const struct grid_box *mine = &f->mine;
-  const int64_t *n            = f->plan.n;
-  if (grid_box_voxels(mine) == 0) return;
-  for (int64_t z = mine->start[0] ? 0 : -1; z < mine->n[0]; z++)
-    for (int64_t y = mine->start[1] ? 0 : -1; y < mine->n[1]; y++) {
-      double part = share_of(z + mine->start[0], n[0]) * share_of(y + mine->start[1], n[1]);
-      for (int64_t x = mine->start[2] ? 0 : -1; x < mine->n[2]; x++)
-        add_cube(w, f, z, y, x, part * share_of(x + mine->start[2], n[2]));
+  const int64_t *n = w->whole, *first = w->core.start, *start = w->start;
+  int64_t end[3];
+  for (int a = 0; a < 3; a++) end[a] = first[a] + w->core.n[a];
+  if (grid_box_voxels(&w->core) == 0) return;
+  for (int64_t z = first[0] - !(first[0] + start[0]); z < end[0]; z++)
+    for (int64_t y = first[1] - !(first[1] + start[1]); y < end[1]; y++) {
+      double part = share_of(z + start[0], n[0]) * share_of(y + start[1], n[1]);
+      for (int64_t x = first[2] - !(first[2] + start[2]); x < end[2]; x++)
+        add_cube(w, f, z, y, x, part * share_of(x + start[2], n[2]));
     }
 }
 
@@ -246,21 +254,62 @@ static enum status check(const struct grid_field *grey, const struct grid_field 
               grid_type_name(grey->type));
 }
 
-static enum status fill_table(MPI_Comm comm, const struct work *w, const struct grid_field *grey,
-                              struct voxel_isosurface *table) {
+static enum status begin(int64_t count, double low, double high, const double edge[3],
+                         struct voxel_isosurface_work *w) {
+  *w = (struct voxel_isosurface_work){.low = low, .high = high, .count = count};
+  memcpy(w->edge, edge, sizeof w->edge);
+  w->cube = edge[0] * edge[1] * edge[2];
+  w->face = pow(w->cube, 2.0 / 3);
+  return memory_make(count, sizeof *w->sum, "surfaces of components", &w->sum);
+}
+
+enum status voxel_isosurface_begin(int64_t count, double low, double high, const double edge[3],
+                                   struct voxel_isosurface_work **work) {
+  TRY(memory_make(1, sizeof **work, "surfaces of components", work));
+  enum status status = begin(count, low, high, edge, *work);
+  if (status != STATUS_OK) voxel_isosurface_free(work);
+  return status;
+}
+
+void voxel_isosurface_free(struct voxel_isosurface_work **work) {
+  if (*work) memory_free((*work)->sum);
+  memory_free(*work);
+  *work = NULL;
+}
+
+/* Halos are exchanged already. */
+static enum status add(MPI_Comm comm, const struct work *w, const struct grid_field *grey) {
   struct grid_field smooth;
-  int64_t count = w->count;
   add_volumes(w, grey);
   TRY(smooth_make(comm, grey, &smooth));
   add_areas(w, &smooth);
   grid_field_free(&smooth);
+  return STATUS_OK;
+}
+
+enum status voxel_isosurface_add(struct voxel_isosurface_work *sums,
+                                 const struct voxel_isosurface_part *part, struct grid_field *grey,
+                                 const struct grid_field *numbers) {
+  struct work w = {.sums = sums, .numbers = numbers, .core = part->core};
+  memcpy(w.whole, part->whole, sizeof w.whole);
+  memcpy(w.start, part->start, sizeof w.start);
+  if (grid_box_voxels(&part->core) == 0) return STATUS_OK;
+  TRY(check(grey, numbers));
+  TRY(grid_halo_exchange(MPI_COMM_SELF, grey, GRID_EDGE_NEAREST));
+  return add(MPI_COMM_SELF, &w, grey);
+}
+
+enum status voxel_isosurface_end(MPI_Comm comm, struct voxel_isosurface_work *w,
+                                 struct voxel_isosurface **table) {
+  int64_t count = w->count;
+  TRY_ALL(comm, memory_make(count, sizeof **table, "surfaces of components", table));
   for (int64_t at = 0; at < count; at += 1 << 20) {
     int rows = count - at < 1 << 20 ? (int)(count - at) : 1 << 20;
     MPI_Allreduce(MPI_IN_PLACE, w->sum + at, 2 * rows, MPI_INT64_T, MPI_SUM, comm);
   }
   for (int64_t i = 0; i < count; i++)
-    table[i] = (struct voxel_isosurface){(double)w->sum[i].area / steps * w->face,
-                                         (double)w->sum[i].volume / steps * w->cube};
+    (*table)[i] = (struct voxel_isosurface){(double)w->sum[i].area / steps * w->face,
+                                            (double)w->sum[i].volume / steps * w->cube};
   return STATUS_OK;
 }
 
@@ -268,19 +317,19 @@ enum status voxel_isosurface_table(MPI_Comm comm, struct grid_field *grey,
                                    struct grid_field *numbers, int64_t count, double low,
                                    double high, const double edge[3],
                                    struct voxel_isosurface **table) {
-  struct work w = {.numbers = numbers, .low = low, .high = high, .count = count};
-  *table        = NULL;
-  memcpy(w.edge, edge, sizeof w.edge);
-  w.cube = edge[0] * edge[1] * edge[2];
-  w.face = pow(w.cube, 2.0 / 3);
+  struct voxel_isosurface_work *sums = NULL;
+  struct work w                      = {.numbers = numbers};
+  *table                             = NULL;
+  memcpy(w.whole, grey->plan.n, sizeof w.whole);
+  memcpy(w.start, grey->mine.start, sizeof w.start);
+  memcpy(w.core.n, grey->mine.n, sizeof w.core.n);
   TRY_ALL(comm, check(grey, numbers));
   TRY(grid_halo_exchange(comm, grey, GRID_EDGE_NEAREST));
   if (numbers) TRY(grid_halo_exchange(comm, numbers, GRID_EDGE_KEEP));
-  enum status status = memory_make(count, sizeof *w.sum, "surfaces of components", &w.sum);
-  if (status == STATUS_OK)
-    status = memory_make(count, sizeof **table, "surfaces of components", table);
-  status = AGREE(comm, status);
-  if (status == STATUS_OK) status = fill_table(comm, &w, grey, *table);
-  memory_free(w.sum);
+  enum status status = AGREE(comm, voxel_isosurface_begin(count, low, high, edge, &sums));
+  w.sums             = sums;
+  if (status == STATUS_OK) status = add(comm, &w, grey);
+  if (status == STATUS_OK) status = voxel_isosurface_end(comm, sums, table);
+  voxel_isosurface_free(&sums);
   return status;
 }

@@ -15,3 +15,24 @@ enum status voxel_isosurface_table(MPI_Comm comm, struct grid_field *grey,
                                    struct grid_field *numbers, int64_t count, double low,
                                    double high, const double edge[3],
                                    struct voxel_isosurface **table);
+
+/* The same of a volume that comes in parts, each a field of this rank alone (MPI_COMM_SELF). */
+struct voxel_isosurface_work;
+struct voxel_isosurface_part {
+  int64_t whole[3], start[3]; /* the volume, and where in it the part begins */
+  struct grid_box
+      core; /* what counts, in the part's places: VOXEL_ISOSURFACE_MARGIN voxels from its ends
+                               * that are not the volume's */
+};
+enum { VOXEL_ISOSURFACE_MARGIN = 3 };
+/* Local. */
+enum status voxel_isosurface_begin(int64_t count, double low, double high, const double edge[3],
+                                   struct voxel_isosurface_work **work);
+void voxel_isosurface_free(struct voxel_isosurface_work **work);
+/* Local. Fields as above; of numbers the core and one voxel about it are looked at, beyond the volume they are 0. */
+enum status voxel_isosurface_add(struct voxel_isosurface_work *work,
+                                 const struct voxel_isosurface_part *part, struct grid_field *grey,
+                                 const struct grid_field *numbers);
+/* Collective. */
+enum status voxel_isosurface_end(MPI_Comm comm, struct voxel_isosurface_work *work,
+                                 struct voxel_isosurface **table);

@@ -1,6 +1,6 @@
 /* np: 1 2 3 5 */
 #include "check.h"
-#include "surface.h"
+#include "surface_fields.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +18,16 @@ struct scene {
 /* Phase 1 up to z = 20, phase 2 over it up to z = 30, then 3. */
 static int layer(int64_t z) { return z < 20 ? 1 : z < 30 ? 2 : 3; }
 
-static void scene_make(MPI_Comm comm, int (*label)(int64_t z, int64_t y, int64_t x), bool up,
-                       struct scene *s) {
+static void scene_make(int (*label)(int64_t z, int64_t y, int64_t x), bool up, struct scene *s) {
   const int64_t n[3] = {NZ, NY, NX}, one[3] = {1, 1, 1};
   memset(s, 0, sizeof *s);
   status_clear();
   CHECK_OK(config_defaults(surface_stage.params, &s->params));
   if (!up) CHECK_OK(config_assign(surface_stage.params, &s->params, "side", "z-", ""));
   s->params.depth_um = 16;
-  CHECK_OK(grid_plan_slabs(comm, n, 1, &s->plan));
-  CHECK_OK(grid_field_make(comm, &s->plan, GRID_U8, NULL, &s->labels));
-  CHECK_OK(grid_field_make(comm, &s->plan, GRID_F32, one, &s->volume));
+  CHECK_OK(grid_plan_slabs(MPI_COMM_SELF, n, 1, &s->plan)); /* every rank has all */
+  CHECK_OK(grid_field_make(MPI_COMM_SELF, &s->plan, GRID_U8, NULL, &s->labels));
+  CHECK_OK(grid_field_make(MPI_COMM_SELF, &s->plan, GRID_F32, one, &s->volume));
   for (int a = 0; a < 3; a++) s->labels.voxel_um[a] = s->volume.voxel_um[a] = 2;
   for (int64_t z = 0; z < NZ; z++)
     for (int64_t y = 0; y < s->labels.mine.n[1]; y++)
@@ -68,9 +67,9 @@ static int scene_label(int64_t z, int64_t y, int64_t x) {
 TEST(what_lies_under_and_over_the_surface_is_counted) {
   for (int up = 0; up < 2; up++) {
     struct scene s;
-    scene_make(comm, scene_label, up, &s);
+    scene_make(scene_label, up, &s);
     s.params.thickness_vox = 8;
-    CHECK_OK(surface_measure(comm, &s.params, &s.labels, NULL, &s.result));
+    CHECK_OK(fields_measure(comm, &s.params, &s.labels, NULL, 0, &s.result));
     const struct surface_report *r = &s.result.report;
     const double columns = NY * NX - 6, voxel = 8;
     CHECK(r->points == NY * NX - 6, "%lld points", (long long)r->points);
@@ -96,7 +95,9 @@ TEST(what_lies_under_and_over_the_surface_is_counted) {
       for (int64_t y = 0; y < NY; y++)
         for (int64_t x = 0; x < NX; x++) want += scene_label(z, y, x) == 0;
     CHECK_NEAR(seen, want, 1e-9);
-    if (s.plan.rank == 0) {
+    int rank;
+    MPI_Comm_rank(comm, &rank);
+    if (rank == 0) {
       const struct surface_table *list = &s.result.pore_list;
       CHECK(list->rows == 2, "%lld pores are listed", (long long)list->rows);
       bool small_first = list->rows == 2 && list->column[4][0] == 33;
@@ -113,6 +114,41 @@ TEST(what_lies_under_and_over_the_surface_is_counted) {
   }
 }
 
+static bool same_map(const struct grid_field *a, const struct grid_field *b) {
+  return a->voxels == b->voxels && memcmp(a->data, b->data, (size_t)a->voxels * sizeof(float)) == 0;
+}
+
+/* Volume: the label with a noise of +-0.4 that any rank knows. */
+TEST(rounds_of_any_number_of_rows_give_the_same_bits) {
+  for (int up = 0; up < 2; up++) {
+    struct scene s;
+    scene_make(scene_label, up, &s);
+    snprintf(s.params.void_grey, sizeof s.params.void_grey, "0");
+    for (int64_t i = 0; i < s.volume.voxels; i++)
+      ((float *)s.volume.data)[i] += 0.8F * ((float)(i * 7919 % 1009) / 1009 - 0.5F);
+    CHECK_OK(fields_measure(comm, &s.params, &s.labels, &s.volume, 0, &s.result));
+    CHECK(s.result.report.overhang_fraction > 0 && s.result.report.pores == 2 &&
+              isfinite(s.result.report.interface_um2),
+          "a scene with all there is");
+    for (int64_t deep = 1; deep < 8; deep += 2) {
+      struct surface_result r;
+      CHECK_OK(fields_measure(comm, &s.params, &s.labels, &s.volume, deep, &r));
+      CHECK(same_map(&r.height, &s.result.height) && same_map(&r.low, &s.result.low) &&
+                same_map(&r.membrane, &s.result.membrane) && same_map(&r.pores, &s.result.pores),
+            "maps by rounds of %lld rows", (long long)deep);
+      CHECK(memcmp(&r.report, &s.result.report, sizeof r.report) == 0, "results by rounds of %lld",
+            (long long)deep);
+      CHECK(r.pore_list.rows == s.result.pore_list.rows &&
+                r.pore_depths.rows == s.result.pore_depths.rows &&
+                memcmp(r.pore_depths.column[0], s.result.pore_depths.column[0],
+                       4 * (size_t)(r.pore_depths.rows + 1) * sizeof(double)) == 0,
+            "tables by rounds of %lld", (long long)deep);
+      surface_result_free(&r);
+    }
+    scene_free(&s);
+  }
+}
+
 static int flat(int64_t z, int64_t y, int64_t x) {
   (void)y, (void)x;
   return layer(z);
@@ -120,15 +156,15 @@ static int flat(int64_t z, int64_t y, int64_t x) {
 
 TEST(a_flat_interface_has_the_area_of_the_field) {
   struct scene s;
-  scene_make(comm, flat, true, &s);
-  CHECK_OK(surface_measure(comm, &s.params, &s.labels, &s.volume, &s.result));
+  scene_make(flat, true, &s);
+  CHECK_OK(fields_measure(comm, &s.params, &s.labels, &s.volume, 0, &s.result));
   CHECK_NEAR(s.result.report.interface_um2, NY * NX * 4, 1e-3);
   CHECK_NEAR(s.result.report.interface_ratio, 1, 1e-6);
   CHECK_NEAR(s.result.report.membrane_um, 20, 1e-9);
   CHECK(s.result.report.dendrites == 0 && s.result.report.overhang_fraction == 0, "flat");
   surface_result_free(&s.result);
   CHECK_OK(config_assign(surface_stage.params, &s.params, "disc", "17,14,9.5", ""));
-  CHECK_OK(surface_measure(comm, &s.params, &s.labels, &s.volume, &s.result));
+  CHECK_OK(fields_measure(comm, &s.params, &s.labels, &s.volume, 0, &s.result));
   CHECK_NEAR(s.result.report.interface_ratio, 1, 1e-6);
   scene_free(&s);
 }
@@ -136,7 +172,7 @@ TEST(a_flat_interface_has_the_area_of_the_field) {
 /* An edge two voxels wide at 19.85; smoothed along the column it rises by 0.375 a voxel. */
 TEST(the_threshold_moves_the_volumes_between_their_bounds) {
   struct scene s;
-  scene_make(comm, flat, true, &s);
+  scene_make(flat, true, &s);
   for (int64_t z = 0; z < NZ; z++)
     for (int64_t y = 0; y < s.volume.mine.n[1]; y++)
       for (int64_t x = 0; x < NX; x++) {
@@ -145,7 +181,7 @@ TEST(the_threshold_moves_the_volumes_between_their_bounds) {
              .data)[grid_field_origin(&s.volume) + z * s.volume.row[0] + y * s.volume.row[1] + x] =
             (float)grey;
       }
-  CHECK_OK(surface_measure(comm, &s.params, &s.labels, &s.volume, &s.result));
+  CHECK_OK(fields_measure(comm, &s.params, &s.labels, &s.volume, 0, &s.result));
   const struct surface_report *r = &s.result.report;
   const double area = NY * NX * 4, moved = 0.1 / 0.375 * 2;
   CHECK_NEAR(r->envelope_um3.value, area * (19.85 + 0.5) * 2, 1e-3 * area);
@@ -161,7 +197,7 @@ TEST(the_threshold_moves_the_volumes_between_their_bounds) {
  * says. */
 TEST(pores_below_the_resolution_are_told_by_grey_values) {
   struct scene s;
-  scene_make(comm, flat, true, &s);
+  scene_make(flat, true, &s);
   for (int64_t z = 9; z < 20; z++)
     for (int64_t y = 0; y < s.volume.mine.n[1]; y++)
       for (int64_t x = (z + y + s.volume.mine.start[1]) % 3; x < NX; x += 3)
@@ -170,7 +206,7 @@ TEST(pores_below_the_resolution_are_told_by_grey_values) {
             1.0F / 3;
   snprintf(s.params.void_grey, sizeof s.params.void_grey, "0");
   s.params.depth_um = 20; /* ten voxels, the last at z = 9; three more below */
-  CHECK_OK(surface_measure(comm, &s.params, &s.labels, &s.volume, &s.result));
+  CHECK_OK(fields_measure(comm, &s.params, &s.labels, &s.volume, 0, &s.result));
   CHECK_NEAR(s.result.report.grey_pore_fraction, 1.0 / 9, 1e-6);
   CHECK(s.result.report.subsurface_pore_fraction == 0, "by threshold there is none");
   CHECK(s.result.report.grey_pore_sigma < 0.01, "its error: %g", s.result.report.grey_pore_sigma);
@@ -184,8 +220,8 @@ static int thin(int64_t z, int64_t y, int64_t x) {
 
 TEST(a_volume_of_one_phase_has_a_flat_surface_at_its_end) {
   struct scene s;
-  scene_make(comm, thin, true, &s);
-  CHECK_OK(surface_measure(comm, &s.params, &s.labels, NULL, &s.result));
+  scene_make(thin, true, &s);
+  CHECK_OK(fields_measure(comm, &s.params, &s.labels, NULL, 0, &s.result));
   CHECK_NEAR(s.result.report.Ra_um, 0, 1e-12);
   CHECK(isnan(s.result.report.membrane_um), "a membrane of %g um", s.result.report.membrane_um);
   surface_result_free(&s.result);
@@ -194,9 +230,9 @@ TEST(a_volume_of_one_phase_has_a_flat_surface_at_its_end) {
 
 TEST(a_constant_grey_value_is_refused) {
   struct scene s;
-  scene_make(comm, flat, true, &s);
+  scene_make(flat, true, &s);
   for (int64_t i = 0; i < s.volume.voxels; i++) ((float *)s.volume.data)[i] = 3;
-  CHECK(surface_measure(comm, &s.params, &s.labels, &s.volume, &s.result) == STATUS_INPUT &&
+  CHECK(fields_measure(comm, &s.params, &s.labels, &s.volume, 0, &s.result) == STATUS_INPUT &&
             strstr(status_text(), "(3 and 3)") && strstr(status_text(), "subvoxel no"),
         "constant grey: %s", status_text());
   status_clear();
@@ -205,8 +241,8 @@ TEST(a_constant_grey_value_is_refused) {
 
 TEST(a_surface_at_the_end_of_the_slab_has_no_grey_over_it) {
   struct scene s;
-  scene_make(comm, thin, true, &s);
-  CHECK(surface_measure(comm, &s.params, &s.labels, &s.volume, &s.result) == STATUS_INPUT &&
+  scene_make(thin, true, &s);
+  CHECK(fields_measure(comm, &s.params, &s.labels, &s.volume, 0, &s.result) == STATUS_INPUT &&
             strstr(status_text(), "two over it"),
         "nothing over the phase: %s", status_text());
   status_clear();
@@ -215,10 +251,10 @@ TEST(a_surface_at_the_end_of_the_slab_has_no_grey_over_it) {
 
 TEST(grey_values_that_are_no_numbers_are_refused) {
   struct scene s;
-  scene_make(comm, flat, true, &s);
+  scene_make(flat, true, &s);
   if (s.volume.mine.n[1] && s.volume.mine.start[1] == 0)
     ((float *)s.volume.data)[grid_field_origin(&s.volume) + 16 * s.volume.row[0] + 5] = NAN;
-  CHECK(surface_measure(comm, &s.params, &s.labels, &s.volume, &s.result) == STATUS_INPUT,
+  CHECK(fields_measure(comm, &s.params, &s.labels, &s.volume, 0, &s.result) == STATUS_INPUT,
         "NaN: %s", status_text());
   status_clear();
   scene_free(&s);
@@ -227,9 +263,9 @@ TEST(grey_values_that_are_no_numbers_are_refused) {
 TEST(a_fault_on_any_rank_ends_all) {
 #ifdef XCSCT_FAULTS
   struct scene s;
-  scene_make(comm, flat, true, &s);
+  scene_make(flat, true, &s);
   setenv("FAULT", "surface.measure:0", 1);
-  CHECK(surface_measure(comm, &s.params, &s.labels, NULL, &s.result) == STATUS_INTERNAL, "%s",
+  CHECK(fields_measure(comm, &s.params, &s.labels, NULL, 0, &s.result) == STATUS_INTERNAL, "%s",
         status_text());
   unsetenv("FAULT");
   status_clear();

@@ -1,7 +1,7 @@
 /* np: 1 2 3 5 */
 #include "check.h"
 #include "numeric.h"
-#include "surface.h"
+#include "surface_fields.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,16 +23,16 @@ static void made_free(struct made *m) {
 }
 
 /* A phase of grey 2 filled up to height(x, y) voxels over z = 0, grey 1 above; partial volumes exact, noise added. */
-static void make(MPI_Comm comm, const int64_t n[3], double (*height)(int64_t y, int64_t x),
-                 double noise, double voxel_um, bool up, struct made *m) {
+static void make(const int64_t n[3], double (*height)(int64_t y, int64_t x), double noise,
+                 double voxel_um, bool up, struct made *m) {
   const int64_t one[3] = {1, 1, 1};
   memset(m, 0, sizeof *m);
   status_clear();
   CHECK_OK(config_defaults(surface_stage.params, &m->params));
   if (!up) CHECK_OK(config_assign(surface_stage.params, &m->params, "side", "z-", ""));
-  CHECK_OK(grid_plan_slabs(comm, n, 1, &m->plan));
-  CHECK_OK(grid_field_make(comm, &m->plan, GRID_U8, NULL, &m->labels));
-  CHECK_OK(grid_field_make(comm, &m->plan, GRID_F32, one, &m->volume));
+  CHECK_OK(grid_plan_slabs(MPI_COMM_SELF, n, 1, &m->plan)); /* every rank has all */
+  CHECK_OK(grid_field_make(MPI_COMM_SELF, &m->plan, GRID_U8, NULL, &m->labels));
+  CHECK_OK(grid_field_make(MPI_COMM_SELF, &m->plan, GRID_F32, one, &m->volume));
   for (int a = 0; a < 3; a++) m->labels.voxel_um[a] = m->volume.voxel_um[a] = voxel_um;
   for (int64_t i = 0; i < m->labels.voxels; i++) {
     int64_t z = i / m->labels.row[0],
@@ -55,8 +55,8 @@ TEST(a_tilted_plane_is_flat_and_its_heights_are_right) {
   const int64_t n[3] = {24, 40, 64};
   for (int up = 0; up < 2; up++) {
     struct made m;
-    make(comm, n, tilted, 0, 2, up, &m);
-    CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.result));
+    make(n, tilted, 0, 2, up, &m);
+    CHECK_OK(fields_measure(comm, &m.params, &m.labels, &m.volume, 0, &m.result));
     CHECK(m.result.report.points == 40 * 64, "%lld points", (long long)m.result.report.points);
     CHECK(m.result.report.Rq_um < 0.1 * 2, "Rq = %g um",
           m.result.report.Rq_um); /* linear interpolation across partial voxels */
@@ -75,8 +75,8 @@ TEST(a_tilted_plane_is_flat_and_its_heights_are_right) {
 TEST(a_sine_has_its_known_roughness) {
   const int64_t n[3] = {30, 96, 128};
   struct made m;
-  make(comm, n, sine, 0, 3.24, true, &m);
-  CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.result));
+  make(n, sine, 0, 3.24, true, &m);
+  CHECK_OK(fields_measure(comm, &m.params, &m.labels, &m.volume, 0, &m.result));
   CHECK_NEAR(m.result.report.Ra_um, 3.24 * 3 * 2 / PI, 0.02 * 3.24 * 3 * 2 / PI);
   CHECK_NEAR(m.result.report.Rq_um, 3.24 * 3 / sqrt(2), 0.02 * 3.24 * 3 / sqrt(2));
   made_free(&m);
@@ -85,8 +85,8 @@ TEST(a_sine_has_its_known_roughness) {
 TEST(noise_is_taken_out_and_told) {
   const int64_t n[3] = {30, 96, 128};
   struct made m;
-  make(comm, n, sine, 0.125, 3.24, true, &m);
-  CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.result));
+  make(n, sine, 0.125, 3.24, true, &m);
+  CHECK_OK(fields_measure(comm, &m.params, &m.labels, &m.volume, 0, &m.result));
   CHECK_NEAR(m.result.report.Rq_um, 3.24 * 3 / sqrt(2), 0.02 * 3.24 * 3 / sqrt(2));
   CHECK(m.result.report.noise_um > 0.3 && m.result.report.noise_um < 0.6, "noise %g um",
         m.result.report.noise_um);
@@ -96,8 +96,8 @@ TEST(noise_is_taken_out_and_told) {
 TEST(without_grey_values_heights_are_whole_voxels) {
   const int64_t n[3] = {24, 40, 64};
   struct made m;
-  make(comm, n, tilted, 0, 1, true, &m);
-  CHECK_OK(surface_measure(comm, &m.params, &m.labels, NULL, &m.result));
+  make(n, tilted, 0, 1, true, &m);
+  CHECK_OK(fields_measure(comm, &m.params, &m.labels, NULL, 0, &m.result));
   for (int64_t i = 0; i < m.result.height.voxels; i++) {
     double got = (double)((float *)m.result.height.data)[i];
     if (!CHECK(got == floor(got), "%g", got)) break;
@@ -137,8 +137,8 @@ TEST(gaussian_surfaces_are_measured_within_two_per_cent) {
   for (int k = 0; k < 2; k++) {
     struct made m;
     scale = wanted_um / voxel_um / make_field(lengths[k], 40 + (uint64_t)k);
-    make(comm, n, rough, 0.25, voxel_um, true, &m); /* contrast-to-noise 4 */
-    CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.result));
+    make(n, rough, 0.25, voxel_um, true, &m); /* contrast-to-noise 4 */
+    CHECK_OK(fields_measure(comm, &m.params, &m.labels, &m.volume, 0, &m.result));
     CHECK(fabs(m.result.report.Ra_um / wanted_um - 1) < 0.02, "L = %g: Ra = %.4f um noise %.3f",
           lengths[k], m.result.report.Ra_um, m.result.report.noise_um);
     CHECK(m.result.report.Ra_sigma > 0 && m.result.report.Ra_sigma < 1.5, "its error: %g",
@@ -150,19 +150,19 @@ TEST(gaussian_surfaces_are_measured_within_two_per_cent) {
 TEST(a_sheet_of_the_same_grey_beyond_the_slab_is_no_surface) {
   const int64_t n[3] = {30, 40, 64};
   struct made m;
-  make(comm, n, tilted, 0, 1, true, &m);
+  make(n, tilted, 0, 1, true, &m);
   for (int64_t i = 0; i < m.labels.voxels; i++) { /* joined at x = 0, as along a wall */
     int64_t z = i / m.labels.row[0], x = i % m.labels.row[1];
     if (z == 26 || x == 0) ((uint8_t *)m.labels.data)[i] = 1;
   }
   CHECK_OK(config_assign(surface_stage.params, &m.params, "slab", "0:20", ""));
   CHECK_OK(config_assign(surface_stage.params, &m.params, "margin_vox", "1", ""));
-  CHECK_OK(surface_measure(comm, &m.params, &m.labels, &m.volume, &m.result));
+  CHECK_OK(fields_measure(comm, &m.params, &m.labels, &m.volume, 0, &m.result));
   CHECK(m.result.report.points == 38 * 62, "%lld points", (long long)m.result.report.points);
   CHECK(m.result.report.Rq_um < 0.1, "Rq = %g um", m.result.report.Rq_um);
   surface_result_free(&m.result);
   snprintf(m.params.slab, sizeof m.params.slab, "20:99");
-  CHECK(surface_measure(comm, &m.params, &m.labels, NULL, &m.result) == STATUS_USAGE,
+  CHECK(fields_measure(comm, &m.params, &m.labels, NULL, 0, &m.result) == STATUS_USAGE,
         "a slab beyond the volume");
   status_clear();
   made_free(&m);
@@ -171,15 +171,15 @@ TEST(a_sheet_of_the_same_grey_beyond_the_slab_is_no_surface) {
 TEST(what_cannot_be_measured_is_said) {
   const int64_t n[3] = {24, 8, 8};
   struct made m;
-  make(comm, n, tilted, 0, 1, true, &m);
+  make(n, tilted, 0, 1, true, &m);
   m.params.phase = 7;
-  CHECK(surface_measure(comm, &m.params, &m.labels, NULL, &m.result) == STATUS_INPUT,
+  CHECK(fields_measure(comm, &m.params, &m.labels, NULL, 0, &m.result) == STATUS_INPUT,
         "no such phase");
   CHECK(strstr(status_text(), "phase 7") != NULL, "%s", status_text());
   status_clear();
   m.params.phase = 1;
   snprintf(m.params.disc, sizeof m.params.disc, "3,3");
-  CHECK(surface_measure(comm, &m.params, &m.labels, NULL, &m.result) == STATUS_USAGE,
+  CHECK(fields_measure(comm, &m.params, &m.labels, NULL, 0, &m.result) == STATUS_USAGE,
         "half a disc");
   status_clear();
   made_free(&m);
