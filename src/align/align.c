@@ -1,5 +1,6 @@
 /* The stage: the first state's volume keeps still and is handed on as it is (or level); each further one is looked at, fitted,
- * read again and resampled. One table for all, one file with `aligned` per state. A state's file whose record is
+ * read again and resampled, in rounds of slices where it is larger than memory; looks that do not fit are binned, and the fit
+ * ends on what is read again. One table for all, one file with `aligned` per state. A state's file whose record is
  * today's is kept, so that a run that was killed goes on with the state it was at. A state that cannot be aligned
  * keeps no `aligned`: the table says so, and the status. */
 #include "align.h"
@@ -27,9 +28,12 @@ struct work {
   struct source *source;
   int sources;
   int64_t n[3];
-  double voxel_um[3], threshold;
+  double voxel_um[3];
   char unit[64];
-  struct grid_box box;
+  struct align_view view;
+  struct grid_plan slabs; /* of the aligned volumes */
+  int64_t deep, rounds;   /* slices of those in a round */
+  int64_t need_bytes;
   struct grid_field fixed;
   double level[2]; /* slopes of the layers along y and x, 0 for none */
   int refused;
@@ -97,21 +101,7 @@ static enum status read_head(struct work *w) {
   memcpy(w->voxel_um, info->voxel_um, sizeof w->voxel_um);
   snprintf(w->unit, sizeof w->unit, "%s", info->unit);
   store_close(&input);
-  return AGREE(w->job->comm, stage_box_parse("align.box", w->params->box, w->n, &w->box));
-}
-
-static enum status work_begin(const struct stage_job *job, struct work *w) {
-  memset(w, 0, sizeof *w);
-  w->job    = job;
-  w->params = job->params;
-  TRY_ALL(job->comm, align_level_parse(w->params, w->level));
-  enum status status = find_sources(w);
-  return status == STATUS_OK ? read_head(w) : status;
-}
-
-static void work_end(struct work *w) {
-  grid_field_free(&w->fixed);
-  memory_free(w->source);
+  return AGREE(w->job->comm, stage_box_parse("align.box", w->params->box, w->n, &w->view.box));
 }
 
 /* ---- forecast --------------------------------------------------------------------------------------------- */
@@ -123,63 +113,187 @@ static void slab_voxels(const struct grid_plan *plan, int64_t halo, double *own,
   *more        = *own + 2 * (double)halo * slice;
 }
 
+/* Of a piece of the box while it is looked at, with both slices beside it and their halo; where looks are binned, while it
+ * is fitted: fixed, moved (looked at, and as it becomes a look) and moved onto the fixed one. */
+static double piece_bytes(const struct work *w, int64_t deep) {
+  const int64_t *n = w->view.box.n;
+  double slice     = (double)n[1] * (double)n[2];
+  if (w->view.halvings == 0) return 4 * slice * (double)(deep + 5);
+  int64_t moved = align_slices_most(w->params, n, w->voxel_um, deep + 2);
+  return 4 * slice * (double)(2 * (deep + 2) + 2 * moved + 5);
+}
+
+/* Of a piece of the aligned volume: with the slices that it is made from. */
+static double slices_bytes(const struct work *w, int64_t deep) {
+  double slice = (double)w->n[1] * (double)w->n[2];
+  return 4 * slice * (double)(deep + align_slices_most(w->params, w->n, w->voxel_um, deep));
+}
+
+/* Both looks; what the shift and the levels of the fit take beside them. */
+static enum status looks_bytes(const struct work *w, double *one, double *most) {
+  int64_t n[3];
+  double own, more, voxel_um[3];
+  struct grid_plan part;
+  for (int a = 0; a < 3; a++) {
+    n[a]        = w->view.box.n[a] / align_binning(&w->view, a);
+    voxel_um[a] = w->voxel_um[a] * (double)(1 << w->view.halvings);
+  }
+  TRY(grid_plan_slabs(w->job->comm, n, 0, &part));
+  slab_voxels(&part, align_halo(w->params, &part, voxel_um, (double)(1 << w->view.halvings)), &own,
+              &more);
+  double looks = 8 * more, shift = looks + 8 * 1.1 * own + (part.size > 1 ? 4 * own : 0);
+  *one  = 4 * more;
+  *most = fmax(shift, looks + looks / 5 + 4 * own);
+  grid_plan_free(&part);
+  return STATUS_OK;
+}
+
+enum { SLICES_MOST = 64, BESIDE_BYTES = 4 << 20 };
+
+/* The most slices a round that `bytes` lets, a multiple of `step`, at least that. */
+static int64_t deepest(const struct work *w, double (*of)(const struct work *, int64_t),
+                       double bytes, int64_t step, int64_t most) {
+  most = (most + step - 1) / step * step;
+  if (of(w, most) <= bytes) return most;
+  int64_t deep = most < SLICES_MOST ? most : SLICES_MOST / step * step;
+  while (deep > step && of(w, deep) > bytes) deep -= step;
+  return deep > step ? deep : step;
+}
+
+/* As little binning as memory lets, and rounds for what is read and written. */
+static enum status size_rounds(struct work *w, int64_t limit) {
+  int64_t share  = (w->n[0] + w->slabs.size - 1) / w->slabs.size;
+  int64_t parts  = (w->view.box.n[0] + w->slabs.size - 1) / w->slabs.size;
+  const int most = align_halvings_most(&w->view.box);
+  double one, looks;
+  for (w->view.halvings = 0;; w->view.halvings++) {
+    int64_t b = align_binning(&w->view, 0);
+    TRY(looks_bytes(w, &one, &looks));
+    double room   = (double)limit - BESIDE_BYTES;
+    w->view.deep  = deepest(w, piece_bytes, room - 2 * one, b, parts);
+    w->deep       = deepest(w, slices_bytes, room - one, 1, share);
+    double need   = fmax(looks, 2 * one + piece_bytes(w, w->view.deep));
+    need          = fmax(need, one + slices_bytes(w, w->deep));
+    w->need_bytes = (int64_t)need + BESIDE_BYTES;
+    if (w->need_bytes <= limit || w->view.halvings >= most) break;
+  }
+  w->rounds = (share + w->deep - 1) / w->deep;
+  return STATUS_OK;
+}
+
+static enum status work_begin(const struct stage_job *job, struct work *w) {
+  int64_t limit;
+  memset(w, 0, sizeof *w);
+  w->job    = job;
+  w->params = job->params;
+  TRY_ALL(job->comm, align_level_parse(w->params, w->level));
+  enum status status = find_sources(w);
+  if (status == STATUS_OK) status = read_head(w);
+  if (status == STATUS_OK)
+    status = AGREE(job->comm, grid_plan_slabs(job->comm, w->n, 0, &w->slabs));
+  if (status == STATUS_OK) status = stage_memory_limit(job, &limit);
+  if (status == STATUS_OK) status = AGREE(job->comm, size_rounds(w, limit));
+  return status;
+}
+
+static void work_end(struct work *w) {
+  grid_field_free(&w->fixed);
+  grid_plan_free(&w->slabs);
+  memory_free(w->source);
+}
+
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
   struct work w;
-  struct grid_plan whole, part;
-  double own, more, part_own, part_more;
   enum status status = work_begin(job, &w);
-  memset(&whole, 0, sizeof whole);
-  memset(&part, 0, sizeof part);
-  if (status == STATUS_OK) status = AGREE(job->comm, grid_plan_slabs(job->comm, w.n, 0, &whole));
-  if (status == STATUS_OK) status = AGREE(job->comm, grid_plan_slabs(job->comm, w.box.n, 0, &part));
-  if (status == STATUS_OK) {
-    slab_voxels(&whole, align_halo(w.params, &whole, w.voxel_um), &own, &more);
-    slab_voxels(&part, align_halo(w.params, &part, w.voxel_um), &part_own, &part_more);
-    double looks  = 8 * part_more; /* both */
-    double shift  = looks + 8 * 1.1 * part_own + (part.size > 1 ? 4 * part_own : 0);
-    double levels = looks + looks / 5 + 4 * part_own;
-    double last   = 4 * part_more + 4 * more + 4 * own;
-    double most   = fmax(fmax(shift, levels), fmax(last, looks + 4 * own));
-    *need         = (struct stage_need){
-                .memory_bytes = (int64_t)most + (4 << 20),
-                .disk_bytes   = w.sources * (4 * w.n[0] * w.n[1] * w.n[2] + (1 << 20)) + (1 << 20),
-                .rounds       = w.sources};
-  }
-  grid_plan_free(&whole);
-  grid_plan_free(&part);
+  if (status == STATUS_OK)
+    *need = (struct stage_need){
+        .memory_bytes = w.need_bytes,
+        .disk_bytes   = w.sources * (4 * w.n[0] * w.n[1] * w.n[2] + (1 << 20)) + (1 << 20),
+        .rounds       = w.sources * w.rounds};
   work_end(&w);
   return status;
 }
 
 /* ---- reading and writing ------------------------------------------------------------------------------------ */
 
-static enum status read_volume(struct work *w, const struct source *source, bool with_halo,
-                               struct grid_field *volume) {
-  MPI_Comm comm = w->job->comm;
+struct reading {
+  MPI_Comm comm;
   struct store_input *input;
-  struct grid_plan slabs;
-  TRY(store_open(comm, source->of.name, "volume", 3, &input));
-  enum status status = AGREE(comm, check_shape(w, store_info(input)));
-  if (status == STATUS_OK) status = AGREE(comm, grid_plan_slabs(comm, w->n, 0, &slabs));
-  if (status == STATUS_OK) {
-    const int64_t halo[3] = {with_halo ? align_halo(w->params, &slabs, w->voxel_um) : 0, 0, 0};
-    status                = grid_field_make(comm, &slabs, GRID_F32, halo, volume);
-    grid_plan_free(&slabs);
-  }
-  if (status == STATUS_OK) status = store_read_field(comm, input, false, volume);
+};
+
+static enum status read_box(void *owner, const struct grid_box *box, struct grid_field *to) {
+  const struct reading *r = owner;
+  return store_read_field_box(r->comm, r->input, box, false, to);
+}
+
+static enum status volume_open(const struct work *w, const struct source *source,
+                               struct reading *reading, struct align_source *volume) {
+  *reading = (struct reading){w->job->comm, NULL};
+  *volume  = (struct align_source){.read = read_box, .owner = reading};
+  memcpy(volume->n, w->n, sizeof w->n);
   memcpy(volume->voxel_um, w->voxel_um, sizeof w->voxel_um);
-  store_close(&input);
-  if (status != STATUS_OK) grid_field_free(volume);
+  TRY(store_open(w->job->comm, source->of.name, "volume", 3, &reading->input));
+  enum status status = AGREE(w->job->comm, check_shape(w, store_info(reading->input)));
+  if (status != STATUS_OK) store_close(&reading->input);
   return status;
 }
 
-static enum status write_field(const struct stage_job *job, struct store_output *output,
-                               const struct grid_field *field, const char *unit) {
-  TRY(store_create(job->comm, output, "aligned", field->plan.n, field->voxel_um,
-                   unit[0] ? unit : NULL, false));
+/* Slices of round k of this rank. */
+static void round_place(const struct work *w, int64_t k, int64_t *first, int64_t *count) {
+  const struct grid_box mine = grid_plan_mine(&w->slabs);
+  int64_t at                 = k * w->deep < mine.n[0] ? k * w->deep : mine.n[0];
+  *first                     = mine.start[0] + at;
+  *count                     = mine.n[0] - at < w->deep ? mine.n[0] - at : w->deep;
+}
+
+/* In one round as a field, which a stage that follows need not read. */
+static enum status write_whole(const struct work *w, struct store_output *output,
+                               const struct align_source *volume, const struct voxel_map *map) {
+  MPI_Comm comm = w->job->comm;
+  struct grid_field aligned;
+  TRY(grid_field_make(comm, &w->slabs, GRID_F32, NULL, &aligned));
+  memcpy(aligned.voxel_um, w->voxel_um, sizeof w->voxel_um);
+  enum status status = align_slices(comm, w->params, volume, map, aligned.mine.start[0],
+                                    aligned.mine.n[0], aligned.data);
+  if (status == STATUS_OK) status = store_write_field(comm, output, "aligned", &aligned, 0);
+  grid_field_free(&aligned);
+  return status;
+}
+
+static enum status write_rounds(const struct work *w, struct store_output *output,
+                                const struct align_source *volume, const struct voxel_map *map) {
+  MPI_Comm comm = w->job->comm;
+  float *slices;
+  enum status status =
+      AGREE(comm, memory_make_raw(w->deep * w->n[1] * w->n[2], sizeof *slices, "slices", &slices));
+  for (int64_t k = 0; k < w->rounds && status == STATUS_OK; k++) {
+    int64_t first, count;
+    round_place(w, k, &first, &count);
+    const int64_t start[3] = {first, 0, 0}, n[3] = {count, w->n[1], w->n[2]};
+    status = stop_agree(comm);
+    if (status == STATUS_OK)
+      status = align_slices(comm, w->params, volume, map, first, count, slices);
+    if (status == STATUS_OK)
+      status = store_write_box(comm, output, "aligned", false, start, n, slices);
+  }
+  memory_free(slices);
+  return status;
+}
+
+static enum status write_slices(const struct work *w, const struct stage_job *job,
+                                struct store_output *output, const struct source *source,
+                                const struct voxel_map *map) {
+  struct reading reading;
+  struct align_source volume;
+  TRY(store_create(job->comm, output, "aligned", w->n, w->voxel_um, w->unit[0] ? w->unit : NULL,
+                   false));
   TRY(store_default(job->comm, output, "aligned"));
   TRY(store_ready(job->comm, output));
-  return store_write_field(job->comm, output, "aligned", field, 0);
+  TRY(volume_open(w, source, &reading, &volume));
+  enum status status =
+      w->rounds == 1 ? write_whole(w, output, &volume, map) : write_rounds(w, output, &volume, map);
+  store_close(&reading.input);
+  return status;
 }
 
 /* The job of one state's file: the table's record and the state, and the state's own results. */
@@ -196,12 +310,13 @@ static enum status state_job(const struct work *w, const struct source *source,
   return STATUS_OK;
 }
 
+/* A volume under a map (NULL: as it is) becomes a state's `aligned`. */
 static enum status write_aligned(const struct work *w, const struct stage_job *job,
-                                 const struct grid_field *field) {
+                                 const struct source *source, const struct voxel_map *map) {
   struct store_output *output;
   if (!job->output[0]) return STATUS_OK;
   TRY(stage_output_begin(job, 4 * w->n[0] * w->n[1] * w->n[2] + (1 << 20), &output));
-  enum status status = write_field(job, output, field, w->unit);
+  enum status status = write_slices(w, job, output, source, map);
   if (status == STATUS_OK) return stage_output_commit(job, &output);
   store_abandon(job->comm, &output, false);
   return status;
@@ -228,11 +343,11 @@ static void add_rows(const struct align_report *r, const char *state, bool refus
 }
 
 static enum status look_at(struct work *w, const struct source *source, struct grid_field *look) {
-  struct grid_field volume;
-  memset(&volume, 0, sizeof volume);
-  TRY(read_volume(w, source, false, &volume));
-  enum status status = align_look(w->job->comm, w->params, &volume, &w->box, w->threshold, look);
-  grid_field_free(&volume);
+  struct reading reading;
+  struct align_source volume;
+  TRY(volume_open(w, source, &reading, &volume));
+  enum status status = align_look(w->job->comm, w->params, &volume, &w->view, look);
+  store_close(&reading.input);
   return status;
 }
 
@@ -268,60 +383,112 @@ static struct voxel_map levelled(const struct work *w, const struct voxel_map *m
   return both;
 }
 
-static enum status resample_to(struct work *w, const struct source *source,
-                               const struct voxel_map *map, const struct stage_job *job) {
-  MPI_Comm comm = job->comm;
-  struct grid_field volume, aligned;
-  memset(&volume, 0, sizeof volume);
-  memset(&aligned, 0, sizeof aligned);
-  TRY(read_volume(w, source, true, &volume));
-  enum status status = grid_halo_exchange(comm, &volume, GRID_EDGE_NEAREST);
-  if (status == STATUS_OK) status = grid_field_make(comm, &volume.plan, GRID_F32, NULL, &aligned);
-  memcpy(aligned.voxel_um, w->voxel_um, sizeof w->voxel_um);
-  bool steep = strcmp(w->params->resampling, "lanczos") == 0;
-  if (status == STATUS_OK)
-    status = AGREE(comm, steep ? voxel_resample_lanczos(map, &volume, &aligned)
-                               : voxel_resample(map, &volume, &aligned));
-  grid_field_free(&volume);
-  if (status == STATUS_OK) status = write_aligned(w, job, &aligned);
-  grid_field_free(&aligned);
+static bool is_tilted(const struct work *w) { return w->level[0] != 0 || w->level[1] != 0; }
+
+/* Looks at a state and finds its motion against the first one. */
+static enum status find_motion(struct work *w, const struct source *source,
+                               struct align_report *report) {
+  MPI_Comm comm = w->job->comm;
+  struct reading reading[2];
+  struct align_source volumes[2];
+  struct grid_field look;
+  TRY(look_at(w, source, &look));
+  enum status status = volume_open(w, &w->source[0], &reading[0], &volumes[0]);
+  if (status == STATUS_OK) {
+    status = volume_open(w, source, &reading[1], &volumes[1]);
+    if (status == STATUS_OK) {
+      status = align_find(comm, w->params, &w->fixed, &look, volumes, &w->view, report);
+      store_close(&reading[1].input);
+    }
+    store_close(&reading[0].input);
+  }
+  grid_field_free(&look);
   return status;
 }
 
-static bool is_tilted(const struct work *w) { return w->level[0] != 0 || w->level[1] != 0; }
-
 static enum status align_one(struct work *w, const struct source *source,
                              const struct stage_job *job) {
-  struct grid_field look;
   struct align_report report;
-  memset(&look, 0, sizeof look);
-  TRY(look_at(w, source, &look));
-  enum status status = align_find(job->comm, w->params, &w->fixed, &look, &w->box, w->n, &report);
-  grid_field_free(&look);
-  TRY(status);
+  TRY(find_motion(w, source, &report));
   bool poor = !report.converged || !(report.quality >= w->params->least_quality);
   add_rows(&report, source->of.state, poor, job->results);
   if (poor) return refuse(w, source, &report);
   struct voxel_map map = report.map;
   if (is_tilted(w)) map = levelled(w, &report.map);
-  return resample_to(w, source, &map, job);
+  return write_aligned(w, job, source, &map);
 }
 
 /* ---- the first state ---------------------------------------------------------------------------------------------- */
 
-static enum status find_threshold(struct work *w, const struct grid_field *volume) {
+/* Grey values of the first volume: their range, then their histogram. Where one round is all it is read once. */
+struct greys {
+  double range[2];
   struct voxel_histogram histogram;
+  float *slices;
+  bool are_read;
+};
+
+static enum status
+each_round(const struct work *w, const struct align_source *volume, struct greys *g,
+           enum status (*take)(const struct grid_field *slices, struct greys *g)) {
+  for (int64_t k = 0; k < w->rounds; k++) {
+    struct grid_field slices = {
+        .type = GRID_F32, .row = {w->n[1] * w->n[2], w->n[2]},
+             .data = g->slices
+    };
+    round_place(w, k, &slices.mine.start[0], &slices.mine.n[0]);
+    slices.mine.n[1] = w->n[1];
+    slices.mine.n[2] = w->n[2];
+    TRY(stop_agree(w->job->comm));
+    if (w->rounds > 1 || !g->are_read)
+      TRY(align_slices(w->job->comm, w->params, volume, NULL, slices.mine.start[0],
+                       slices.mine.n[0], g->slices));
+    TRY_ALL(w->job->comm, take(&slices, g));
+  }
+  g->are_read = true;
+  return STATUS_OK;
+}
+
+static enum status widen(const struct grid_field *slices, struct greys *g) {
+  return voxel_histogram_widen(slices, NULL, g->range);
+}
+static enum status count(const struct grid_field *slices, struct greys *g) {
+  return voxel_histogram_add(slices, NULL, &g->histogram);
+}
+
+static enum status find_brightest(struct work *w, const struct align_source *volume,
+                                  struct greys *g) {
+  MPI_Comm comm = w->job->comm;
   double threshold[VOXEL_CLASSES_MOST];
-  w->threshold = -INFINITY;
+  TRY_ALL(comm,
+          memory_make_raw(w->deep * w->n[1] * w->n[2], sizeof *g->slices, "slices", &g->slices));
+  TRY(each_round(w, volume, g, widen));
+  voxel_range_sum(comm, g->range);
+  TRY_ALL(comm, voxel_histogram_begin(g->range, 1024, &g->histogram));
+  TRY(each_round(w, volume, g, count));
+  voxel_histogram_sum(comm, &g->histogram);
+  TRY_ALL(comm, voxel_otsu(&g->histogram, 4, threshold));
+  w->view.threshold = threshold[2];
+  return STATUS_OK;
+}
+
+static enum status find_threshold(struct work *w) {
+  struct reading reading;
+  struct align_source volume;
+  struct greys greys = {
+      .range = {INFINITY, -INFINITY}
+  };
+  w->view.threshold = -INFINITY;
   if (!w->params->mask_above[0]) return STATUS_OK;
   if (strcmp(w->params->mask_above, "auto") != 0) {
-    w->threshold = strtod(w->params->mask_above, NULL);
+    w->view.threshold = strtod(w->params->mask_above, NULL);
     return STATUS_OK;
   }
-  TRY(voxel_histogram_make(w->job->comm, volume, 1024, &histogram));
-  enum status status = AGREE(w->job->comm, voxel_otsu(&histogram, 4, threshold));
-  voxel_histogram_free(&histogram);
-  w->threshold = threshold[2];
+  TRY(volume_open(w, &w->source[0], &reading, &volume));
+  enum status status = find_brightest(w, &volume, &greys);
+  memory_free(greys.slices);
+  voxel_histogram_free(&greys.histogram);
+  store_close(&reading.input);
   return status;
 }
 
@@ -338,26 +505,16 @@ static enum status check_structure(const struct work *w) {
   MPI_Allreduce(MPI_IN_PLACE, ends, 2, MPI_FLOAT, MPI_MIN, w->job->comm);
   if (ends[0] < -ends[1]) return STATUS_OK;
   return FAIL(STATUS_INPUT, "%s: nothing to align by in the box and above the grey value %g",
-              w->source[0].of.name, w->threshold);
+              w->source[0].of.name, w->view.threshold);
 }
 
 /* Writes the first state's own volume, level where that is asked for, as its aligned one, and looks at it as it is. */
 static enum status hold_first(struct work *w, const struct stage_job *job, bool is_done) {
-  MPI_Comm comm = w->job->comm;
-  struct grid_field volume;
-  memset(&volume, 0, sizeof volume);
-  if (is_tilted(w) && !is_done && job->output[0]) {
-    struct voxel_map level = align_level_map(w->level, w->voxel_um, w->n);
-    TRY(resample_to(w, &w->source[0], &level, job));
-  }
-  TRY(read_volume(w, &w->source[0], false, &volume));
-  enum status status = is_done || is_tilted(w) ? STATUS_OK : write_aligned(w, job, &volume);
-  if (status == STATUS_OK) status = find_threshold(w, &volume);
-  if (status == STATUS_OK)
-    status = align_look(comm, w->params, &volume, &w->box, w->threshold, &w->fixed);
-  grid_field_free(&volume);
-  if (status == STATUS_OK) status = AGREE(comm, check_structure(w));
-  return status;
+  const struct voxel_map level = align_level_map(w->level, w->voxel_um, w->n);
+  if (!is_done) TRY(write_aligned(w, job, &w->source[0], is_tilted(w) ? &level : NULL));
+  TRY(find_threshold(w));
+  TRY(look_at(w, &w->source[0], &w->fixed));
+  return AGREE(job->comm, check_structure(w));
 }
 
 /* ---- all of them ------------------------------------------------------------------------------------------------------ */
@@ -457,8 +614,13 @@ static enum status run(const struct stage_job *job) {
   struct work w;
   enum status status = work_begin(job, &w);
   if (status == STATUS_OK)
-    log_info("align: %d volumes of %lld x %lld x %lld voxels", w.sources, (long long)w.n[0],
-             (long long)w.n[1], (long long)w.n[2]);
+    log_info("align: %d volumes of %lld x %lld x %lld voxels, %lld rounds of %lld slices a rank",
+             w.sources, (long long)w.n[0], (long long)w.n[1], (long long)w.n[2],
+             (long long)w.rounds, (long long)w.deep);
+  if (status == STATUS_OK && w.view.halvings > 0)
+    log_info("align: begins on means of %d voxels along each axis, ends on what is read by %lld "
+             "slices a rank",
+             1 << w.view.halvings, (long long)w.view.deep);
   for (int i = 0; i < w.sources && status == STATUS_OK; i++) {
     status = stop_agree(job->comm);
     if (status == STATUS_OK) status = do_state(&w, i);

@@ -26,15 +26,44 @@ enum status align_level_parse(const struct align_params *params, double slope[2]
 /* Local. The turn about a volume's middle after which layers of these slopes lie flat. */
 struct voxel_map align_level_map(const double slope[2], const double voxel_um[3],
                                  const int64_t n[3]);
-/* Local. Halo along z of what align_look makes of a volume of n voxels, and of the source of the final resampling. */
+/* A volume, any box of it at a time. Collective: this rank's box (n[i] = 0: nothing) into the owned voxels of a float32
+ * field of the box's shape on MPI_COMM_SELF. */
+struct align_source {
+  int64_t n[3];
+  double voxel_um[3];
+  enum status (*read)(void *owner, const struct grid_box *box, struct grid_field *to);
+  void *owner;
+};
+/* How volumes are looked at. */
+struct align_view {
+  struct grid_box box;
+  double threshold; /* what is not above it is flat */
+  int halvings; /* a look holds means of `binning` = 2^halvings voxels along each axis that has more than one */
+  int64_t deep; /* slices that are read at a time, a multiple of the binning; 0: all */
+};
+/* Local. Voxels of the box per voxel of a look along an axis; the most halvings that leave enough to look at. */
+int64_t align_binning(const struct align_view *view, int axis);
+int align_halvings_most(const struct grid_box *box);
+/* Local. Halo along z of a look on that plan. */
 int64_t align_halo(const struct align_params *params, const struct grid_plan *plan,
-                   const double voxel_um[3]);
-/* Collective. `look`, made here: the box of a volume, what is not above the threshold flat; float32 on slabs along z. */
+                   const double voxel_um[3], double binning);
+/* Collective. `look`, made here: the view of a volume; float32 on slabs along z. The same bits for any `deep`. */
 enum status align_look(MPI_Comm comm, const struct align_params *params,
-                       const struct grid_field *volume, const struct grid_box *box,
-                       double threshold, struct grid_field *look);
-/* Collective, no files. Finds the rigid motion between two looks of equal box; the map is of whole volumes of n voxels.
- * The report is the same on any rank count. A poor match is told by quality and converged, not by the status. */
+                       const struct align_source *source, const struct align_view *view,
+                       struct grid_field *look);
+/* Collective. Slices first .. first + count - 1 (of this rank; count 0: none) of the view, unbinned. */
+enum status align_look_slices(MPI_Comm comm, const struct align_source *source,
+                              const struct align_view *view, int64_t first, int64_t count,
+                              float *to);
+/* Collective. Slices first .. first + count - 1 (of this rank; count 0: none) of the volume under a map (NULL: as it is). */
+enum status align_slices(MPI_Comm comm, const struct align_params *params,
+                         const struct align_source *source, const struct voxel_map *map,
+                         int64_t first, int64_t count, float *to);
+/* Local. Slices of the source that `count` slices under any map within the bounds take. */
+int64_t align_slices_most(const struct align_params *params, const int64_t n[3],
+                          const double voxel_um[3], int64_t count);
+/* Collective. Finds the rigid motion between two looks of one view, whose volumes are looked at again where the looks are
+ * binned; the map is of whole volumes. The report is the same on any rank count. A poor match is told by quality and converged, not by the status. */
 enum status align_find(MPI_Comm comm, const struct align_params *params, struct grid_field *fixed,
-                       struct grid_field *moved, const struct grid_box *box, const int64_t n[3],
-                       struct align_report *report);
+                       struct grid_field *moved, const struct align_source volumes[2],
+                       const struct align_view *view, struct align_report *report);

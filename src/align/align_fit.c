@@ -21,16 +21,21 @@ struct motion {
 };
 struct level {
   struct grid_field *fixed, *moved, own_fixed, own_moved; /* own: of halved levels */
-  double scale;                                           /* voxels of level 0 per voxel */
+  const struct align_source
+      *volumes; /* both, looked at again by rounds of slices; NULL: the fields above */
+  int64_t n[3];
+  double scale; /* voxels of the box per voxel */
 };
 struct fit {
   MPI_Comm comm;
   const struct align_params *params;
-  struct level level[LEVELS_MOST];
+  struct level level[LEVELS_MOST], single; /* single voxels, where the looks are binned */
   int levels;
-  double ratio[3]; /* edges over the edge along z */
-  double length;   /* half the diagonal, in edges along z, of level 0 */
+  const struct level *last; /* that was fitted */
+  double ratio[3];          /* edges over the edge along z */
+  double length;            /* half the diagonal of the box, in edges along z */
   bool held[P];
+  const struct align_view *view;
   struct motion motion;
   double sums[FIT_SUMS]; /* of the last iteration */
   double noise;          /* of a difference there */
@@ -50,14 +55,15 @@ static double half_diagonal(const int64_t n[3], const double ratio[3]) {
 }
 
 int64_t align_halo(const struct align_params *p, const struct grid_plan *plan,
-                   const double voxel_um[3]) {
+                   const double voxel_um[3], double binning) {
   double ratio[3], turn = strcmp(p->rotation, "all") == 0 ? p->most_deg / DEG_PER_RAD : 0;
   if (plan->size == 1) return 1;
   find_ratio(voxel_um, ratio);
   double slope[2] = {0, 0};
   (void)align_level_parse(p, slope); /* checked before */
   turn += atan(hypot(slope[0], slope[1]));
-  int64_t reach = p->most_px + (int64_t)ceil(turn * half_diagonal(plan->n, ratio));
+  int64_t reach = (int64_t)ceil((double)p->most_px / binning) +
+                  (int64_t)ceil(turn * half_diagonal(plan->n, ratio));
   if (reach > plan->n[0]) reach = plan->n[0];
   return reach + VOXEL_RESAMPLE_SLICES + 1;
 }
@@ -210,10 +216,12 @@ static double noise_of(const double s[FIT_SUMS]) {
 }
 
 /* Standard deviations, in the step's units: infinite where the cross matrix does not determine a parameter. The
- * smoothing of (1 2 1)/4 along three axes left (3/8)^3 of white noise's variance; on derivatives smooth on the scale
- * of a voxel its effect is that of the whole variance, on others less. */
+ * smoothing of (1 2 1)/4 along three axes left (3/8)^3 of white noise's variance ((4 b - 3) / (4 b) per axis of what means of b
+ * voxels would have); on derivatives smooth on the scale of a voxel its effect is that of the whole variance, on others
+ * less. */
 static void find_sigma(const struct fit *f, double sigma[P]) {
-  double own[P][P], cross[P][P], l[P][P], variance = f->noise * f->noise * pow(8.0 / 3, 3);
+  double b = f->last->scale, smoothed = b > 1 ? 4 * b / (4 * b - 3) : 8.0 / 3;
+  double own[P][P], cross[P][P], l[P][P], variance = f->noise * f->noise * pow(smoothed, 3);
   matrices(f->sums, own, cross);
   bool joint = factor(cross, f->held, l);
   for (int i = 0; i < P; i++) {
@@ -272,10 +280,9 @@ static void cut_row(const struct voxel_map *map, const int64_t n[3], int64_t z, 
 }
 
 static enum status sum_here(const struct fit *f, const struct level *level,
-                            const struct voxel_map *map, const struct grid_field *warped,
-                            struct exact_sum *sums) {
-  const struct grid_field *fixed = level->fixed;
-  const int64_t *n = fixed->plan.n, padded = (n[2] + FIT_LANES - 1) / FIT_LANES * FIT_LANES;
+                            const struct voxel_map *map, const struct grid_field *fixed,
+                            const struct grid_field *warped, struct exact_sum *sums) {
+  const int64_t *n = level->n, padded = (n[2] + FIT_LANES - 1) / FIT_LANES * FIT_LANES;
   double length = f->length / level->scale, part[FIT_SUMS];
   float *scratch;
   TRY(memory_make((FIT_SCRATCH_ROWS + 2) * padded, sizeof *scratch, "rows of a fit", &scratch));
@@ -303,14 +310,110 @@ static enum status sum_here(const struct fit *f, const struct level *level,
   return STATUS_OK;
 }
 
-static enum status sum_all(struct fit *f, const struct level *level, const struct voxel_map *map,
-                           const struct grid_field *warped) {
+/* ---- by rounds ------------------------------------------------------------------------------------------------ */
+
+/* Slices low .. behind - 1 of a volume n as a field of which first .. first + count - 1 are the rank's own. */
+static struct grid_field slices_of(float *data, const int64_t n[3], int64_t low, int64_t first,
+                                   int64_t count, int64_t behind) {
+  return (struct grid_field){
+      .plan = {.n = {n[0], n[1], n[2]}},
+      .type = GRID_F32,
+      .mine = {     {first, 0, 0},    {count, n[1], n[2]}},
+      .halo = {     first - low,                      0, 0},
+      .size = {    behind - low,            n[1], n[2]},
+      .row  = {n[1] * n[2],                       n[2]},
+      .data = data,
+  };
+}
+
+struct round {
+  int64_t first, count, low, behind; /* own slices; with those beside them */
+  int64_t from, end;                 /* slices of the moved volume that these take */
+  float *fixed, *moved, *warped;
+};
+
+static enum status round_make(const struct level *level, const struct voxel_map *map,
+                              struct round *r) {
+  const int64_t *n = level->n, slice = n[1] * n[2];
+  r->low = r->behind = r->from = r->end = r->first;
+  r->fixed = r->moved = r->warped = NULL;
+  if (r->count > 0) {
+    r->low    = r->first > 0 ? r->first - 1 : 0;
+    r->behind = r->first + r->count < n[0] ? r->first + r->count + 1 : n[0];
+    voxel_map_slices(map, n, r->low, r->behind - r->low, VOXEL_RESAMPLE_SLICES, &r->from, &r->end);
+  }
+  TRY(memory_make_raw((r->behind - r->low) * slice, sizeof(float), "slices", &r->fixed));
+  TRY(memory_make_raw((r->end - r->from) * slice, sizeof(float), "slices", &r->moved));
+  return memory_make_raw((r->behind - r->low) * slice, sizeof(float), "slices", &r->warped);
+}
+
+static enum status round_sum(const struct fit *f, const struct level *level,
+                             const struct voxel_map *map, const struct round *r,
+                             struct exact_sum *sums) {
+  const int64_t *n        = level->n;
+  struct grid_field fixed = slices_of(r->fixed, n, r->low, r->first, r->count, r->behind),
+                    moved = slices_of(r->moved, n, r->from, r->from, r->end - r->from, r->end),
+                    wide  = slices_of(r->warped, n, r->low, r->low, r->behind - r->low, r->behind),
+                    own   = slices_of(r->warped, n, r->low, r->first, r->count, r->behind);
+  TRY(voxel_resample_part(map, n, false, &moved, &wide));
+  return r->count ? sum_here(f, level, map, &fixed, &own, sums) : STATUS_OK;
+}
+
+static enum status one_round(const struct fit *f, const struct level *level,
+                             const struct voxel_map *map, struct round *r, struct exact_sum *sums) {
+  enum status status = AGREE(f->comm, round_make(level, map, r));
+  if (status == STATUS_OK)
+    status = align_look_slices(f->comm, &level->volumes[0], f->view, r->low, r->behind - r->low,
+                               r->fixed);
+  if (status == STATUS_OK)
+    status = align_look_slices(f->comm, &level->volumes[1], f->view, r->from, r->end - r->from,
+                               r->moved);
+  if (status == STATUS_OK) status = AGREE(f->comm, round_sum(f, level, map, r, sums));
+  memory_free(r->fixed);
+  memory_free(r->moved);
+  memory_free(r->warped);
+  return status;
+}
+
+static enum status sum_rounds(const struct fit *f, const struct level *level,
+                              const struct voxel_map *map, struct exact_sum *sums) {
+  struct grid_plan plan;
+  TRY_ALL(f->comm, grid_plan_slabs(f->comm, level->n, 0, &plan));
+  const struct grid_box mine = grid_plan_mine(&plan);
+  int64_t most = grid_plan_box(&plan, 0).n[0], deep = f->view->deep ? f->view->deep : most;
+  enum status status = STATUS_OK;
+  for (int64_t z = 0; z < most && status == STATUS_OK; z += deep) {
+    int64_t at     = z < mine.n[0] ? z : mine.n[0];
+    struct round r = {.first = mine.start[0] + at,
+                      .count = mine.n[0] - at < deep ? mine.n[0] - at : deep};
+    status         = stop_agree(f->comm);
+    if (status == STATUS_OK) status = one_round(f, level, map, &r, sums);
+  }
+  grid_plan_free(&plan);
+  return status;
+}
+
+/* ---- over all ranks ------------------------------------------------------------------------------------------- */
+
+static enum status sum_fields(const struct fit *f, const struct level *level,
+                              const struct voxel_map *map, struct grid_field *warped,
+                              struct exact_sum *sums) {
+  TRY_ALL(f->comm, voxel_resample(map, level->moved, warped));
+  TRY(grid_halo_exchange(f->comm, warped, GRID_EDGE_KEEP));
+  return AGREE(f->comm, sum_here(f, level, map, level->fixed, warped, sums));
+}
+
+/* Where the motion stands: the sums and what noise they show. */
+static enum status sums_at(struct fit *f, const struct level *level, struct grid_field *warped) {
+  const struct voxel_map map = map_of(&f->motion, f->ratio, level->n, level->scale);
   struct exact_sum *sums;
   TRY_ALL(f->comm, memory_make(FIT_SUMS, sizeof *sums, "sums of a fit", &sums));
-  enum status status = AGREE(f->comm, sum_here(f, level, map, warped, sums));
+  enum status status =
+      level->volumes ? sum_rounds(f, level, &map, sums) : sum_fields(f, level, &map, warped, sums);
   if (status == STATUS_OK) status = exact_allreduce(f->comm, sums, FIT_SUMS);
   for (int k = 0; k < FIT_SUMS && status == STATUS_OK; k++) f->sums[k] = exact_value(&sums[k]);
   memory_free(sums);
+  if (status == STATUS_OK) f->noise = noise_of(f->sums);
   return status;
 }
 
@@ -342,20 +445,12 @@ static void take_step(struct fit *f, const struct level *level) {
   if (f->lost) f->motion = before;
 }
 
-static enum status sums_at(struct fit *f, const struct level *level, struct grid_field *warped) {
-  struct voxel_map map = map_of(&f->motion, f->ratio, level->fixed->plan.n, level->scale);
-  TRY_ALL(f->comm, voxel_resample(&map, level->moved, warped));
-  TRY(grid_halo_exchange(f->comm, warped, GRID_EDGE_KEEP));
-  TRY(sum_all(f, level, &map, warped));
-  f->noise = noise_of(f->sums);
-  return STATUS_OK;
-}
-
 /* The first sums trust all differences and give their size alone. */
 static enum status fit_level(struct fit *f, const struct level *level, int rounds, double enough) {
-  const int64_t halo[3] = {1, 0, 0};
-  struct grid_field warped;
-  TRY(grid_field_make(f->comm, &level->fixed->plan, GRID_F32, halo, &warped));
+  const int64_t halo[3]    = {1, 0, 0};
+  struct grid_field warped = {.data = NULL};
+  if (!level->volumes) TRY(grid_field_make(f->comm, &level->fixed->plan, GRID_F32, halo, &warped));
+  f->last            = level;
   f->noise           = INFINITY;
   f->step            = INFINITY;
   enum status status = sums_at(f, level, &warped);
@@ -395,6 +490,7 @@ static bool hold_one(struct fit *f) {
   int worst = -1;
   find_sigma(f, sigma);
   for (int i = 0; i < P; i++) {
+    sigma[i] *= f->last->scale;
     if (!f->held[i] && is_round(f, i)) sigma[i] = INFINITY;
     if (!f->held[i] && !(sigma[i] < 0.25) && (worst < 0 || !(sigma[i] <= sigma[worst]))) worst = i;
   }
@@ -406,11 +502,12 @@ static bool hold_one(struct fit *f) {
 
 static enum status add_level(struct fit *f) {
   struct level *from = &f->level[f->levels - 1], *to = &f->level[f->levels];
-  int64_t h            = align_halo(f->params, &from->fixed->plan, from->fixed->voxel_um);
+  int64_t h = align_halo(f->params, &from->fixed->plan, from->fixed->voxel_um, from->scale);
   const int64_t one[3] = {1, 0, 0}, more[3] = {h, 0, 0};
   to->scale = 2 * from->scale;
   TRY(voxel_halve(f->comm, from->fixed, one, &to->own_fixed));
   to->fixed = &to->own_fixed;
+  memcpy(to->n, to->own_fixed.plan.n, sizeof to->n);
   f->levels++;
   TRY(voxel_halve(f->comm, from->moved, more, &to->own_moved));
   to->moved = &to->own_moved;
@@ -420,12 +517,14 @@ static enum status add_level(struct fit *f) {
 
 /* Halves while every axis of more than one voxel stays long enough. */
 static enum status make_levels(struct fit *f, struct grid_field *fixed, struct grid_field *moved) {
-  f->level[0] = (struct level){.fixed = fixed, .moved = moved, .scale = 1};
-  f->levels   = 1;
+  f->level[0] = (struct level){
+      .fixed = fixed, .moved = moved, .scale = (double)((int64_t)1 << f->view->halvings)};
+  f->levels = 1;
+  memcpy(f->level[0].n, fixed->plan.n, sizeof f->level[0].n);
   TRY(grid_halo_exchange(f->comm, fixed, GRID_EDGE_NEAREST));
   TRY(grid_halo_exchange(f->comm, moved, GRID_EDGE_NEAREST));
   while (f->levels < LEVELS_MOST) {
-    const int64_t *n = f->level[f->levels - 1].fixed->plan.n;
+    const int64_t *n = f->level[f->levels - 1].n;
     bool small       = false;
     for (int a = 0; a < 3; a++) small |= n[a] > 1 && n[a] / 2 < SMALLEST;
     if (small || (n[0] == 1 && n[1] == 1 && n[2] == 1)) break;
@@ -449,13 +548,15 @@ static double correlation(const double s[FIT_SUMS]) {
   return f > 0 && m > 0 ? (s[FIT_FM] - s[FIT_F] * s[FIT_M] / s[FIT_W]) / sqrt(f * m) : 0;
 }
 
-static void make_report(const struct fit *f, const struct grid_box *box, const int64_t n[3],
-                        struct align_report *report) {
+static void make_report(const struct fit *f, const int64_t n[3], struct align_report *report) {
   double w[3], sigma[P];
-  const int64_t *part = f->level[0].fixed->plan.n;
-  report->quality     = correlation(f->sums);
-  report->converged   = !f->lost && f->step < 0.05;
-  report->map         = map_of(&f->motion, f->ratio, part, 1);
+  const struct grid_box *box = &f->view->box;
+  const struct level *last   = f->last;
+  int64_t part[3]; /* what of the box was looked at */
+  for (int a = 0; a < 3; a++) part[a] = last->n[a] * (box->n[a] > 1 ? (int64_t)last->scale : 1);
+  report->quality   = correlation(f->sums);
+  report->converged = !f->lost && f->step < 0.05;
+  report->map       = map_of(&f->motion, f->ratio, part, 1);
   vector_of(&f->motion, w);
   find_sigma(f, sigma);
   for (int a = 0; a < 3; a++) {
@@ -466,8 +567,8 @@ static void make_report(const struct fit *f, const struct grid_box *box, const i
     for (int b = 0; b < 3; b++)
       report->shift_px[a] += report->map.turn[a][b] * 0.5 * (double)(n[b] - 1);
     report->rotation_deg[a] = w[a] * DEG_PER_RAD;
-    report->sigma[a]        = sigma[a];
-    report->sigma[3 + a]    = sigma[3 + a] / f->length * DEG_PER_RAD;
+    report->sigma[a]        = sigma[a] * last->scale;
+    report->sigma[3 + a]    = sigma[3 + a] * last->scale / f->length * DEG_PER_RAD;
   }
   for (int i = 0; i < P; i++) {
     report->held[i] = f->held[i];
@@ -480,25 +581,33 @@ static void make_report(const struct fit *f, const struct grid_box *box, const i
 static enum status find(struct fit *f, struct grid_field *fixed, struct grid_field *moved) {
   struct voxel_shift start;
   bool none = strcmp(f->params->rotation, "none") == 0, z = strcmp(f->params->rotation, "z") == 0;
+  int64_t b  = (int64_t)1 << f->view->halvings;
   f->held[3] = none;
   f->held[4] = f->held[5] = none || z;
-  TRY(voxel_shift_find(f->comm, fixed, moved, f->params->most_px, &start));
+  TRY(voxel_shift_find(f->comm, fixed, moved, (f->params->most_px + b - 1) / b, &start));
+  for (int a = 0; a < 3; a++) start.shift_px[a] *= (double)align_binning(f->view, a);
   TRY(make_levels(f, fixed, moved));
-  do TRY(fit_all(f, start.shift_px));
-  while (hold_one(f));
-  return STATUS_OK;
+  for (;;) {
+    TRY(fit_all(f, start.shift_px));
+    if (hold_one(f)) continue;
+    if (!f->single.volumes) return STATUS_OK;
+    TRY(fit_level(f, &f->single, 30, 1e-3));
+    if (!hold_one(f)) return STATUS_OK;
+  }
 }
 
 enum status align_find(MPI_Comm comm, const struct align_params *params, struct grid_field *fixed,
-                       struct grid_field *moved, const struct grid_box *box, const int64_t n[3],
-                       struct align_report *report) {
-  struct fit f = {.comm = comm, .params = params};
+                       struct grid_field *moved, const struct align_source volumes[2],
+                       const struct align_view *view, struct align_report *report) {
+  struct fit f = {.comm = comm, .params = params, .view = view};
   memset(report, 0, sizeof *report);
   find_ratio(fixed->voxel_um, f.ratio);
-  f.length = half_diagonal(fixed->plan.n, f.ratio);
+  f.length = half_diagonal(view->box.n, f.ratio);
+  f.single = (struct level){.volumes = view->halvings ? volumes : NULL, .scale = 1};
+  memcpy(f.single.n, view->box.n, sizeof f.single.n);
   TRY_ALL(comm, fault_here("align.find"));
   enum status status = find(&f, fixed, moved);
-  if (status == STATUS_OK) make_report(&f, box, n, report);
+  if (status == STATUS_OK) make_report(&f, volumes[0].n, report);
   free_levels(&f);
   return status;
 }

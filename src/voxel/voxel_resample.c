@@ -50,13 +50,13 @@ static enum status check_fields(const struct voxel_map *map, const struct grid_f
   return STATUS_OK;
 }
 
-enum status voxel_resample(const struct voxel_map *map, const struct grid_field *from,
-                           struct grid_field *to) {
-  const struct resample_source s = source_of(from);
-  const double step[3]           = {map->turn[0][2], map->turn[1][2], map->turn[2][2]};
-  const int64_t *n               = to->mine.n;
+enum kernel { SHIFTED, TURNED, LANCZOS };
+
+static enum status walk(const struct voxel_map *map, const struct resample_source *s,
+                        enum kernel kernel, struct grid_field *to) {
+  const double step[3] = {map->turn[0][2], map->turn[1][2], map->turn[2][2]};
+  const int64_t *n     = to->mine.n;
   float *line;
-  TRY(check_fields(map, from, to, VOXEL_RESAMPLE_SLICES));
   if (n[0] * n[1] * n[2] == 0) return STATUS_OK;
   TRY(memory_make(n[2] + 4, sizeof *line, "a row", &line));
   for (int64_t z = 0; z < n[0]; z++)
@@ -65,31 +65,58 @@ enum status voxel_resample(const struct voxel_map *map, const struct grid_field 
       float *row = (float *)to->data + grid_field_origin(to) + z * to->row[0] + y * to->row[1];
       for (int a = 0; a < 3; a++)
         start[a] = map->turn[a][0] * pz + map->turn[a][1] * py + map->at[a];
-      if (is_shift(map))
-        ISA_PICK(resample_shifted)(&s, start, n[2], line, row);
+      if (kernel == LANCZOS)
+        ISA_PICK(resample_lanczos)(s, start, step, n[2], row);
+      else if (kernel == SHIFTED)
+        ISA_PICK(resample_shifted)(s, start, n[2], line, row);
       else
-        ISA_PICK(resample_turned)(&s, start, step, n[2], row);
+        ISA_PICK(resample_turned)(s, start, step, n[2], row);
     }
   memory_free(line);
   return STATUS_OK;
 }
 
-enum status voxel_resample_lanczos(const struct voxel_map *map, const struct grid_field *from,
-                                   struct grid_field *to) {
+enum status voxel_resample(const struct voxel_map *map, const struct grid_field *from,
+                           struct grid_field *to) {
   const struct resample_source s = source_of(from);
-  const double step[3]           = {map->turn[0][2], map->turn[1][2], map->turn[2][2]};
-  const int64_t *n               = to->mine.n;
-  TRY(check_fields(map, from, to, VOXEL_LANCZOS_SLICES));
-  if (n[0] * n[1] * n[2] == 0) return STATUS_OK;
-  for (int64_t z = 0; z < n[0]; z++)
-    for (int64_t y = 0; y < n[1]; y++) {
-      double pz = (double)(z + to->mine.start[0]), py = (double)y, start[3];
-      float *row = (float *)to->data + grid_field_origin(to) + z * to->row[0] + y * to->row[1];
-      for (int a = 0; a < 3; a++)
-        start[a] = map->turn[a][0] * pz + map->turn[a][1] * py + map->at[a];
-      ISA_PICK(resample_lanczos)(&s, start, step, n[2], row);
-    }
-  return STATUS_OK;
+  TRY(check_fields(map, from, to, VOXEL_RESAMPLE_SLICES));
+  return walk(map, &s, is_shift(map) ? SHIFTED : TURNED, to);
+}
+
+/* ---- in parts ------------------------------------------------------------------------------------------ */
+
+void voxel_map_slices(const struct voxel_map *map, const int64_t n[3], int64_t first, int64_t count,
+                      int taps, int64_t *low, int64_t *behind) {
+  double least = INFINITY, most = -INFINITY;
+  for (int corner = 0; corner < 8; corner++) {
+    double z = map->at[0] + map->turn[0][0] * (double)(corner & 1 ? first + count - 1 : first);
+    for (int a = 1; a < 3; a++) z += corner >> a & 1 ? map->turn[0][a] * (double)(n[a] - 1) : 0;
+    least = fmin(least, z);
+    most  = fmax(most, z);
+  }
+  double last = (double)(n[0] - 1);
+  *low        = (int64_t)fmin(fmax(floor(least) - taps, 0), last);
+  *behind     = (int64_t)fmin(fmax(ceil(most) + taps, 0), last) + 1;
+}
+
+enum status voxel_resample_part(const struct voxel_map *map, const int64_t n[3], bool lanczos,
+                                const struct grid_field *from, struct grid_field *to) {
+  int64_t low, behind, have = from->mine.start[0], end = have + from->mine.n[0];
+  TRY(fault_here("voxel.resample"));
+  if (to->mine.n[0] == 0) return STATUS_OK;
+  voxel_map_slices(map, n, to->mine.start[0], to->mine.n[0],
+                   lanczos ? VOXEL_LANCZOS_SLICES : VOXEL_RESAMPLE_SLICES, &low, &behind);
+  if (from->type != GRID_F32 || to->type != GRID_F32 || have > low || end < behind)
+    return FAIL(STATUS_INTERNAL,
+                "a resampling from slices %lld to %lld where %lld to %lld are needed",
+                (long long)have, (long long)end, (long long)low, (long long)behind);
+  const struct resample_source s = {
+      .data = from->data,
+      .row  = {from->row[0], from->row[1]},
+      .low  = { have,           0,            0},
+      .high = { end - 1,    n[1] - 1,     n[2] - 1}
+  };
+  return walk(map, &s, lanczos ? LANCZOS : is_shift(map) ? SHIFTED : TURNED, to);
 }
 
 /* ---- halving ----------------------------------------------------------------------------------------- */

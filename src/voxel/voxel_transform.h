@@ -17,10 +17,15 @@ enum { VOXEL_RESAMPLE_SLICES = 2, VOXEL_LANCZOS_SLICES = 3 };
 enum status voxel_resample(const struct voxel_map *map, const struct grid_field *from,
                            struct grid_field *to);
 
-/* Local. The same by a Lanczos kernel of three lobes (six taps an axis, weights of unit sum): steeper edges, which
- * overshoot by some per cent; several times as long. */
-enum status voxel_resample_lanczos(const struct voxel_map *map, const struct grid_field *from,
-                                   struct grid_field *to);
+/* Local. The slices low .. behind - 1 of a volume n that `taps` slices about the image of slices first .. first + count - 1
+ * (count > 0) reach. */
+void voxel_map_slices(const struct voxel_map *map, const int64_t n[3], int64_t first, int64_t count,
+                      int taps, int64_t *low, int64_t *behind);
+/* Local. The same resampling in parts: fields without halo that hold whole slices of a volume n, from mine.start[0] on;
+ * `from` at least those of voxel_map_slices. lanczos: by a kernel of three lobes (six taps an axis, weights of unit sum):
+ * steeper edges, which overshoot by some per cent; several times as long. */
+enum status voxel_resample_part(const struct voxel_map *map, const int64_t n[3], bool lanczos,
+                                const struct grid_field *from, struct grid_field *to);
 
 /* Collective. `half`, made here with `halo`, holds means of 2 x 2 x 2 voxels (an odd last row is left out, an axis of one
  * voxel stays). Slabs along z, float32; the halo of `from` (at least 1 along z) is exchanged here. */

@@ -10,12 +10,12 @@ from cycles import Folder, call  # noqa: E402
 SHAPE = (30, 34, 37)
 
 
-def cloud(shift=(0, 0, 0), seed=1, noise=0.02):
+def cloud(shift=(0, 0, 0), seed=1, noise=0.02, shape=SHAPE, blobs=60):
     """Blobs about the middle, moved by `shift` (z, y, x)."""
-    draw, grid = np.random.default_rng(5), np.indices(SHAPE).astype("f4")
-    v = np.random.default_rng(seed).normal(0, noise, SHAPE)
-    for _ in range(60):
-        at = draw.uniform(-0.5, 0.5, 3) * SHAPE + (np.array(SHAPE) - 1) / 2 + shift
+    draw, grid = np.random.default_rng(5), np.indices(shape).astype("f4")
+    v = np.random.default_rng(seed).normal(0, noise, shape)
+    for _ in range(blobs):
+        at = draw.uniform(-0.5, 0.5, 3) * shape + (np.array(shape) - 1) / 2 + shift
         r2 = sum((g - a) ** 2 for g, a in zip(grid, at)) / draw.uniform(1.4, 2.5) ** 2
         v += np.exp(-r2 / 2)
     return v.astype("f4")
@@ -86,6 +86,42 @@ class Align(Folder):
         for name in ("o.1.h5", "o.2.h5"):
             with h5py.File(self.at(name)) as f:
                 self.assertEqual(f["entry/aligned/data"].shape, SHAPE)
+
+    def test_volumes_larger_than_memory_go_in_rounds(self):
+        shape = (88, 93, 97)
+        a, b = (self.put(name, cloud(at, seed, shape=shape, blobs=250))
+                for name, at, seed in (("a.h5", (0, 0, 0), 1), ("b.h5", (0.6, -1.3, 2.25), 2)))
+        for box, mask, gb, same in (("24:68,25:70,26:71", "auto", 0.0065, True), ("all", "", 0.008, False)):
+            words = ("align", "--volumes", a, b, "--box", box, "--most-px", 6, "--most-deg", 1, "--level-deg", "1,-2")
+            words += ("--mask-above", mask) if mask else ()
+            code, out, err = call(*words, "--output", self.at("whole.h5"), "--force", "--json", "-", "--quiet")
+            self.ends((code, out, err), 0)
+            whole = json.loads(out)["results"]
+            for ranks in (1, 2, 3, 5) if same else (1, 3):
+                more = ("--memory-gb", gb * ranks)
+                _, said, _ = call("plan", *words, *more, "--json", "-", ranks=ranks)
+                if ranks == 1:
+                    self.assertGreater(json.loads(said)["results"]["rounds"]["value"], 5)
+                code, out, err = call(*words, *more, "--output", self.at("rounds.h5"), "--force", "--json", "-", ranks=ranks)
+                self.ends((code, out, err), 0)
+                found = json.loads(out)["results"]
+                self.assertEqual("means of 2 voxels" in err, not same, err)
+                for i in (1, 2):
+                    volumes = []
+                    for name in ("whole", "rounds"):
+                        with h5py.File(self.at(f"{name}.{i}.h5")) as f:
+                            volumes.append(f["entry/aligned/data"][...])
+                    if same or i == 1:
+                        self.assertTrue(np.array_equal(*volumes), f"volume {i} on {ranks} ranks")
+                    else:
+                        self.assertLess(np.abs(volumes[0] - volumes[1]).max(), 0.01)
+                if same:
+                    self.assertEqual(found, whole)
+                for axis, want in zip("zyx", (0.6, -1.3, 2.25)):
+                    self.assertAlmostEqual(found[f"shift_{axis}_px@2"]["value"], want, delta=0.05)
+                    self.assertAlmostEqual(found[f"shift_{axis}_px@2"]["value"], whole[f"shift_{axis}_px@2"]["value"], delta=0.002)
+        self.ends(call("align", "--volumes", a, b, "--box", "all", "--most-px", 6, "--memory-gb", 0.012, "--quiet", ranks=2), 4, "are needed",
+                  "GB are allowed")
 
     def test_mistakes_are_told(self):
         a, b = self.put("a.h5", cloud()), self.put("b.h5", cloud()[:-1])
