@@ -187,26 +187,45 @@ static int64_t mirrored(int64_t at, int64_t n, enum grid_edge edge) {
   return inside < n ? inside : period - 1 - inside;
 }
 
-/* Fills planes beyond the volume along one axis from planes the rank stores. */
+/* Where the plane `at` of those stored along an axis comes from; itself inside the volume. */
+static int64_t source(const struct grid_field *field, int axis, enum grid_edge edge, int64_t at) {
+  int64_t low = field->mine.start[axis] - field->halo[axis], n = field->plan.n[axis];
+  return at + low >= 0 && at + low < n ? at : mirrored(at + low, n, edge) - low;
+}
+
+/* Voxels one by one where they are, larger pieces as bytes. */
+static void copy_run(char *to, const char *from, size_t bytes) {
+  if (bytes == 2)
+    memcpy(to, from, 2);
+  else if (bytes == 4)
+    memcpy(to, from, 4);
+  else
+    memcpy(to, from, bytes);
+}
+
+/* Fills planes beyond the volume along one axis from planes the rank stores; memory is gone through once. */
 static enum status fill_axis(struct grid_field *field, int axis, enum grid_edge edge) {
-  int64_t n = field->plan.n[axis], low = field->mine.start[axis] - field->halo[axis];
-  size_t bytes = grid_type_bytes(field->type);
-  for (int64_t i = 0; i < field->size[axis]; i++) {
-    int64_t at = low + i;
-    if (at >= 0 && at < n) continue;
-    int64_t from = mirrored(at, n, edge) - low;
-    if (from < 0 || from >= field->size[axis])
+  int64_t size = field->size[axis], *from, outer = 1, inner = 1;
+  for (int a = 0; a < axis; a++) outer *= field->size[a];
+  for (int a = axis + 1; a < 3; a++) inner *= field->size[a];
+  size_t run = (size_t)inner * grid_type_bytes(field->type);
+  for (int64_t i = 0; i < size; i++) {
+    int64_t at = source(field, axis, edge, i);
+    if (at < 0 || at >= size)
       return FAIL(STATUS_INTERNAL, "a halo of %lld reflects beyond the %lld voxels stored",
-                  (long long)field->halo[axis], (long long)field->size[axis]);
-    int64_t outer = 1, inner = 1;
-    for (int a = 0; a < axis; a++) outer *= field->size[a];
-    for (int a = axis + 1; a < 3; a++) inner *= field->size[a];
-    size_t run = (size_t)inner * bytes, plane = (size_t)field->size[axis] * run;
-    for (int64_t o = 0; o < outer; o++) {
-      char *base = (char *)field->data + (size_t)o * plane;
-      memcpy(base + (size_t)i * run, base + (size_t)from * run, run);
+                  (long long)field->halo[axis], (long long)size);
+  }
+  TRY(memory_make_raw(size, sizeof *from, "planes of a halo", &from));
+  for (int64_t i = 0; i < size; i++) from[i] = source(field, axis, edge, i);
+  for (int64_t o = 0; o < outer; o++) {
+    char *base = (char *)field->data + (size_t)(o * size) * run;
+    for (int64_t i = 0; i < size; i++) {
+      if (i == field->halo[axis]) i = size - field->halo[axis]; /* the rest is inside */
+      if (i < size && from[i] != i)
+        copy_run(base + (size_t)i * run, base + (size_t)from[i] * run, run);
     }
   }
+  memory_free(from);
   return STATUS_OK;
 }
 
