@@ -167,7 +167,7 @@ int main(int argc, char **argv) {
   float *blob          = blobs_make(&mine);
   bench_case("image.median.u16", blob, 1, GRID_U16, 1, median);
   bench_case("image.median.f32", blob, 1, GRID_F32, 1, median);
-  bench_case("image.opening.grey.u16", blob, 1, GRID_U16, 3, opening);
+  bench_case("image.opening.grey.u16", blob, 1, GRID_U16, 6, opening);
   bench_case("image.opening.labels", blob, 0, GRID_U8, 0, labels_opening);
   bench_case("image.opening.bits", blob, 0, GRID_U8, 0, mask_opening);
   bench_case("image.otsu.u16", blob, 1, GRID_U16, 0, otsu);

@@ -214,19 +214,20 @@ static enum status check(const void *params, const struct stage_common *common) 
 static enum status whole_bytes(const struct stage_job *job, const struct store_info *info,
                                int64_t *need) {
   const struct segment_params *p = job->params;
-  int64_t bytes                  = (int64_t)grid_type_bytes(segment_type(p, info->type));
+  enum grid_type type            = segment_type(p, info->type);
+  int64_t bytes                  = (int64_t)grid_type_bytes(type);
   struct grid_plan plan;
   TRY_ALL(job->comm, make_plan(job->comm, info->n, &plan));
   struct grid_box mine = grid_plan_box(&plan, 0);
   int64_t h = segment_halo(p), grown = 1, key = 1, smooth = 1, most = grid_plan_most(&plan);
   for (int a = 0; a < 3; a++)
     grown *= mine.n[a] + 2 * h, key *= mine.n[a] + 2, smooth *= mine.n[a] + 6;
-  /* a ball filter has a second volume; surfaces a smoothed one */
-  int64_t filter     = segment_has_ball(p) ? grown * bytes : 0;
+  /* surfaces have a smoothed volume */
+  int64_t filter     = segment_ball_bytes(p, mine.n, type);
   int64_t components = 4 * key + (p->surfaces ? 4 * smooth : 2 * most);
   int64_t region     = segment_has_region(p) ? most + 8 * info->n[1] * info->n[2] : 0;
   if (segment_slab_is_found(p)) region += segment_slab_bytes(info->n);
-  *need              = grown * bytes + most + region + (filter > components ? filter : components);
+  *need = grown * bytes + most + region + (filter > components ? filter : components);
   grid_plan_free(&plan);
   return STATUS_OK;
 }

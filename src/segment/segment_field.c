@@ -12,15 +12,17 @@ static bool has_median(const struct segment_params *p) {
   return p->median == 3 || strcmp(p->chain, "paper") == 0;
 }
 
-bool segment_has_ball(const struct segment_params *p) {
-  return opening_of(p) > 0 || p->closing_vox > 0;
+int64_t segment_ball_bytes(const struct segment_params *p, const int64_t n[3],
+                           enum grid_type type) {
+  int64_t opening = voxel_ball_bytes(n, type, (int)opening_of(p)),
+          closing = voxel_ball_bytes(n, type, (int)p->closing_vox);
+  return opening > closing ? opening : closing;
 }
 
 int64_t segment_halo(const struct segment_params *p) {
-  int64_t most  = opening_of(p) > p->closing_vox ? opening_of(p) : p->closing_vox,
+  int64_t ball  = opening_of(p) > p->closing_vox ? opening_of(p) : p->closing_vox,
           gauss = p->gaussian_vox > 0 ? voxel_gauss_halo(p->gaussian_vox) : 1;
-  most          = most > gauss ? most : gauss;
-  return most > 1 ? most : 1;
+  return 2 * ball > gauss ? 2 * ball : gauss;
 }
 
 int64_t segment_reach(const struct segment_params *p) {

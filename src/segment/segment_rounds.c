@@ -189,8 +189,8 @@ static enum status find_disc(struct rounds *w) {
                     columns_ = {"segment (disc)", add_columns, NULL, &c};
   TRY(run_pass(w, &ranges));
   voxel_range_sum(comm, c.range);
-  enum status status = AGREE(
-      comm, memory_make(w->plan.n[1] * w->plan.n[2], sizeof *c.sum, "means along z", &c.sum));
+  enum status status =
+      AGREE(comm, memory_make(w->plan.n[1] * w->plan.n[2], sizeof *c.sum, "means along z", &c.sum));
   if (status == STATUS_OK) status = run_pass(w, &columns_);
   if (status == STATUS_OK)
     status = segment_region_find(comm, c.sum, w->plan.n[1], w->plan.n[2], &w->report.region);
@@ -206,8 +206,7 @@ static enum status find_thresholds(struct rounds *w) {
   const struct pass counts = {"segment (histogram)", count, NULL, &h};
   TRY(run_pass(w, &ranges));
   voxel_range_sum(comm, range);
-  enum status status =
-      AGREE(comm, voxel_histogram_begin(range, segment_threshold_bins(w->p), &h));
+  enum status status = AGREE(comm, voxel_histogram_begin(range, segment_threshold_bins(w->p), &h));
   if (status == STATUS_OK) status = run_pass(w, &counts);
   if (status == STATUS_OK) {
     voxel_histogram_sum(comm, &h);
@@ -355,11 +354,13 @@ int64_t segment_rounds_bytes(const struct segment_params *p, const struct store_
   int64_t h = segment_halo(p), plane = info->n[1] * info->n[2];
   int64_t share = (info->n[0] + ranks - 1) / ranks, planes = deep + 2 * (segment_reach(p) + 1);
   if (planes > info->n[0]) planes = info->n[0];
-  int64_t grown = (planes + 2 * h) * (info->n[1] + 2 * h) * (info->n[2] + 2 * h) *
-                  (int64_t)grid_type_bytes(segment_type(p, info->type)),
+  enum grid_type type = segment_type(p, info->type);
+  int64_t n[3]        = {planes, info->n[1], info->n[2]};
+  int64_t grown       = (planes + 2 * h) * (info->n[1] + 2 * h) * (info->n[2] + 2 * h) *
+                  (int64_t)grid_type_bytes(type),
           region = segment_has_region(p) ? 5 * planes * plane + 8 * plane : 0;
   /* runs: one in sixteen voxels; of a plane bits, rows, int64 numbers */
-  return grown * (segment_has_ball(p) ? 2 : 1) + planes * plane + region + share * plane +
+  return grown + segment_ball_bytes(p, n, type) + planes * plane + region + share * plane +
          9 * plane;
 }
 

@@ -1,9 +1,6 @@
 /* Rows of packed bits: 64 voxels a word, the first in the lowest bit. */
 #include "voxel_bits.h"
-#include <string.h>
-#if defined __AVX2__
-#include <immintrin.h>
-#endif
+#include "voxel_lanes.h"
 
 /* Bits of 64 bytes that equal `value`. */
 static inline uint64_t equal_bits(const uint8_t *from, uint8_t value) {
@@ -75,37 +72,44 @@ void ISA_NAME(bits_widen)(const uint64_t *restrict in, uint64_t *restrict out, i
     widen(in, out, stride, radius, least, words);
 }
 
-/* Eight words at a time, or what is left of a row. */
-typedef uint64_t words8 __attribute__((vector_size(64)));
+/* Eight words at a time, or one of what is left of a row. */
+enum { VECTORS = 8 / LANES_WORDS };
 
-static inline __attribute__((always_inline)) void combine_words(const uint64_t *const *row,
+static inline __attribute__((always_inline)) void combine_eight(const uint64_t *const *row,
                                                                 const int *end, int discs,
                                                                 uint64_t *const *out, bool least,
-                                                                int64_t i, size_t bytes) {
-  words8 v = {0}, w = {0};
-  memcpy(&v, row[0] + i, bytes);
+                                                                int64_t i) {
+  lanes_words v[VECTORS];
+  for (int a = 0; a < VECTORS; a++) v[a] = load_words(row[0] + i + a * LANES_WORDS);
   for (int d = 0, k = 1; d < discs; d++) {
-    for (; k < end[d]; k++) {
-      memcpy(&w, row[k] + i, bytes);
-      v = least ? v & w : v | w;
-    }
-    memcpy(out[d] + i, &v, bytes);
+    for (; k < end[d]; k++)
+      for (int a = 0; a < VECTORS; a++) {
+        lanes_words w = load_words(row[k] + i + a * LANES_WORDS);
+        v[a]          = least ? v[a] & w : v[a] | w;
+      }
+    for (int a = 0; a < VECTORS; a++) store_words(out[d] + i + a * LANES_WORDS, v[a]);
   }
 }
 
 static inline __attribute__((always_inline)) void combine(const uint64_t *const *row,
                                                           const int *end, int discs,
                                                           uint64_t *const *out, bool least,
-                                                          int64_t words) {
+                                                          int64_t n) {
   int64_t i = 0;
-  for (; i + 8 <= words; i += 8) combine_words(row, end, discs, out, least, i, 64);
-  for (; i < words; i++) combine_words(row, end, discs, out, least, i, 8);
+  for (; i + 8 <= n; i += 8) combine_eight(row, end, discs, out, least, i);
+  for (; i < n; i++) {
+    uint64_t v = row[0][i];
+    for (int d = 0, k = 1; d < discs; d++) {
+      for (; k < end[d]; k++) v = least ? v & row[k][i] : v | row[k][i];
+      out[d][i] = v;
+    }
+  }
 }
 
 void ISA_NAME(bits_combine)(const uint64_t *const *row, const int *end, int discs,
-                            uint64_t *const *out, bool least, int64_t words) {
+                            uint64_t *const *out, bool least, int64_t n) {
   if (least)
-    combine(row, end, discs, out, true, words);
+    combine(row, end, discs, out, true, n);
   else
-    combine(row, end, discs, out, false, words);
+    combine(row, end, discs, out, false, n);
 }

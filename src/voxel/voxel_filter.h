@@ -25,7 +25,10 @@ enum status voxel_ball_make(int radius, struct voxel_ball *ball);
 void voxel_ball_free(struct voxel_ball *ball);
 
 /* Grey erosion (least value over the ball), dilation (greatest), opening (erosion, then dilation) and closing;
- * uint8, uint16 or float32, a halo of at least the radius on every axis. */
+ * uint8, uint16 or float32 without NaN, a halo of at least the radius on every axis. Opening and closing are faster with
+ * one of twice the radius: then both go in one pass. */
 enum voxel_ball_filter { VOXEL_ERODE, VOXEL_DILATE, VOXEL_OPEN, VOXEL_CLOSE };
 enum status voxel_ball_filter(MPI_Comm comm, struct grid_field *field,
                               enum voxel_ball_filter filter, int radius);
+/* Local. Scratch of a filter on a box of n voxels, at most. */
+int64_t voxel_ball_bytes(const int64_t n[3], enum grid_type type, int radius);

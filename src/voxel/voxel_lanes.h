@@ -72,3 +72,12 @@ LANES_INT(f32, ps)
 LANES_MEMORY(uint8_t, u8)
 LANES_MEMORY(uint16_t, u16)
 LANES_MEMORY(float, f32)
+
+/* Vectors of packed bits, at any address: the compiler takes copies of them apart where memcpy makes them. */
+typedef uint64_t lanes_words __attribute__((vector_size(LANES_BYTES)));
+typedef lanes_words lanes_words_anywhere __attribute__((aligned(8), may_alias));
+enum { LANES_WORDS = LANES_BYTES / 8 };
+static inline lanes_words load_words(const uint64_t *from) {
+  return *(const lanes_words_anywhere *)from;
+}
+static inline void store_words(uint64_t *to, lanes_words v) { *(lanes_words_anywhere *)to = v; }

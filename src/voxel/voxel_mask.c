@@ -85,23 +85,22 @@ static enum status take_box(void *owner, const struct grid_box *box, const void 
 
 /* ---- filters ----------------------------------------------------------------------------------------------- */
 
-static enum status extreme_here(const struct voxel_mask *from, const struct voxel_ball *ball,
-                                bool least, struct voxel_mask *to) {
-  struct voxel_ball_work work = {
-      .ball    = ball,
+static enum status extreme_here(const struct voxel_mask *from, int radius, bool least,
+                                struct voxel_mask *to) {
+  struct voxel_bits_work work = {
+      .radius  = radius,
       .least   = least,
-      .kind    = BALL_BITS,
       .in      = row_of(from, 0, 0),
       .out     = row_of(to, 0, 0),
       .n       = {from->mine.n[0], from->mine.n[1], (from->mine.n[2] + 63) / 64},
       .in_row  = {from->row[0],               from->row[1]                  },
       .out_row = {to->row[0],               to->row[1]  }
   };
-  return voxel_ball_extreme(&work);
+  return voxel_bits_extreme(&work);
 }
 
-static enum status extreme(MPI_Comm comm, struct voxel_mask *mask, const struct voxel_ball *ball,
-                           bool least, uint64_t *scratch) {
+static enum status extreme(MPI_Comm comm, struct voxel_mask *mask, int radius, bool least,
+                           uint64_t *scratch) {
   struct voxel_mask to                 = *mask;
   const struct voxel_exchange exchange = {.plan  = &mask->plan,
                                           .reach = mask->halo,
@@ -112,31 +111,26 @@ static enum status extreme(MPI_Comm comm, struct voxel_mask *mask, const struct 
   fill_outside(mask, least);
   TRY(voxel_exchange_run(comm, &exchange));
   to.bit = scratch;
-  return AGREE(comm, extreme_here(mask, ball, least, &to));
+  return AGREE(comm, extreme_here(mask, radius, least, &to));
 }
 
 enum status voxel_mask_filter(MPI_Comm comm, struct voxel_mask *mask, enum voxel_ball_filter filter,
                               int radius) {
-  struct voxel_ball ball = {0, 0, NULL};
-  uint64_t *scratch      = NULL;
-  bool twice             = filter == VOXEL_OPEN || filter == VOXEL_CLOSE,
-       least             = filter == VOXEL_ERODE || filter == VOXEL_OPEN;
-  if (radius > mask->halo)
+  uint64_t *scratch = NULL;
+  bool twice        = filter == VOXEL_OPEN || filter == VOXEL_CLOSE,
+       least        = filter == VOXEL_ERODE || filter == VOXEL_OPEN;
+  if (radius < 0 || radius > mask->halo)
     return AGREE(comm, FAIL(STATUS_INTERNAL, "a ball of %d in a halo of %lld", radius,
                             (long long)mask->halo));
-  enum status status = voxel_ball_make(radius, &ball);
-  if (status == STATUS_OK)
-    status = memory_make(mask->row[0] * (mask->mine.n[0] + 2 * mask->halo), sizeof *scratch,
-                         "a filtered mask", &scratch);
-  status = AGREE(comm, status);
+  enum status status = AGREE(comm, memory_make(mask->row[0] * (mask->mine.n[0] + 2 * mask->halo),
+                                               sizeof *scratch, "a filtered mask", &scratch));
   for (int step = 0; step < 1 + twice && status == STATUS_OK; step++) {
-    status        = extreme(comm, mask, &ball, step ? !least : least, scratch);
+    status        = extreme(comm, mask, radius, step ? !least : least, scratch);
     uint64_t *bit = mask->bit;
     mask->bit     = scratch;
     scratch       = bit;
   }
   memory_free(scratch);
-  voxel_ball_free(&ball);
   return status;
 }
 

@@ -88,7 +88,8 @@ static enum status plan_of(MPI_Comm comm, int kind, const int64_t n[3], struct g
 /* A fresh copy of the volume on a plan, as uint16 or float32. */
 static void copy_make(MPI_Comm comm, const struct grid_field *from, int kind, enum grid_type type,
                       struct grid_field *to) {
-  const int64_t halo[3] = {3, 3, 3};
+  const int64_t h       = 3 + 3 * (kind & 1),
+                halo[3] = {h, h, h}; /* an opening in two passes and in one */
   struct grid_plan plan;
   struct grid_field whole;
   CHECK_OK(plan_of(comm, kind, from->plan.n, &plan));

@@ -140,7 +140,7 @@ static void whole_extreme(double *v, const int64_t n[3], int r, bool least, doub
 }
 
 static void check_opening(MPI_Comm comm, int r, int t, double *v, double *w) {
-  const int64_t n[3] = {9, 8, 70}, halo[3] = {r, r, r};
+  const int64_t h = r + (t == 1) * r, n[3] = {9, 8, 70}, halo[3] = {h, h, h};
   const enum grid_type types[3] = {GRID_U8, GRID_U16, GRID_F32};
   struct grid_plan plan;
   struct grid_field f;
@@ -161,6 +161,58 @@ static void check_opening(MPI_Comm comm, int r, int t, double *v, double *w) {
   CHECK(same, "radius %d, %s", r, grid_type_name(types[t]));
   grid_field_free(&f);
   grid_plan_free(&plan);
+}
+
+/* Of waves, which an opening flattens; the same by one voxel after another. */
+static double wave(int64_t z, int64_t y, int64_t x) {
+  return (double)((z * 37 + y * 11 + x * 5 + (int64_t)grey(z, y, x, 60)) % 251);
+}
+
+/* Wider and deeper than a tile, with a halo for one filter after the other and with one for both at once. */
+static void check_tiles(MPI_Comm comm, int kind, int64_t halo_vox, enum grid_type type, int r,
+                        const int64_t n[3], const double *want) {
+  const int64_t halo[3] = {halo_vox, halo_vox, halo_vox};
+  struct grid_plan plan;
+  struct grid_field f;
+  int64_t differ = 0;
+  CHECK_OK(plan_of(comm, kind, n, &plan));
+  CHECK_OK(grid_field_make(comm, &plan, type, halo, &f));
+  for (int pass = 0; pass < 2; pass++) {
+    for (int64_t z = 0; z < f.mine.n[0]; z++)
+      for (int64_t y = 0; y < f.mine.n[1]; y++)
+        for (int64_t x = 0; x < f.mine.n[2]; x++) {
+          int64_t at         = grid_field_origin(&f) + z * f.row[0] + y * f.row[1] + x;
+          const int64_t p[3] = {z + f.mine.start[0], y + f.mine.start[1], x + f.mine.start[2]};
+          if (pass)
+            differ += get(&f, at) != want[(p[0] * n[1] + p[1]) * n[2] + p[2]];
+          else
+            set(&f, at, wave(p[0], p[1], p[2]));
+        }
+    if (!pass) CHECK_OK(voxel_ball_filter(comm, &f, VOXEL_CLOSE, r));
+  }
+  CHECK(differ == 0, "%lld voxels differ: plan %d, halo %lld, radius %d, %s", (long long)differ,
+        kind, (long long)halo_vox, r, grid_type_name(type));
+  grid_field_free(&f);
+  grid_plan_free(&plan);
+}
+
+TEST(ball_filters_in_tiles_are_those_of_the_whole) {
+  const int64_t n[3]            = {3, 70, 1100};
+  const enum grid_type types[3] = {GRID_U8, GRID_U16, GRID_F32};
+  const int radii[2]            = {3, 2};
+  int64_t voxels                = n[0] * n[1] * n[2];
+  double *v = malloc((size_t)voxels * sizeof *v), *w = malloc((size_t)voxels * sizeof *w);
+  status_clear();
+  for (int i = 0; i < 2; i++) {
+    for (int64_t k = 0; k < voxels; k++) v[k] = wave(k / (n[1] * n[2]), k / n[2] % n[1], k % n[2]);
+    whole_extreme(v, n, radii[i], false, w);
+    whole_extreme(w, n, radii[i], true, v);
+    for (int t = 0; t < 3; t++)
+      for (int kind = 0; kind < PLANS; kind++)
+        check_tiles(comm, kind, (1 + (t + kind) % 2) * radii[i], types[t], radii[i], n, v);
+  }
+  free(v);
+  free(w);
 }
 
 TEST(an_opening_is_an_erosion_and_a_dilation_by_the_exact_ball) {
