@@ -67,6 +67,9 @@ struct grid_field {
 /* Collective. Zeroed. Volumes come from here alone, so memory can be counted. */
 enum status grid_field_make(MPI_Comm comm, const struct grid_plan *plan, enum grid_type type,
                             const int64_t halo[3], struct grid_field *field);
+/* The same with whatever was in memory: for what is written whole, halo and all. */
+enum status grid_field_make_raw(MPI_Comm comm, const struct grid_plan *plan, enum grid_type type,
+                                const int64_t halo[3], struct grid_field *field);
 void grid_field_free(struct grid_field *field);
 /* Offset in elements of the first owned voxel. */
 int64_t grid_field_origin(const struct grid_field *field);

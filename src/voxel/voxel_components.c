@@ -15,12 +15,18 @@ static enum status grow(void *at, int64_t n, int64_t room, size_t bytes) {
   return STATUS_OK;
 }
 
-/* Room for the runs of one more row. */
-static enum status make_room(struct component_runs *runs, int64_t wide) {
-  int64_t least = runs->n + wide / 2 + 1, room = least + least / 2 + 4096;
+/* Room for the runs of one more row when `done` of `rows` are through: what the box needs if it goes on as it began, but not
+ * over four times what it has. */
+static enum status make_room(struct component_runs *runs, int64_t wide, int64_t done,
+                             int64_t rows) {
+  int64_t least = runs->n + wide / 2 + 1;
   if (runs->room >= least) return STATUS_OK;
   if (least > INT32_MAX)
     return FAIL(STATUS_MEMORY, "more than 2^31 runs on a rank; use more ranks");
+  double all   = done ? 1.02 * (double)runs->n * (double)rows / (double)done : 0;
+  int64_t room = all < 4 * (double)least ? (int64_t)all : 4 * least;
+  if (room < least + least / 8) room = least + least / 8;
+  room += 4096;
   TRY(grow(&runs->run, runs->n, room, sizeof *runs->run));
   TRY(grow(&runs->component, runs->n, room, sizeof *runs->component));
   if (runs->faces) TRY(grow(&runs->faces, runs->n, room, sizeof *runs->faces));
@@ -42,22 +48,23 @@ static void planes_free(struct planes *p) {
 }
 
 static enum status planes_make(int64_t ny, int64_t wide, struct planes *p) {
-  int64_t stride = (wide + 63) / 64 + 2;
+  int64_t stride = (wide + 511) / 512 * 8 + 8, rows = 2 * (ny + 2);
   struct component_bits *row;
-  TRY(memory_make(2 * (ny + 2), sizeof *row, "rows of bits", &row));
+  TRY(memory_make(rows, sizeof *row, "rows of bits", &row));
   p->row[0] = row + 1;
   p->row[1] = p->row[0] + ny + 2;
-  TRY(memory_make(2 * (ny + 2) * stride, sizeof *p->bit, "rows of bits", &p->bit));
-  TRY(memory_make(2 * (ny + 2) * stride, sizeof *p->before, "rows of bits", &p->before));
-  for (int64_t i = 0; i < 2 * (ny + 2); i++)
-    row[i] = (struct component_bits){p->bit + i * stride + 1, p->before + i * stride + 1};
+  TRY(memory_make(2 * rows * stride, sizeof *p->bit, "rows of bits", &p->bit));
+  TRY(memory_make(rows * stride, sizeof *p->before, "rows of bits", &p->before));
+  for (int64_t i = 0; i < rows; i++) {
+    uint64_t *bit = p->bit + i * stride + 1, *start = bit + rows * stride;
+    row[i] = (struct component_bits){bit, start, p->before + i * stride + 1};
+  }
   return STATUS_OK;
 }
 
 /* Finds the runs of a row and joins them with earlier rows' that touch. */
-static enum status add_row(const uint8_t *line, int phase, int64_t wide, int steps,
-                           const struct component_bits row[ROWS], struct component_runs *runs) {
-  TRY(make_room(runs, wide));
+static void add_row(const uint8_t *line, int phase, int64_t wide, int steps,
+                    const struct component_bits row[ROWS], struct component_runs *runs) {
   ISA_PICK(bits_pack)
   (line, wide, (uint8_t)(phase < 0 ? 0 : phase), phase < 0, row[ROW_HERE].bit);
   int64_t n =
@@ -65,7 +72,6 @@ static enum status add_row(const uint8_t *line, int phase, int64_t wide, int ste
   for (int64_t i = runs->n; i < runs->n + n; i++) runs->component[i] = (int32_t)i;
   runs->n += n;
   ISA_PICK(component_join_row)(row, (wide + 63) / 64, steps, runs->component);
-  return STATUS_OK;
 }
 
 struct voxel_parts {
@@ -91,7 +97,8 @@ static enum status add_plane(const uint8_t *from, int64_t stride, int phase,
                                              [ROW_BELOW_BEFORE] = below[-1],
                                              [ROW_BELOW_AFTER]  = below[1]};
     runs->row[z * ny + y]                 = runs->n;
-    TRY(add_row(from + y * stride, phase, wide, component_steps(w->connectivity), row, runs));
+    TRY(make_room(runs, wide, z * ny + y, runs->mine.n[0] * ny));
+    add_row(from + y * stride, phase, wide, component_steps(w->connectivity), row, runs);
   }
   runs->row[w->z * ny] = runs->n;
   return STATUS_OK;
@@ -256,13 +263,24 @@ static enum status add_field(const struct grid_field *field, int phase, struct v
   return STATUS_OK;
 }
 
+/* Every element of the field, in the order of memory, once: what a row's last vector writes too much is overwritten by what follows;
+ * where that would be too little, the row goes by way of `line`. */
 static enum status write_field(const struct voxel_parts *w, struct grid_field *to) {
-  int32_t *line, *data = (int32_t *)to->data + grid_field_origin(to);
-  TRY(memory_make(to->mine.n[2] + VOXEL_ROW_SPARE, sizeof *line, "a row", &line));
-  for (int64_t z = 0; z < to->mine.n[0]; z++)
-    for (int64_t y = 0; y < to->mine.n[1]; y++) {
-      voxel_parts_row(w, z, y, line);
-      memcpy(data + z * to->row[0] + y * to->row[1], line, (size_t)to->mine.n[2] * sizeof *line);
+  const int64_t *n = to->mine.n, wide = to->size[2];
+  int32_t *line, *data                = to->data;
+  TRY(memory_make(wide + VOXEL_ROW_SPARE, sizeof *line, "a row", &line));
+  for (int64_t z = -1; z <= n[0] && to->voxels; z++)
+    for (int64_t y = -1; y <= n[1]; y++, data += wide) {
+      bool inside = z >= 0 && z < n[0] && y >= 0 && y < n[1];
+      bool last   = data + wide + VOXEL_ROW_SPARE > (int32_t *)to->data + to->voxels;
+      int32_t *at = last ? line : data;
+      if (!inside)
+        memset(data, 0, (size_t)wide * sizeof *data);
+      else {
+        voxel_parts_row(w, z, y, at + 1);
+        at[0] = at[wide - 1] = 0;
+        if (last) memcpy(data, line, (size_t)wide * sizeof *line);
+      }
     }
   memory_free(line);
   return STATUS_OK;
@@ -278,7 +296,8 @@ enum status voxel_components(MPI_Comm comm, const struct grid_field *field, int 
   if (status == STATUS_OK) status = add_field(field, phase, w);
   status = AGREE(comm, status);
   if (status == STATUS_OK) status = voxel_parts_join(comm, w, count);
-  if (status == STATUS_OK) status = grid_field_make(comm, &field->plan, GRID_I32, one, components);
+  if (status == STATUS_OK)
+    status = grid_field_make_raw(comm, &field->plan, GRID_I32, one, components);
   if (status == STATUS_OK) {
     memcpy(components->voxel_um, field->voxel_um, sizeof field->voxel_um);
     status = AGREE(comm, write_field(w, components));

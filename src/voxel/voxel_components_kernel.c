@@ -3,14 +3,17 @@
  * full, an edge when none of the voxels that share a face with both ends is there, a corner when no voxel that is
  * a neighbour of both ends is. */
 #include "voxel_components_private.h"
+#include "voxel_lanes.h"
 
 int64_t ISA_NAME(component_find_runs)(const struct component_bits *row, int64_t wide,
                                       int32_t before, struct component_run *run) {
   int64_t n = 0;
   bool open = false;
   for (int64_t i = 0; i < (wide + 63) / 64; i++) {
+    uint64_t bit = row->bit[i], turns = bit ^ (bit << 1 | open);
     row->before[i] = before + (int32_t)n;
-    for (uint64_t turn = row->bit[i] ^ (row->bit[i] << 1 | open); turn; turn &= turn - 1) {
+    row->start[i]  = bit & turns;
+    for (uint64_t turn = turns; turn; turn &= turn - 1) {
       int32_t x = (int32_t)(64 * i + __builtin_ctzll(turn));
       if (open)
         run[n - 1].end = x;
@@ -26,9 +29,8 @@ int64_t ISA_NAME(component_find_runs)(const struct component_bits *row, int64_t 
 /* The run that holds bit k (-1..64) of word i. */
 static inline int32_t run_at(const struct component_bits *row, int64_t i, int k) {
   i += k < 0 ? -1 : k / 64;
-  uint64_t start = row->bit[i] & ~(row->bit[i] << 1 | row->bit[i - 1] >> 63),
-           upto  = ~UINT64_C(0) >> (63 - (k & 63));
-  return row->before[i] + __builtin_popcountll(start & upto) - 1;
+  uint64_t upto = ~UINT64_C(0) >> (63 - (k & 63));
+  return row->before[i] + __builtin_popcountll(row->start[i] & upto) - 1;
 }
 
 /* Joins at the bits of `at` in word i with the other row's voxel `side` further along x. */
@@ -40,35 +42,81 @@ static inline void join_at(const struct component_bits *here, const struct compo
   }
 }
 
-/* Bit k is the row's voxel k + side of word i. */
-static inline uint64_t shifted(const uint64_t *bit, int64_t i, int side) {
-  return side < 0 ? bit[i] << 1 | bit[i - 1] >> 63 : bit[i] >> 1 | bit[i + 1] << 63;
+/* Which joins a place may ask for: with a row, `side` further along x. */
+enum { FREQUENT = 2, JOINS = 12 };
+static const struct join {
+  int row, side;
+} join[JOINS] = {
+    {ROW_BEFORE,       0 },
+    {ROW_BELOW,        0 },
+    {ROW_BELOW_BEFORE, 0 },
+    {ROW_BELOW_AFTER,  0 },
+    {ROW_BEFORE,       -1},
+    {ROW_BELOW,        -1},
+    {ROW_BELOW_BEFORE, -1},
+    {ROW_BELOW_AFTER,  -1},
+    {ROW_BEFORE,       1 },
+    {ROW_BELOW,        1 },
+    {ROW_BELOW_BEFORE, 1 },
+    {ROW_BELOW_AFTER,  1 }
+};
+
+/* Places of the joins with other voxels along x than the own. */
+static inline __attribute__((always_inline)) void aside(const struct component_bits row[ROWS],
+                                                        int64_t i, int steps, int side,
+                                                        const lanes_words v[ROWS],
+                                                        lanes_words at[4]) {
+  lanes_words s[ROWS], none = {0};
+  for (int r = 0; r < ROWS; r++) { /* bit k is the row's voxel k + side */
+    s[r] = load_words(row[r].bit + i + side);
+    s[r] = side < 0 ? v[r] << 1 | s[r] >> 63 : v[r] >> 1 | s[r] << 63;
+  }
+  lanes_words free = v[ROW_HERE] & ~s[ROW_HERE], d = v[ROW_BEFORE],
+              empty = ~(v[ROW_BELOW] | s[ROW_BELOW]);
+  at[0]             = free & s[ROW_BEFORE] & ~d;
+  at[1]             = free & s[ROW_BELOW] & ~v[ROW_BELOW];
+  at[2] = free & s[ROW_BELOW_BEFORE] & empty & ~(d | s[ROW_BEFORE] | v[ROW_BELOW_BEFORE]);
+  at[3] = free & s[ROW_BELOW_AFTER] & empty & ~v[ROW_BELOW_AFTER];
+  if (steps < 3) at[2] = at[3] = none;
 }
 
-void ISA_NAME(component_join_row)(const struct component_bits row[ROWS], int64_t words, int steps,
+/* Most joins are rare: with a branch each they are foretold. */
+#define EACH_ITS_BRANCH _Pragma("GCC unroll 12")
+
+/* Places of all joins in LANES_WORDS words; rare: of those that are not FREQUENT. */
+static inline __attribute__((always_inline)) void find_joins(const struct component_bits row[ROWS],
+                                                             int64_t i, int steps,
+                                                             uint64_t place[JOINS][LANES_WORDS],
+                                                             uint64_t rare[LANES_WORDS]) {
+  lanes_words v[ROWS], at[JOINS] = {{0}}, sum = {0};
+  for (int r = 0; r < ROWS; r++) v[r] = load_words(row[r].bit + i);
+  lanes_words a = v[ROW_HERE], d = v[ROW_BEFORE], c = v[ROW_BELOW], b = v[ROW_BELOW_BEFORE];
+  at[0] = a & d;
+  at[1] = a & c & ~(b & d);
+  if (steps > 1) {
+    at[2] = a & b & ~(c | d);
+    at[3] = a & v[ROW_BELOW_AFTER] & ~c;
+    aside(row, i, steps, -1, v, at + 4);
+    aside(row, i, steps, 1, v, at + 8);
+  }
+  for (int m = FREQUENT; m < JOINS; m++) sum |= at[m];
+  for (int m = 0; m < JOINS; m++) store_words(place[m], at[m]);
+  store_words(rare, sum);
+}
+
+void ISA_NAME(component_join_row)(const struct component_bits row[ROWS], int64_t n, int steps,
                                   int32_t *parent) {
-  const struct component_bits *here = &row[ROW_HERE];
-  for (int64_t i = 0; i < words; i++) {
-    uint64_t v[ROWS], s[ROWS];
-    for (int r = 0; r < ROWS; r++) v[r] = row[r].bit[i];
-    if (!v[ROW_HERE]) continue;
-    uint64_t a = v[ROW_HERE], d = v[ROW_BEFORE], c = v[ROW_BELOW], b = v[ROW_BELOW_BEFORE],
-             e = v[ROW_BELOW_AFTER];
-    join_at(here, &row[ROW_BEFORE], i, a & d, 0, parent);
-    join_at(here, &row[ROW_BELOW], i, a & c & ~(b & d), 0, parent);
-    if (steps < 2) continue;
-    join_at(here, &row[ROW_BELOW_BEFORE], i, a & b & ~(c | d), 0, parent);
-    join_at(here, &row[ROW_BELOW_AFTER], i, a & e & ~c, 0, parent);
-    for (int side = -1; side <= 1; side += 2) {
-      for (int r = 0; r < ROWS; r++) s[r] = shifted(row[r].bit, i, side);
-      uint64_t free = a & ~s[ROW_HERE], empty = c | s[ROW_BELOW];
-      join_at(here, &row[ROW_BEFORE], i, free & s[ROW_BEFORE] & ~d, side, parent);
-      join_at(here, &row[ROW_BELOW], i, free & s[ROW_BELOW] & ~c, side, parent);
-      if (steps < 3) continue;
-      join_at(here, &row[ROW_BELOW_BEFORE], i,
-              free & s[ROW_BELOW_BEFORE] & ~(empty | d | s[ROW_BEFORE] | b), side, parent);
-      join_at(here, &row[ROW_BELOW_AFTER], i, free & s[ROW_BELOW_AFTER] & ~(empty | e), side,
-              parent);
+  uint64_t place[JOINS][LANES_WORDS], rare[LANES_WORDS];
+  for (int64_t i = 0; i < n; i += LANES_WORDS) {
+    find_joins(row, i, steps, place, rare);
+    for (int64_t w = 0; w < LANES_WORDS; w++) {
+      EACH_ITS_BRANCH
+      for (int m = 0; m < FREQUENT; m++)
+        join_at(&row[ROW_HERE], &row[join[m].row], i + w, place[m][w], 0, parent);
+      if (!rare[w]) continue;
+      EACH_ITS_BRANCH
+      for (int m = FREQUENT; m < JOINS; m++)
+        join_at(&row[ROW_HERE], &row[join[m].row], i + w, place[m][w], join[m].side, parent);
     }
   }
 }

@@ -6,10 +6,10 @@
 struct component_run {
   int32_t start, end;
 };
-/* A row as packed bits, an empty word on both sides; before[word]: how many runs begin before it, those of earlier
- * rows included. */
+/* A row as packed bits, an empty word before it, a vector of them behind it; start: where runs begin; before[word]: how many
+ * runs begin before it, those of earlier rows included. */
 struct component_bits {
-  uint64_t *bit;
+  uint64_t *bit, *start;
   int32_t *before;
 };
 
