@@ -28,7 +28,8 @@ This is no Debian or Ubuntu system, so nothing is installed. Load (modules, spac
   a C17 compiler, CMake >= 3.20, Ninja, pkg-config,
   an MPI (Open MPI 4.1 was tested), HDF5 1.10+ built parallel with that MPI,
   FFTW 3.3 with float, double and MPI, PETSc 3.18+ (real, double),
-  xraylib 4, libfyaml 0.7+, libtiff, libpng, GSL, LZ4, Blosc, zlib
+  xraylib 4, libfyaml 0.7+, libtiff, libpng, GSL, LZ4, Blosc, zlib;
+  for PNG of a report's plots librsvg 2.46+ and a font (not needed to build)
 TEXT
   exit 1
 fi

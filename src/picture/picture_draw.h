@@ -19,6 +19,12 @@ void picture_drawing_free(struct picture_drawing *drawing);
 /* A whole SVG file around the elements of an ended drawing. */
 void picture_drawing_document(const struct picture_drawing *drawing, const char *title, FILE *to);
 
+/* A PNG of such a file of wide x high px in `scale` pixels each, where librsvg is installed (picture_can_rasterise);
+ * the caller free()s *png. */
+bool picture_can_rasterise(void);
+enum status picture_svg_png(const char *svg, size_t n, double wide, double high, double scale,
+                            char **png, size_t *bytes);
+
 /* Text as XML and HTML take it: < > & " ' escaped, what is no UTF-8 or a control character becomes '?'. */
 void picture_escape(FILE *to, const char *text);
 /* "#rrggbb" of a series. Okabe and Ito's colours (2008), told apart by the colour-blind; black first. */

@@ -104,6 +104,8 @@ enum status report_write(MPI_Comm comm, const char *folder, const struct report_
   enum status status = report_read(&r);
   if (status == STATUS_OK) status = AGREE(comm, begin_page(&r));
   if (status == STATUS_OK) status = AGREE(comm, fault_here("report.page"));
+  if (r.speaks && !picture_can_rasterise())
+    log_info("report: no librsvg is installed, so figures are SVG alone");
   if (status == STATUS_OK) status = sections(&r, r.speaks ? to : NULL);
   if (status == STATUS_OK) status = AGREE(comm, write_page(&r));
   int counts[3] = {r.figures, r.passed, r.warned};

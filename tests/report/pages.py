@@ -1,7 +1,10 @@
 """A strict look at a page of HTML and at the pictures beside it."""
-import csv, os, struct, zlib
+import csv, ctypes, os, struct, zlib
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+
+import numpy as np
+from PIL import Image
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "col"}
 # elements of SVG that the page closes at once
@@ -91,13 +94,42 @@ def png_shape(path):
     return shape
 
 
+def has_rasteriser():
+    try:
+        ctypes.CDLL("librsvg-2.so.2")
+    except OSError:
+        return False
+    return True
+
+
+def check_plot_png(test, folder, name):
+    """Beside a drawing: the same in two pixels per px, with ink on white paper; with letters where there are any."""
+    path = os.path.join(folder, name[:-4] + ".png")
+    test.assertEqual(os.path.exists(path), has_rasteriser(), path)
+    if not has_rasteriser():
+        return
+    root = ElementTree.parse(os.path.join(folder, name)).getroot()
+    wide, high = (float(root.get(k)) for k in ("width", "height"))
+    test.assertEqual(png_shape(path), (2 * high, 2 * wide))
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    test.assertEqual(tuple(pixels[-1, -1]), (255, 255, 255), "the paper")
+    for text in root.iter("{http://www.w3.org/2000/svg}text"):  # the first one lies in the first panel, at the corner
+        if text.get("transform"):
+            continue
+        x, y, size = (2 * float(text.get(k)) for k in ("x", "y", "font-size"))
+        near = pixels[max(0, int(y - size)):int(y + 1), max(0, int(x - 20)):int(x + 20)]
+        test.assertLess(near.min(), 120, f"{name}: no letters where '{text.text}' stands")
+        return
+
+
 def check_figures(test, folder):
-    """Every SVG is well-formed and loads nothing, every PNG unpacks, every CSV has even rows; how many there are."""
+    """Every SVG is well-formed, loads nothing and has its PNG; every PNG unpacks, every CSV has even rows; how many there are."""
     counts = {"svg": 0, "png": 0, "csv": 0}
     for name in sorted(os.listdir(folder)):
         path, ending = os.path.join(folder, name), name.rsplit(".", 1)[-1]
         counts[ending] += 1
         if ending == "svg":
+            check_plot_png(test, folder, name)
             for element in ElementTree.parse(path).iter():
                 for key, value in element.attrib.items():
                     test.assertFalse(key.endswith("href") and not value.startswith("data:image/png"), (name, value[:40]))
