@@ -7,7 +7,7 @@ import numpy as np
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "campaign"))
 sys.path.insert(0, os.path.dirname(__file__))
 from cycles import Folder, call  # noqa: E402
-from pages import Page, check_figures, png_shape  # noqa: E402, has_rasteriser
+from pages import Page, check_figures, has_rasteriser, png_shape  # noqa: E402
 
 TYPES = ("u1", "u2", "u4", "i4", "i8", "f4", "f8")
 
