@@ -35,6 +35,7 @@ struct twin_scan twin_scan_of(const struct twin_params *p) {
   if (p->voxel_um > 0) scan.voxel_um = p->voxel_um;
   if (p->counts > 0) scan.photons = p->counts;
   if (p->radius_um > 0) scan.radius_um = p->radius_um;
+  if (p->anode_um > 0) scan.anode_um = p->anode_um;
   double high_um = 13 + 13 + scan.anode_um + 30 + 65 + 13 + 26 + 13 + 13;
   if (!scan.rows) scan.rows = 8 * (int64_t)ceil(high_um / scan.voxel_um / 8);
   return scan;

@@ -1,0 +1,389 @@
+/* From boxes to the first graph: a row per node, an entry per face that it shares with another. */
+#include "flux_boxes.h"
+#include <string.h>
+
+/* ---- the first graph ---- */
+
+/* Edges out of the nodes of one box, before they go into rows. */
+struct edge {
+  int32_t from, to;
+  double weight;
+  int side;
+};
+struct edges {
+  struct flux_scan *scan;
+  struct flux_graph *graph;
+  int n;
+  bool sided; /* at most one edge per side, which has its place in the row */
+  struct edge edge[96];
+};
+double flux_boxes_face(const struct flux_fine *f, uint8_t in, uint8_t out, int axis) {
+  if (!f->middles) return 2 * flux_boxes_count(f, in, in, axis);
+  return out ? flux_boxes_count(f, in, out, axis) : 0;
+}
+/* Of the faces between two boxes of one component each, the second after the first along an axis. */
+static double faces_between(const struct flux_scan *scan, const int64_t box[3], unsigned open,
+                            int axis) {
+  const struct flux_fine *f = scan->fine;
+  const uint8_t *here       = f->code + voxel_at(f, 2 * box[0], 2 * box[1], 2 * box[2]);
+  const int64_t step        = axis == 0 ? f->view.plane : axis == 1 ? f->view.row : 1;
+  const int bit             = 4 >> axis;
+  double sum                = 0;
+  for (int t = 0; t < BOX; t++) /* `open` has the bits of the lower voxels of a pair of boxes */
+    if (!(t & bit) && (open >> t & 1)) {
+      const uint8_t *p = here + scan->corner[t | bit];
+      sum += flux_boxes_count(f, p[0], p[step], axis);
+    }
+  return sum;
+}
+static void edge_add(struct edges *e, int32_t from, int32_t to, double weight) {
+  if (from == to) return;
+  for (int i = 0; i < e->n; i++)
+    if (e->edge[i].from == from && e->edge[i].to == to) {
+      e->edge[i].weight += weight;
+      return;
+    }
+  e->edge[e->n++] = (struct edge){from, to, weight, 0};
+}
+/* Voxel by voxel over one face of a box. */
+static void edges_slow(struct edges *e, const int64_t box[3], int s) {
+  const struct flux_fine *f = e->scan->fine;
+  const int a = s / 2, u = a == 0 ? 1 : 0, w = a == 2 ? 1 : 2;
+  const struct flux_side *side = &f->side[s];
+  for (int t = 0; t < 4; t++) {
+    int64_t p[3] = {2 * box[0], 2 * box[1], 2 * box[2]};
+    p[u] += t / 2;
+    p[w] += t % 2;
+    if (p[u] >= f->view.n[u] || p[w] >= f->view.n[w]) continue;
+    if (s % 2) p[a] = p[a] + 1 < f->view.n[a] ? p[a] + 1 : p[a];
+    int64_t q[3]       = {p[0], p[1], p[2]};
+    q[a]               = p[a] + (s % 2 ? 1 : -1);
+    const bool outside = q[a] < 0 || q[a] >= f->view.n[a];
+    if (outside && side->rank == MPI_PROC_NULL) continue;
+    const uint8_t mine  = f->code[voxel_at(f, p[0], p[1], p[2])];
+    const uint8_t other = f->code[voxel_at(f, q[0], q[1], q[2])];
+    if (!mine || !other) continue;
+    int32_t to;
+    if (outside && side->rank != f->rank)
+      to = e->scan->fine->halo_node[s][q[u] * side->nv + q[w]];
+    else {
+      if (outside) q[a] = s % 2 ? 0 : f->view.n[a] - 1;
+      to = flux_boxes_node(f, q[0], q[1], q[2]);
+    }
+    edge_add(e, flux_boxes_node(f, p[0], p[1], p[2]), to, flux_boxes_count(f, mine, other, a));
+  }
+}
+static void edges_inside(struct edges *e, const int64_t box[3]) {
+  const struct flux_fine *f = e->scan->fine;
+  const unsigned pattern    = e->scan->pattern[box_at(f, box[0], box[1], box[2])];
+  for (int a = 0; a < BOX; a++)
+    for (int b = 0; b < BOX; b++) {
+      if (!(pattern >> a & 1) || !(pattern >> b & 1) || !face_apart(a, b)) continue;
+      const int axis             = axis_of(a ^ b);
+      const uint8_t p            = f->code[voxel_of_box(f, box[0], box[1], box[2], a)];
+      const uint8_t q            = f->code[voxel_of_box(f, box[0], box[1], box[2], b)];
+      const struct flux_multi *m = &f->multi[-2 - f->box_node[box_at(f, box[0], box[1], box[2])]];
+      edge_add(e, m->node[p >> COMPONENT_SHIFT], m->node[q >> COMPONENT_SHIFT],
+               flux_boxes_count(f, p, q, axis));
+    }
+}
+static void edges_of_box(struct edges *e, const int64_t box[3]) {
+  static const int stride_of[3] = {0, 1, 2};
+  const struct flux_fine *f     = e->scan->fine;
+  const int64_t step[3]         = {f->view.box_plane, f->view.box_row, 1};
+  const int64_t b               = box_at(f, box[0], box[1], box[2]);
+  const int32_t node            = f->box_node[b];
+  e->n                          = 0;
+  e->sided                      = node >= 0;
+  for (int s = 0; s < SIDES; s++) {
+    const int a     = stride_of[s / 2];
+    const bool edge = s % 2 ? box[a] == f->boxes[a] - 1 : box[a] == 0;
+    const int64_t c = b + (s % 2 ? step[a] : -step[a]);
+    if (!edge && f->view.uniform && node >= 0 && f->box_node[c] >= -1) {
+      const unsigned open = s % 2 ? common(e->scan->pattern[b], e->scan->pattern[c], a)
+                                  : common(e->scan->pattern[c], e->scan->pattern[b], a);
+      if (open)
+        e->edge[e->n++] =
+            (struct edge){node, f->box_node[c], bits_of[open & 15] + bits_of[open >> 4], s};
+    } else if (!edge && node >= 0 && f->box_node[c] >= -1) {
+      int64_t first[3] = {box[0], box[1], box[2]};
+      if (s % 2 == 0) first[a]--;
+      const unsigned open = s % 2 ? common(e->scan->pattern[b], e->scan->pattern[c], a)
+                                  : common(e->scan->pattern[c], e->scan->pattern[b], a);
+      if (open)
+        e->edge[e->n++] =
+            (struct edge){node, f->box_node[c], faces_between(e->scan, first, open, a), s};
+    } else if (!edge || f->side[s].rank != MPI_PROC_NULL)
+      edges_slow(e, box, s);
+    else
+      continue;
+    e->sided = e->sided && !edge && node >= 0 && f->box_node[c] >= -1;
+  }
+  if (node < -1 && !e->scan->plain) edges_inside(e, box);
+}
+/* A box inside the volume, of one component like all its neighbours: at most one edge per side. */
+static bool is_simple(const struct flux_fine *f, const int64_t box[3], int64_t b) {
+  const int64_t step[3] = {f->view.box_plane, f->view.box_row, 1};
+  bool simple           = f->view.uniform && f->box_node[b] >= 0;
+  for (int a = 0; a < 3; a++)
+    simple = simple && box[a] > 0 && box[a] < f->boxes[a] - 1 && f->box_node[b - step[a]] >= -1 &&
+             f->box_node[b + step[a]] >= -1;
+  return simple;
+}
+static void simple_box(struct edges *e, int64_t b, uint16_t *length) {
+  const struct flux_fine *f = e->scan->fine;
+  struct flux_graph *g      = e->graph;
+  const uint8_t *pattern    = e->scan->pattern;
+  const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
+  const int32_t row         = f->box_node[b];
+  if (!g->slice) {
+    length[row] = SIDES; /* slices are nearly always that long */
+    return;
+  }
+  int64_t at = g->slice[row / LANES] + row % LANES;
+  float sum  = 0;
+  for (int a = 0; a < 3; a++)
+    for (int s = -1; s <= 1; s += 2) {
+      const int64_t c = b + s * step[a];
+      const unsigned open =
+          s > 0 ? common(pattern[b], pattern[c], a) : common(pattern[c], pattern[b], a);
+      const float weight = (float)(bits_of[open & 15] + bits_of[open >> 4]);
+      g->col[at]         = open ? f->box_node[c] : row;
+      g->weight[at]      = weight;
+      sum += weight;
+      at += LANES;
+    }
+  g->diagonal[row] = sum;
+}
+static void edges_put(struct edges *e, uint16_t *length) {
+  struct flux_graph *g = e->graph;
+  for (int q = 0; q < e->n; q++) {
+    const int32_t row = e->edge[q].from;
+    if (g->slice) {
+      const int place  = e->sided ? e->edge[q].side : length[row];
+      const int64_t at = g->slice[row / LANES] + (int64_t)place * LANES + row % LANES;
+      g->col[at]       = e->edge[q].to;
+      g->weight[at]    = (float)e->edge[q].weight;
+      g->diagonal[row] += (float)e->edge[q].weight;
+    }
+    length[row]++;
+  }
+}
+/* Every box's edges: counted into length[] or, with rows made, written. */
+static void edges_visit(struct edges *e, uint16_t *length) {
+  const struct flux_fine *f = e->scan->fine;
+  for (int64_t k = 0; k < f->boxes[0]; k++)
+    for (int64_t j = 0; j < f->boxes[1]; j++)
+      for (int64_t i = 0; i < f->boxes[2]; i++) {
+        const int64_t box[3] = {k, j, i}, b = box_at(f, k, j, i);
+        if (!e->scan->several[b]) continue;
+        if (is_simple(f, box, b)) {
+          simple_box(e, b, length);
+          continue;
+        }
+        edges_of_box(e, box);
+        edges_put(e, length);
+        if (e->sided) length[f->box_node[b]] = SIDES;
+      }
+}
+/* Nodes on a side, box by box in raster order: both ranks at a border list the same ones in the same
+ * order. `halo`: those of the neighbour, numbered from `first` into map; else own rows into list. */
+static int side_nodes(const struct flux_fine *f, int s, int first, int32_t *map, int32_t *list) {
+  const struct flux_side *side = &f->side[s];
+  int n                        = 0;
+  for (int64_t u = 0; u < side->nu; u += 2)
+    for (int64_t w = 0; w < side->nv; w += 2) {
+      int found = 0, part[4];
+      for (int t = 0; t < 4; t++) {
+        const int64_t uu = u + t / 2, ww = w + t % 2;
+        if (uu >= side->nu || ww >= side->nv) continue;
+        const int64_t p =
+            (map ? side->outside : side->inside) + uu * side->step_u + ww * side->step_v;
+        if (map) map[uu * side->nv + ww] = -1;
+        if (!f->code[p]) continue;
+        const int c = f->code[p] >> COMPONENT_SHIFT;
+        int known   = 0;
+        while (known < found && part[known] != c) known++;
+        if (map) map[uu * side->nv + ww] = first + n + known;
+        if (known < found) continue;
+        part[found++] = c;
+        if (list) {
+          int64_t at[3];
+          side_place(f, s, uu, ww, at);
+          list[n + known] = flux_boxes_node(f, at[0], at[1], at[2]);
+        }
+      }
+      n += found;
+    }
+  return n;
+}
+static enum status halo_make(struct edges *e) {
+  struct flux_fine *f  = e->scan->fine;
+  struct flux_graph *g = e->graph;
+  for (int pass = 0; pass < 2; pass++) {
+    g->neighbours = 0;
+    g->ghosts     = 0;
+    int sends     = 0;
+    for (int s = 0; s < SIDES; s++) {
+      const struct flux_side *side = &f->side[s];
+      if (side->rank == MPI_PROC_NULL || side->rank == f->rank) continue;
+      if (pass == 0)
+        TRY(memory_make_raw(side->nu * side->nv, sizeof(int32_t), "halo nodes",
+                            &e->scan->fine->halo_node[s]));
+      const int q       = g->neighbours++;
+      g->neighbour[q]   = side->rank;
+      g->side[q]        = s;
+      g->send_start[q]  = sends;
+      g->ghost_start[q] = g->ghosts;
+      g->ghosts += side_nodes(f, s, g->n + g->ghosts, e->scan->fine->halo_node[s], NULL);
+      sends += side_nodes(f, s, 0, NULL, pass ? g->send + sends : NULL);
+    }
+    g->send_start[g->neighbours]  = sends;
+    g->ghost_start[g->neighbours] = g->ghosts;
+    if (pass == 0) {
+      TRY(memory_make(sends, sizeof *g->send, "halo nodes", &g->send));
+      TRY(memory_make(sends, sizeof *g->send_buffer, "halo", &g->send_buffer));
+    }
+  }
+  return STATUS_OK;
+}
+static enum status faces_make(const struct flux_fine *f, struct flux_graph *g) {
+  int room = 0;
+  for (int s = 0; s < SIDES; s++)
+    if (f->side[s].dirichlet) room += side_nodes(f, s, 0, NULL, NULL);
+  TRY(memory_make(room, sizeof *g->face_node, "face nodes", &g->face_node));
+  for (int h = 0; h < 2; h++)
+    TRY(memory_make(room, sizeof(float), "face nodes", &g->face_weight[h]));
+  float *of_node = NULL;
+  TRY(memory_make(g->n, sizeof *of_node, "face nodes", &of_node));
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &f->side[s];
+    if (!side->dirichlet) continue;
+    for (int64_t u = 0; u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++) {
+        int64_t p[3];
+        side_place(f, s, u, w, p);
+        const int32_t node = flux_boxes_node(f, p[0], p[1], p[2]);
+        const uint8_t code = f->code[voxel_at(f, p[0], p[1], p[2])];
+        const uint8_t out  = f->code[side->outside + u * side->step_u + w * side->step_v];
+        if (node >= 0) of_node[node] += (float)flux_boxes_face(f, code, out, s / 2);
+      }
+    const int n = side_nodes(f, s, 0, NULL, g->face_node + g->faces);
+    for (int i = g->faces; i < g->faces + n; i++) {
+      const int32_t node       = g->face_node[i];
+      g->face_weight[s % 2][i] = of_node[node];
+      g->diagonal[node] += of_node[node];
+      of_node[node] = 0;
+    }
+    g->faces += n;
+  }
+  memory_free(of_node);
+  return STATUS_OK;
+}
+static void places_set(const struct flux_fine *f, const struct flux_scan *scan,
+                       struct flux_graph *g) {
+  for (int64_t k = 0; k < f->boxes[0]; k++)
+    for (int64_t j = 0; j < f->boxes[1]; j++)
+      for (int64_t i = 0; i < f->boxes[2]; i++) {
+        const int64_t b = box_at(f, k, j, i);
+        for (int c = 0; c < scan->several[b]; c++) {
+          const int32_t row =
+              f->box_node[b] >= 0 ? f->box_node[b] : f->multi[-2 - f->box_node[b]].node[c];
+          g->place[row][0] = (int16_t)k;
+          g->place[row][1] = (int16_t)j;
+          g->place[row][2] = (int16_t)i;
+        }
+      }
+}
+static enum status colours_make(struct flux_scan *scan, struct flux_graph *g) {
+  const struct flux_fine *f = scan->fine;
+  int count[COLOURS]        = {0}, next[COLOURS];
+  const int parity =
+      (int)((f->mine.start[0] / 2 + f->mine.start[1] / 2 + f->mine.start[2] / 2) & 1);
+  for (int64_t k = 0; k < f->boxes[0]; k++)
+    for (int64_t j = 0; j < f->boxes[1]; j++)
+      for (int64_t i = 0; i < f->boxes[2]; i++) {
+        const int parts = scan->several[box_at(f, k, j, i)], c = (int)((k + j + i + parity) & 1);
+        if (!parts) continue;
+        count[c] += scan->plain ? parts : 1;
+        if (!scan->plain) count[c + 2] += parts - 1;
+      }
+  g->colours = scan->plain ? 2 : 4;
+  for (int c = 0; c < g->colours; c++) {
+    next[c]                = g->colour_start[c];
+    g->colour_start[c + 1] = g->colour_start[c] + (count[c] + LANES - 1) / LANES * LANES;
+    g->real += count[c];
+  }
+  g->n = g->colour_start[g->colours];
+  return flux_scan_number(scan, next);
+}
+static enum status first_graph(struct edges *e, uint16_t **length) {
+  struct flux_graph *g = e->graph;
+  TRY(fault_here("flux.graph"));
+  TRY(colours_make(e->scan, g));
+  TRY(halo_make(e));
+  TRY(memory_make(g->n, sizeof **length, "row lengths", length));
+  TRY(memory_make(g->n, sizeof *g->place, "places", &g->place));
+  memset(g->place, -1, (size_t)g->n * sizeof *g->place);
+  places_set(e->scan->fine, e->scan, g);
+  edges_visit(e, *length);
+  TRY(flux_graph_rows(g, *length));
+  memset(*length, 0, (size_t)g->n * sizeof **length);
+  edges_visit(e, *length);
+  TRY(faces_make(e->scan->fine, g));
+  for (int i = 0; i < g->n; i++)
+    if (!(g->diagonal[i] > 0)) g->diagonal[i] = 1;
+  return STATUS_OK;
+}
+/* Codes become sums of open faces, or get their Dirichlet halo. */
+static enum status codes_finish(struct flux_fine *f) {
+  const struct flux_view *v = &f->view;
+  uint8_t *row              = NULL;
+  TRY(memory_make(v->n[2] + PAD, 1, "row", &row));
+  for (int64_t k = 0; v->uniform && k < v->n[0]; k++)
+    for (int64_t j = 0; j < v->n[1]; j++) {
+      uint8_t *code = f->code + voxel_at(f, k, j, 0);
+      ISA_PICK(flux_open_faces)(code, v->row, v->plane, v->n[2], row);
+      memcpy(code, row, (size_t)v->n[2]);
+    }
+  memory_free(row);
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &f->side[s];
+    for (int64_t u = 0; side->dirichlet && u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++) {
+        const int64_t in  = side->inside + u * side->step_u + w * side->step_v;
+        const int64_t out = side->outside + u * side->step_u + w * side->step_v;
+        if (f->middles) continue;
+        if (v->uniform && f->code[in]) f->code[in] = (uint8_t)(f->code[in] + 2);
+        if (!v->uniform) f->code[out] = FLUX_CODE_FACE;
+      }
+  }
+  flux_fine_faces(f, 1);
+  return STATUS_OK;
+}
+enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_answer *answer,
+                             struct flux_graph *graph) {
+  struct flux_scan scan;
+  struct edges *e  = NULL;
+  uint16_t *length = NULL;
+  graph->comm      = fine->size == 1 ? MPI_COMM_SELF : comm;
+  enum status s    = AGREE(comm, flux_scan_make(&scan, fine));
+  if (s == STATUS_OK) s = AGREE(comm, memory_make(1, sizeof *e, "edges", &e));
+  if (s != STATUS_OK) goto done;
+  flux_scan_kinds(&scan, answer->percolating);
+  e->scan  = &scan;
+  e->graph = graph;
+  s        = AGREE(comm, flux_scan_all(&scan, answer->percolating));
+  if (s != STATUS_OK) goto done;
+  flux_layers_count(fine, true, answer->percolating);
+  MPI_Allreduce(MPI_IN_PLACE, answer->percolating, FLUX_CODES, MPI_INT64_T, MPI_SUM, comm);
+  flux_fine_swap_codes(fine);
+  s = AGREE(comm, first_graph(e, &length));
+  if (s == STATUS_OK) s = AGREE(comm, codes_finish(fine));
+  if (s == STATUS_OK) flux_fine_swap_codes(fine);
+done:
+  memory_free(e);
+  memory_free(length);
+  flux_scan_free(&scan);
+  return s;
+}
