@@ -31,7 +31,7 @@ static enum status make_plan(MPI_Comm comm, const int64_t n[3], struct grid_plan
 
 enum grid_type segment_type(const struct segment_params *p, enum grid_type type) {
   bool whole = type == GRID_U8 || type == GRID_U16;
-  return whole && p->gaussian_vox == 0 ? GRID_U16 : GRID_F32;
+  return whole && p->gaussian_vox == 0 && p->nlm_vox == 0 ? GRID_U16 : GRID_F32;
 }
 
 static enum status read_mask(const struct stage_job *job, const struct grid_plan *plan,
@@ -204,6 +204,10 @@ static enum status check(const void *params, const struct stage_common *common) 
   if (two && p->classes != 2)
     return FAIL(STATUS_USAGE, "segment.threshold = %s gives 2 classes, not %d; otsu gives more",
                 p->threshold, (int)p->classes);
+  if (p->nlm_vox > 0 && !(p->nlm_grey > 0))
+    return FAIL(STATUS_USAGE,
+                "segment.nlm_vox = %d wants segment.nlm_grey, a grey difference above 0",
+                (int)p->nlm_vox);
   if (segment_threshold_is_found(p->threshold) && p->phase >= p->classes)
     return FAIL(STATUS_USAGE, "segment.phase = %d, but %d classes give phases 0..%d", (int)p->phase,
                 (int)p->classes, (int)p->classes - 1);
@@ -223,7 +227,7 @@ static enum status whole_bytes(const struct stage_job *job, const struct store_i
   for (int a = 0; a < 3; a++)
     grown *= mine.n[a] + 2 * h, key *= mine.n[a] + 2, smooth *= mine.n[a] + 6;
   /* surfaces have a smoothed volume */
-  int64_t filter     = segment_ball_bytes(p, mine.n, type);
+  int64_t filter     = segment_filter_bytes(p, mine.n, type);
   int64_t components = 4 * key + (p->surfaces ? 4 * smooth : 2 * most);
   int64_t region     = segment_has_region(p) ? most + 8 * info->n[1] * info->n[2] : 0;
   if (segment_slab_is_found(p)) region += segment_slab_bytes(info->n);

@@ -45,9 +45,9 @@ enum status segment_region_make(MPI_Comm comm, const struct segment_params *para
 bool segment_has_region(const struct segment_params *params);
 /* Local. Is the threshold one that the grey values decide? */
 bool segment_threshold_is_found(const char *threshold);
-/* Local. Scratch of grey opening and closing on n voxels along z, y, x, at most. */
-int64_t segment_ball_bytes(const struct segment_params *params, const int64_t n[3],
-                           enum grid_type type);
+/* Local. Scratch of the filters of grey values on n voxels along z, y, x, at most. */
+int64_t segment_filter_bytes(const struct segment_params *params, const int64_t n[3],
+                             enum grid_type type);
 /* Local. What segment_field asks for; opening and closing go in one pass with it. */
 int64_t segment_halo(const struct segment_params *params);
 /* Collective. Thresholds as the parameters say, of the whole or of every slice, and the labels by them. */

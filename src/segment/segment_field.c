@@ -12,21 +12,30 @@ static bool has_median(const struct segment_params *p) {
   return p->median == 3 || strcmp(p->chain, "paper") == 0;
 }
 
-int64_t segment_ball_bytes(const struct segment_params *p, const int64_t n[3],
-                           enum grid_type type) {
-  int64_t opening = voxel_ball_bytes(n, type, (int)opening_of(p)),
-          closing = voxel_ball_bytes(n, type, (int)p->closing_vox);
-  return opening > closing ? opening : closing;
+int64_t segment_filter_bytes(const struct segment_params *p, const int64_t n[3],
+                             enum grid_type type) {
+  const int64_t bytes[3] = {voxel_ball_bytes(n, type, (int)opening_of(p)),
+                            voxel_ball_bytes(n, type, (int)p->closing_vox),
+                            voxel_nlm_bytes(n, (int)p->nlm_vox)};
+  int64_t most           = 0;
+  for (int i = 0; i < 3; i++) most = bytes[i] > most ? bytes[i] : most;
+  return most;
+}
+
+static int64_t nlm_reach(const struct segment_params *p) {
+  return p->nlm_vox > 0 ? voxel_nlm_halo((int)p->nlm_vox) : 0;
 }
 
 int64_t segment_halo(const struct segment_params *p) {
   int64_t ball  = opening_of(p) > p->closing_vox ? opening_of(p) : p->closing_vox,
           gauss = p->gaussian_vox > 0 ? voxel_gauss_halo(p->gaussian_vox) : 1;
-  return 2 * ball > gauss ? 2 * ball : gauss;
+  int64_t most  = 2 * ball > gauss ? 2 * ball : gauss;
+  return most > nlm_reach(p) ? most : nlm_reach(p);
 }
 
 int64_t segment_reach(const struct segment_params *p) {
   return has_median(p) + (p->gaussian_vox > 0 ? voxel_gauss_halo(p->gaussian_vox) : 0) +
+         nlm_reach(p) +
          2 * (opening_of(p) + p->closing_vox + p->phase_opening_vox + p->phase_closing_vox) +
          p->phase_erosion_vox + p->phase_dilation_vox;
 }
@@ -143,6 +152,7 @@ enum status segment_filter(MPI_Comm comm, const struct segment_params *p,
   TRY(voxel_finite_check(comm, volume));
   if (has_median(p)) TRY(voxel_median(comm, volume));
   if (p->gaussian_vox > 0) TRY(voxel_gauss(comm, volume, p->gaussian_vox));
+  if (p->nlm_vox > 0) TRY(voxel_nlm(comm, volume, (int)p->nlm_vox, p->nlm_grey));
   if (opening_of(p) > 0) TRY(voxel_ball_filter(comm, volume, VOXEL_OPEN, (int)opening_of(p)));
   if (p->closing_vox > 0) TRY(voxel_ball_filter(comm, volume, VOXEL_CLOSE, (int)p->closing_vox));
   return STATUS_OK;

@@ -6,7 +6,7 @@
 
 /* Whole numbers stay so unless a filter makes fractions of them. */
 enum grid_type segment_type(const struct segment_params *params, enum grid_type type);
-/* Collective. Median, Gaussian, opening, closing, in place. */
+/* Collective. Median, Gaussian, non-local means, opening, closing, in place. */
 enum status segment_filter(MPI_Comm comm, const struct segment_params *params,
                            struct grid_field *volume);
 /* Collective. Opening, closing, erosion, dilation of the phase, in place. */

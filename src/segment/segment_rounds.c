@@ -360,7 +360,7 @@ int64_t segment_rounds_bytes(const struct segment_params *p, const struct store_
                   (int64_t)grid_type_bytes(type),
           region = segment_has_region(p) ? 5 * planes * plane + 8 * plane : 0;
   /* runs: one in sixteen voxels; of a plane bits, rows, int64 numbers */
-  return grown + segment_ball_bytes(p, n, type) + planes * plane + region + share * plane +
+  return grown + segment_filter_bytes(p, n, type) + planes * plane + region + share * plane +
          9 * plane;
 }
 

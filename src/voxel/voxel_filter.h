@@ -12,6 +12,13 @@ enum status voxel_median(MPI_Comm comm, struct grid_field *field);
 int64_t voxel_gauss_halo(double sigma_vox);
 enum status voxel_gauss(MPI_Comm comm, struct grid_field *field, double sigma_vox);
 
+/* Non-local means of a float32 field with a halo of at least voxel_nlm_halo on every axis: the mean of all voxels up to
+ * search_vox away along every axis, by weights exp(-d / grey^2), d the mean square difference of both voxels' 3 x 3 x 3
+ * neighbourhoods. voxel_nlm_bytes: scratch on a box of n voxels. */
+int64_t voxel_nlm_halo(int search_vox);
+int64_t voxel_nlm_bytes(const int64_t n[3], int search_vox);
+enum status voxel_nlm(MPI_Comm comm, struct grid_field *field, int search_vox, double grey);
+
 /* The exact Euclidean ball: all offsets with dz^2 + dy^2 + dx^2 <= radius^2 (123 for 3), given as runs along x: for
  * each (z, y) the half width. Local. */
 enum { VOXEL_RADIUS_MOST = 50 };

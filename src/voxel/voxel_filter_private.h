@@ -42,6 +42,12 @@ BALL_KERNELS(uint16_t, u16)
 BALL_KERNELS(float, f32)
 ISA_DECLARE(void, ball_take_f32, const float *, float *, int64_t)
 
+enum { NLM_FAR = 5 }; /* a distance of patches, in grey^2, whose weight is 0 */
+ISA_DECLARE(void, nlm_differ, const float *const a[3], const float *const b[3], float,
+            float *restrict, int64_t)
+ISA_DECLARE(void, nlm_add, const float *const differ[3], float, float, const float *restrict,
+            float *restrict, float *restrict, float *restrict, int64_t)
+
 /* Local: INTERNAL when the halo is thinner than `least` on some axis. */
 enum status voxel_halo_check(const struct grid_field *field, int64_t least);
 

@@ -161,6 +161,29 @@ class Segment(Folder):
             labels, _, _ = self.run_it(grey, "--median", 0, "--gaussian-vox", 1.3, "--threshold", 30000, ranks=ranks)
             self.assertTrue(np.array_equal(labels[away], (smooth > 30000)[away]))
 
+    def test_non_local_means_are_scikit_image_s_away_from_faces(self):
+        try:
+            from skimage.restoration import denoise_nl_means
+        except ImportError:
+            self.skipTest("no scikit-image")
+        grey = blobs(12).astype("f4")
+        smooth = denoise_nl_means(grey.astype("f8"), patch_size=3, patch_distance=2, h=5000, fast_mode=False)
+        inner = np.zeros(SHAPE, bool)
+        inner[3:-3, 3:-3, 3:-3] = True  # nearer, patches and the search end elsewhere
+        self.assertGreater(np.abs(smooth - grey)[inner].mean(), 300, "the filter does something")
+        away = inner & (np.abs(smooth - 30000) > 60)  # its exponential is good to a per cent or so
+        for ranks in (1, 3):
+            labels, _, _ = self.run_it(grey, "--median", 0, "--nlm-vox", 2, "--nlm-grey", 5000, "--threshold", 30000, ranks=ranks)
+            self.assertTrue(np.array_equal(labels[away], (smooth > 30000)[away]))
+            self.assertFalse(np.array_equal(labels[away], (grey > 30000)[away]))
+
+    def test_non_local_means_without_a_grey_difference_are_refused(self):
+        with h5py.File(self.at("v.h5"), "w") as f:
+            f["v"] = blobs(12)
+        code, _, err = call("segment", "--input", self.at("v.h5:v"), "--output", self.at("s.h5"), "--nlm-vox", 2)
+        self.assertEqual(code, 2)
+        self.assertIn("segment.nlm_vox = 2 wants segment.nlm_grey", err)
+
     def test_moments_find_the_bin_that_numpy_finds(self):
         grey = blobs(9).astype("f4")
         _, _, results = self.run_it(grey, "--median", 0, "--threshold", "moments")

@@ -63,6 +63,9 @@ class Rounds(Folder):
         self.check_alike(grey, ("--gaussian-vox", 0.8, "--closing-vox", 1, "--connectivity", 6, "--min-voxels", 5, "--classes", 3),
                          (2, 0.0019))
 
+    def test_non_local_means_have_the_same_bits(self):
+        self.check_alike(blobs(5), ("--nlm-vox", 1, "--nlm-grey", 3000), (0, 0.0009), (3, 0.0015))
+
     def test_regions_have_the_same_bits(self):
         words = ("--disc", "auto", "--slab", "3:57", "--mask", self.at("v.h5:m"), "--range", "5000:60000", "--keep-largest", 3,
                  "--connectivity", 18, "--phase", 0)
