@@ -95,6 +95,8 @@ def png_shape(path):
 
 
 def has_rasteriser():
+    if os.environ.get("XCSCT_BUILD") == "Sanitize":  # left out there
+        return False
     try:
         ctypes.CDLL("librsvg-2.so.2")
     except OSError:
