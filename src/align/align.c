@@ -160,7 +160,8 @@ static int64_t deepest(const struct work *w, double (*of)(const struct work *, i
   return deep > step ? deep : step;
 }
 
-/* As little binning as memory lets, and rounds for what is read and written. */
+/* As little binning as memory lets, and rounds for what is read and written. Where looks are binned the halved ones
+ * of the fit stand beside them while it reads slices of single voxels. */
 static enum status size_rounds(struct work *w, int64_t limit) {
   int64_t share  = (w->n[0] + w->slabs.size - 1) / w->slabs.size;
   int64_t parts  = (w->view.box.n[0] + w->slabs.size - 1) / w->slabs.size;
@@ -169,10 +170,10 @@ static enum status size_rounds(struct work *w, int64_t limit) {
   for (w->view.halvings = 0;; w->view.halvings++) {
     int64_t b = align_binning(&w->view, 0);
     TRY(looks_bytes(w, &one, &looks));
-    double room   = (double)limit - BESIDE_BYTES;
-    w->view.deep  = deepest(w, piece_bytes, room - 2 * one, b, parts);
+    double room = (double)limit - BESIDE_BYTES, both = (w->view.halvings ? 2.4 : 2) * one;
+    w->view.deep  = deepest(w, piece_bytes, room - both, b, parts);
     w->deep       = deepest(w, slices_bytes, room - one, 1, share);
-    double need   = fmax(looks, 2 * one + piece_bytes(w, w->view.deep));
+    double need   = fmax(looks, both + piece_bytes(w, w->view.deep));
     need          = fmax(need, one + slices_bytes(w, w->deep));
     w->need_bytes = (int64_t)need + BESIDE_BYTES;
     if (w->need_bytes <= limit || w->view.halvings >= most) break;
@@ -385,23 +386,32 @@ static struct voxel_map levelled(const struct work *w, const struct voxel_map *m
 
 static bool is_tilted(const struct work *w) { return w->level[0] != 0 || w->level[1] != 0; }
 
+/* Where looks are binned both volumes are open, for the fit on single voxels. */
+static enum status find_binned(struct work *w, const struct source *source, struct grid_field *look,
+                               struct align_report *report) {
+  struct reading reading[2];
+  struct align_source volumes[2];
+  TRY(volume_open(w, &w->source[0], &reading[0], &volumes[0]));
+  enum status status = volume_open(w, source, &reading[1], &volumes[1]);
+  if (status == STATUS_OK) {
+    status = align_find(w->job->comm, w->params, &w->fixed, look, volumes, &w->view, report);
+    store_close(&reading[1].input);
+  }
+  store_close(&reading[0].input);
+  return status;
+}
+
 /* Looks at a state and finds its motion against the first one. */
 static enum status find_motion(struct work *w, const struct source *source,
                                struct align_report *report) {
-  MPI_Comm comm = w->job->comm;
-  struct reading reading[2];
-  struct align_source volumes[2];
+  const struct align_source shape = {
+      .n = {w->n[0], w->n[1], w->n[2]}
+  };
   struct grid_field look;
   TRY(look_at(w, source, &look));
-  enum status status = volume_open(w, &w->source[0], &reading[0], &volumes[0]);
-  if (status == STATUS_OK) {
-    status = volume_open(w, source, &reading[1], &volumes[1]);
-    if (status == STATUS_OK) {
-      status = align_find(comm, w->params, &w->fixed, &look, volumes, &w->view, report);
-      store_close(&reading[1].input);
-    }
-    store_close(&reading[0].input);
-  }
+  enum status status = w->view.halvings > 0 ? find_binned(w, source, &look, report)
+                                            : align_find(w->job->comm, w->params, &w->fixed, &look,
+                                                         &shape, &w->view, report);
   grid_field_free(&look);
   return status;
 }

@@ -44,6 +44,8 @@ struct align_view {
 /* Local. Voxels of the box per voxel of a look along an axis; the most halvings that leave enough to look at. */
 int64_t align_binning(const struct align_view *view, int axis);
 int align_halvings_most(const struct grid_box *box);
+/* Local. The largest turn of a map, radians. */
+double align_turn_most(const struct align_params *params);
 /* Local. Halo along z of a look on that plan. */
 int64_t align_halo(const struct align_params *params, const struct grid_plan *plan,
                    const double voxel_um[3], double binning);
@@ -62,8 +64,9 @@ enum status align_slices(MPI_Comm comm, const struct align_params *params,
 /* Local. Slices of the source that `count` slices under any map within the bounds take. */
 int64_t align_slices_most(const struct align_params *params, const int64_t n[3],
                           const double voxel_um[3], int64_t count);
-/* Collective. Finds the rigid motion between two looks of one view, whose volumes are looked at again where the looks are
- * binned; the map is of whole volumes. The report is the same on any rank count. A poor match is told by quality and converged, not by the status. */
+/* Collective. Finds the rigid motion between two looks of one view, whose (two) volumes are looked at again where the
+ * looks are binned; where they are not, the first one's shape is all that is asked of them. The map is of whole volumes.
+ * The report is the same on any rank count. A poor match is told by quality and converged, not by the status. */
 enum status align_find(MPI_Comm comm, const struct align_params *params, struct grid_field *fixed,
-                       struct grid_field *moved, const struct align_source volumes[2],
+                       struct grid_field *moved, const struct align_source *volumes,
                        const struct align_view *view, struct align_report *report);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum { P = ALIGN_PARAMETERS, LEVELS_MOST = 6, SMALLEST = 24 };
+static const double ENOUGH_PX = 0.25; /* standard deviation of what the data determine */
 
 /* A rigid motion about the middle of a volume, lengths in voxels of `ratio` edges. */
 struct motion {
@@ -54,16 +55,20 @@ static double half_diagonal(const int64_t n[3], const double ratio[3]) {
   return sqrt(sum);
 }
 
-int64_t align_halo(const struct align_params *p, const struct grid_plan *plan,
-                   const double voxel_um[3], double binning) {
-  double ratio[3], turn = strcmp(p->rotation, "all") == 0 ? p->most_deg / DEG_PER_RAD : 0;
-  if (plan->size == 1) return 1;
-  find_ratio(voxel_um, ratio);
+double align_turn_most(const struct align_params *p) {
+  double turn     = strcmp(p->rotation, "all") == 0 ? p->most_deg / DEG_PER_RAD : 0;
   double slope[2] = {0, 0};
   (void)align_level_parse(p, slope); /* checked before */
-  turn += atan(hypot(slope[0], slope[1]));
+  return turn + atan(hypot(slope[0], slope[1]));
+}
+
+int64_t align_halo(const struct align_params *p, const struct grid_plan *plan,
+                   const double voxel_um[3], double binning) {
+  double ratio[3];
+  if (plan->size == 1) return 1;
+  find_ratio(voxel_um, ratio);
   int64_t reach = (int64_t)ceil((double)p->most_px / binning) +
-                  (int64_t)ceil(turn * half_diagonal(plan->n, ratio));
+                  (int64_t)ceil(align_turn_most(p) * half_diagonal(plan->n, ratio));
   if (reach > plan->n[0]) reach = plan->n[0];
   return reach + VOXEL_RESAMPLE_SLICES + 1;
 }
@@ -407,9 +412,10 @@ static enum status sum_fields(const struct fit *f, const struct level *level,
 static enum status sums_at(struct fit *f, const struct level *level, struct grid_field *warped) {
   const struct voxel_map map = map_of(&f->motion, f->ratio, level->n, level->scale);
   struct exact_sum *sums;
-  TRY_ALL(f->comm, memory_make(FIT_SUMS, sizeof *sums, "sums of a fit", &sums));
-  enum status status =
-      level->volumes ? sum_rounds(f, level, &map, sums) : sum_fields(f, level, &map, warped, sums);
+  enum status status = AGREE(f->comm, memory_make(FIT_SUMS, sizeof *sums, "sums of a fit", &sums));
+  if (status == STATUS_OK)
+    status = level->volumes ? sum_rounds(f, level, &map, sums)
+                            : sum_fields(f, level, &map, warped, sums);
   if (status == STATUS_OK) status = exact_allreduce(f->comm, sums, FIT_SUMS);
   for (int k = 0; k < FIT_SUMS && status == STATUS_OK; k++) f->sums[k] = exact_value(&sums[k]);
   memory_free(sums);
@@ -484,15 +490,16 @@ static bool is_round(const struct fit *f, int i) {
   return own[i][i] < 0.03 * f->sums[FIT_T + i - 3];
 }
 
-/* Holds the parameter that the data determine least, if any to less than a quarter of a voxel. */
-static bool hold_one(struct fit *f) {
+/* Holds the parameter that the data determine least, if any not to `enough` voxels. */
+static bool hold_one(struct fit *f, double enough) {
   double sigma[P];
   int worst = -1;
   find_sigma(f, sigma);
   for (int i = 0; i < P; i++) {
     sigma[i] *= f->last->scale;
     if (!f->held[i] && is_round(f, i)) sigma[i] = INFINITY;
-    if (!f->held[i] && !(sigma[i] < 0.25) && (worst < 0 || !(sigma[i] <= sigma[worst]))) worst = i;
+    if (!f->held[i] && !(sigma[i] < enough) && (worst < 0 || !(sigma[i] <= sigma[worst])))
+      worst = i;
   }
   if (worst >= 0) f->held[worst] = true;
   return worst >= 0;
@@ -585,19 +592,24 @@ static enum status find(struct fit *f, struct grid_field *fixed, struct grid_fie
   f->held[3] = none;
   f->held[4] = f->held[5] = none || z;
   TRY(voxel_shift_find(f->comm, fixed, moved, (f->params->most_px + b - 1) / b, &start));
-  for (int a = 0; a < 3; a++) start.shift_px[a] *= (double)align_binning(f->view, a);
+  for (int a = 0; a < 3; a++) { /* the search ends on whole voxels of the look */
+    double most = (double)f->params->most_px;
+    start.shift_px[a] =
+        fmax(-most, fmin(most, start.shift_px[a] * (double)align_binning(f->view, a)));
+  }
   TRY(make_levels(f, fixed, moved));
-  for (;;) {
+  for (;;) { /* single voxels may determine what binned ones do not well enough */
     TRY(fit_all(f, start.shift_px));
-    if (hold_one(f)) continue;
+    if (hold_one(f, f->single.volumes ? INFINITY : ENOUGH_PX)) continue;
     if (!f->single.volumes) return STATUS_OK;
+    f->lost = false;
     TRY(fit_level(f, &f->single, 30, 1e-3));
-    if (!hold_one(f)) return STATUS_OK;
+    if (!hold_one(f, ENOUGH_PX)) return STATUS_OK;
   }
 }
 
 enum status align_find(MPI_Comm comm, const struct align_params *params, struct grid_field *fixed,
-                       struct grid_field *moved, const struct align_source volumes[2],
+                       struct grid_field *moved, const struct align_source *volumes,
                        const struct align_view *view, struct align_report *report) {
   struct fit f = {.comm = comm, .params = params, .view = view};
   memset(report, 0, sizeof *report);

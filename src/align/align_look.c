@@ -123,8 +123,8 @@ static enum status look_slices(MPI_Comm comm, const struct align_source *source,
                                const struct align_view *view, int64_t first, int64_t count,
                                float *to) {
   int64_t b = align_binning(view, 0), low = first * b, behind = low + count * b, skip = 0;
-  struct grid_box box = view->box;
-  struct grid_field piece;
+  struct grid_box box     = view->box;
+  struct grid_field piece = {.data = NULL};
   if (count > 0) {
     skip = low > 0;
     behind += behind < view->box.n[0];
@@ -183,10 +183,13 @@ enum status align_look(MPI_Comm comm, const struct align_params *p,
 
 int64_t align_slices_most(const struct align_params *p, const int64_t n[3],
                           const double voxel_um[3], int64_t count) {
-  const struct grid_plan plan = {
-      .size = 2, .n = {n[0], n[1], n[2]}
-  };
-  int64_t most = count + 2 * align_halo(p, &plan, voxel_um, 1);
+  double across = 0;
+  for (int a = 1; a < 3; a++) {
+    double ratio = voxel_um[0] > 0 && voxel_um[a] > 0 ? voxel_um[a] / voxel_um[0] : 1;
+    across       = hypot(across, (double)(n[a] - 1) * ratio);
+  }
+  int64_t most =
+      count + (int64_t)ceil(sin(align_turn_most(p)) * across) + 2 * VOXEL_LANCZOS_SLICES + 2;
   return most < n[0] ? most : n[0];
 }
 
@@ -218,11 +221,11 @@ static enum status slices_fill(const struct align_source *s, const struct voxel_
 enum status align_slices(MPI_Comm comm, const struct align_params *p,
                          const struct align_source *source, const struct voxel_map *map,
                          int64_t first, int64_t count, float *to) {
-  const bool lanczos  = strcmp(p->resampling, "lanczos") == 0;
-  const int taps      = lanczos ? VOXEL_LANCZOS_SLICES : VOXEL_RESAMPLE_SLICES;
-  struct grid_box box = box_under(source, map, taps, first, count);
-  struct grid_field from;
-  enum status status = AGREE(comm, piece_make(box.n, NULL, &from));
+  const bool lanczos     = strcmp(p->resampling, "lanczos") == 0;
+  const int taps         = lanczos ? VOXEL_LANCZOS_SLICES : VOXEL_RESAMPLE_SLICES;
+  struct grid_box box    = box_under(source, map, taps, first, count);
+  struct grid_field from = {.data = NULL};
+  enum status status     = AGREE(comm, piece_make(box.n, NULL, &from));
   if (status == STATUS_OK) status = source->read(source->owner, &box, &from);
   from.mine.start[0] = box.start[0];
   if (status == STATUS_OK)

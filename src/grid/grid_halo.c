@@ -3,7 +3,6 @@
  * lies beyond the volume is filled afterwards, axis by axis, from inside (nearest, reflect), or is a
  * shifted copy of the volume (periodic). */
 #include "grid_private.h"
-#include <limits.h>
 #include <string.h>
 
 struct grid_exchange {
@@ -14,7 +13,7 @@ struct grid_exchange {
   int requests;
 };
 
-enum { HALO_TAG = 4711 };
+enum { HALO_TAG = 4711, MESSAGE_MOST = 1 << 24 };
 
 static struct grid_box grown(const struct grid_field *field, int rank) {
   struct grid_box box = grid_plan_box(&field->plan, rank);
@@ -33,6 +32,24 @@ static struct grid_box grown(const struct grid_field *field, int rank) {
 static struct grid_box shifted(struct grid_box box, const int64_t shift[3], int sign) {
   for (int a = 0; a < 3; a++) box.start[a] += sign * shift[a];
   return box;
+}
+
+/* Adds a box as messages of at most MESSAGE_MOST bytes. Both ends cut boxes of one shape, so in the same way. */
+static enum status add_in_parts(struct grid_message_list *list, int rank, struct grid_box box,
+                                int64_t voxel_bytes) {
+  int axis = 0;
+  while (axis < 2 && box.n[axis] == 1) axis++;
+  int64_t bytes = grid_box_voxels(&box) * voxel_bytes;
+  if (bytes <= MESSAGE_MOST) return grid_message_add(list, rank, &box, bytes);
+  int64_t planes = box.n[axis], most = MESSAGE_MOST / (bytes / planes);
+  if (most < 1) most = 1;
+  for (int64_t at = 0; at < planes; at += most) {
+    struct grid_box part = box;
+    part.start[axis] += at;
+    part.n[axis] = planes - at < most ? planes - at : most;
+    TRY(add_in_parts(list, rank, part, voxel_bytes));
+  }
+  return STATUS_OK;
 }
 
 /* Adds what `mine_wants` (the grown box of rank `me`) takes from the image of the volume shifted by
@@ -55,8 +72,7 @@ static enum status list_get(struct grid_exchange *x, const int64_t shift[3], boo
         struct grid_box part = grid_plan_box(plan, owner), both = grid_box_overlap(&part, &want);
         if (grid_box_voxels(&both) == 0 || (owner == plan->rank && !is_image)) continue;
         both = shifted(both, shift, 1);
-        TRY(grid_message_add(&x->get, owner, &both,
-                             grid_box_voxels(&both) * (int64_t)grid_type_bytes(field->type)));
+        TRY(add_in_parts(&x->get, owner, both, (int64_t)grid_type_bytes(field->type)));
       }
   return STATUS_OK;
 }
@@ -86,8 +102,7 @@ static enum status list_put(struct grid_exchange *x, const int64_t shift[3], boo
         struct grid_box wants = grown(field, taker), both = grid_box_overlap(&wants, &image);
         if (grid_box_voxels(&both) == 0 || (taker == plan->rank && !is_image)) continue;
         both = shifted(both, shift, -1);
-        TRY(grid_message_add(&x->put, taker, &both,
-                             grid_box_voxels(&both) * (int64_t)grid_type_bytes(field->type)));
+        TRY(add_in_parts(&x->put, taker, both, (int64_t)grid_type_bytes(field->type)));
       }
   return STATUS_OK;
 }
@@ -110,20 +125,9 @@ static enum status list_images(struct grid_exchange *x, enum grid_edge edge) {
   return STATUS_OK;
 }
 
-static enum status check_counts(const struct grid_message_list *list, size_t bytes) {
-  for (int i = 0; i < list->n; i++)
-    if (grid_box_voxels(&list->item[i].here) * (int64_t)bytes > INT_MAX)
-      return FAIL(STATUS_INTERNAL, "a halo message of %lld bytes; use more ranks or a thinner halo",
-                  (long long)grid_box_voxels(&list->item[i].here) * (long long)bytes);
-  return STATUS_OK;
-}
-
 static enum status prepare(struct grid_exchange *x, enum grid_edge edge) {
   TRY(fault_here("grid.halo"));
-  size_t bytes = grid_type_bytes(x->field->type);
   TRY(list_images(x, edge));
-  TRY(check_counts(&x->get, bytes));
-  TRY(check_counts(&x->put, bytes));
   TRY(memory_make_raw(x->get.bytes, 1, "halo buffers", &x->get_buffer));
   TRY(memory_make_raw(x->put.bytes, 1, "halo buffers", &x->put_buffer));
   return memory_make(x->get.n + x->put.n, sizeof *x->request, "halo requests", &x->request);

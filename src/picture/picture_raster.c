@@ -1,6 +1,6 @@
 /* PNG of a drawing by librsvg and cairo, which are loaded when a report is made and not before: no other command waits
  * for them or needs them. Their functions are told by name; the few that are used have kept their form since librsvg
- * 2.46. Without them, or without a font, the drawing stays an SVG alone. */
+ * 2.46. Without them the drawing stays an SVG alone; without any font it has no letters. */
 #include "picture_draw.h"
 #include <dlfcn.h>
 #include <math.h>

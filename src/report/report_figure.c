@@ -64,22 +64,24 @@ static enum status compose(const struct report_figure *f, struct picture_drawing
 
 enum { PNG_PIXELS = 2 }; /* per px of a drawing: twice what a screen shows, as prints need */
 
-/* The picture beside the drawing, where there is something to make it with. */
-static void write_png(struct report *r, const struct report_figure *f,
+/* Is there a PNG? Where none can be made the SVG stands, and the log says why. */
+static bool write_png(struct report *r, const struct report_figure *f,
                       const struct picture_drawing *whole, const char *svg, size_t n) {
   char *bytes = NULL, name[160];
   size_t count;
-  if (!picture_can_rasterise()) return;
-  enum status status =
-      picture_svg_png(svg, n, whole->wide, whole->high, PNG_PIXELS, &bytes, &count);
-  report_keep(r, status);
-  if (status != STATUS_OK) return;
+  if (!picture_can_rasterise()) return false;
+  if (picture_svg_png(svg, n, whole->wide, whole->high, PNG_PIXELS, &bytes, &count) != STATUS_OK) {
+    log_warning("no PNG of figure %s: %s", f->name, status_text());
+    status_clear();
+    return false;
+  }
   snprintf(name, sizeof name, "%.140s.png", f->name);
   report_side_file(r, name, bytes, count);
   free(bytes);
+  return true;
 }
 
-static enum status write_svg(struct report *r, const struct report_figure *f) {
+static enum status write_svg(struct report *r, const struct report_figure *f, bool *has_png) {
   struct picture_drawing whole;
   char *bytes = NULL, name[160];
   size_t n    = 0;
@@ -92,7 +94,7 @@ static enum status write_svg(struct report *r, const struct report_figure *f) {
     fclose(to);
     snprintf(name, sizeof name, "%.140s.svg", f->name);
     report_side_file(r, name, bytes, n);
-    write_png(r, f, &whole, bytes, n);
+    *has_png = write_png(r, f, &whole, bytes, n);
   }
   free(bytes);
   picture_drawing_free(&whole);
@@ -127,8 +129,9 @@ static void free_figure(struct report_figure *f) {
 
 void report_figure_add(struct report *r, struct report_figure *f) {
   char name[160];
+  bool has_png = false;
   r->figures++;
-  report_keep(r, write_svg(r, f));
+  report_keep(r, write_svg(r, f, &has_png));
   if (f->csv) {
     snprintf(name, sizeof name, "%.140s.csv", f->name);
     report_side_file(r, name, f->csv, f->csv_bytes);
@@ -143,7 +146,7 @@ void report_figure_add(struct report *r, struct report_figure *f) {
   report_raw(r, ".</b> ");
   report_text(r, f->caption);
   report_raw(r, " <a href=\"figures/%s.svg\">SVG</a>", f->name);
-  if (picture_can_rasterise()) report_raw(r, " <a href=\"figures/%s.png\">PNG</a>", f->name);
+  if (has_png) report_raw(r, " <a href=\"figures/%s.png\">PNG</a>", f->name);
   if (f->csv) report_raw(r, " <a href=\"figures/%s.csv\">CSV</a>", f->name);
   report_raw(r, "</figcaption>\n</figure>\n");
   free_figure(f);

@@ -117,12 +117,13 @@ static enum status size_rounds(const struct stage_job *job, struct inputs *in,
   const int64_t most = (s->n[1] + ranks - 1) / ranks;
   TRY(stage_memory_limit(job, &s->limit_bytes));
   s->deep = most;
-  if (p->thickness_vox == 0) {
-    int64_t one  = surface_bytes(p, s->n, s->volume, ranks, 1),
-            each = surface_bytes(p, s->n, s->volume, ranks, 2) - one;
-    if (surface_bytes(p, s->n, s->volume, ranks, most) > s->limit_bytes)
-      s->deep = 1 + (s->limit_bytes > one ? (s->limit_bytes - one) / each : 0);
-    if (s->deep > most) s->deep = most;
+  for (int64_t low = 1; p->thickness_vox == 0 && low < s->deep;) { /* the most rows that fit */
+    int64_t middle = low + (s->deep - low) / 2;
+    if (surface_bytes(p, s->n, s->volume, ranks, s->deep) <= s->limit_bytes) break;
+    if (surface_bytes(p, s->n, s->volume, ranks, middle + 1) <= s->limit_bytes)
+      low = middle + 1;
+    else
+      s->deep = middle;
   }
   *need = (struct stage_need){.memory_bytes = surface_bytes(p, s->n, s->volume, ranks, s->deep),
                               .disk_bytes   = 5 * 4 * s->n[1] * s->n[2] + (4 << 20),

@@ -167,5 +167,9 @@ enum status surface_map_gather(struct surface_work *w, const struct grid_field *
     MPI_Gatherv(from->data, count[rank], MPI_FLOAT, map->z, count, count + size, MPI_FLOAT, 0,
                 w->comm);
   memory_free(count);
+  if (status != STATUS_OK) {
+    memory_free(map->z);
+    map->z = NULL;
+  }
   return status;
 }

@@ -206,7 +206,6 @@ static void open_row(struct surface_work *w, int64_t z, int64_t y, void *owner) 
 
 static enum status find_open(struct surface_work *w) {
   TRY(parts_of(w, mark_others, &w->others, &w->others_n));
-  TRY_ALL(w->comm, check_memory(w));
   TRY_ALL(w->comm, memory_make(w->others_n + 1, sizeof *w->open, "open components", &w->open));
   each_row(w, w->others, open_row, NULL);
   reduce(w->comm, w->open, w->others_n + 1, MPI_UINT8_T, 1, MPI_MAX);
@@ -278,6 +277,7 @@ enum status surface_kinds_make(struct surface_work *w) {
   TRY(find_phase(w));
   TRY_ALL(w->comm, find_ends(w));
   TRY(find_open(w));
+  TRY(surface_pieces_fit(w));
   return swap_walls(w);
 }
 

@@ -210,9 +210,13 @@ static enum status measure(struct surface_work *w, struct surface_result *result
   struct passes *p = NULL;
   TRY(surface_pieces_begin(w));
   TRY(surface_kinds_make(w));
-  TRY_ALL(w->comm, memory_make(1, sizeof *p, "sums", &p));
-  p->result          = result;
-  enum status status = passes_run(w, p);
+  enum status status = AGREE(w->comm, memory_make(1, sizeof *p, "sums", &p));
+  if (status != STATUS_OK) {
+    memory_free(p);
+    return status;
+  }
+  p->result = result;
+  status    = passes_run(w, p);
   if (status == STATUS_OK) status = passes_end(w, p);
   surface_layers_free(&p->layers);
   voxel_isosurface_free(&p->interface);

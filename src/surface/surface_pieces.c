@@ -143,10 +143,10 @@ enum status surface_planes(struct surface_work *w,
     return AGREE(w->comm, take(w, w->labels.data, w->n[0]));
   }
   for (int64_t z = 0; z < w->n[0]; z += deep) {
-    struct grid_box box = w->mine;
-    struct grid_field planes;
-    box.start[0] = z;
-    box.n[0]     = w->n[0] - z < deep ? w->n[0] - z : deep;
+    struct grid_box box      = w->mine;
+    struct grid_field planes = {.data = NULL};
+    box.start[0]             = z;
+    box.n[0]                 = w->n[0] - z < deep ? w->n[0] - z : deep;
     log_progress("surface (components)", z, w->n[0]);
     TRY(stop_agree(w->comm));
     enum status status = AGREE(w->comm, field_make(&box, GRID_U8, 0, &planes));
@@ -160,6 +160,14 @@ enum status surface_planes(struct surface_work *w,
 
 /* ---- begin, end ------------------------------------------------------------------------------------------------- */
 
+static void set_rounds(struct surface_work *w, int64_t deep) {
+  w->deep   = deep;
+  w->rounds = (grid_plan_box(&w->plan, 0).n[1] + deep - 1) / deep;
+  if (w->rounds > 1)
+    log_info("surface: %lld rounds of %lld rows of columns a rank", (long long)w->rounds,
+             (long long)deep);
+}
+
 enum status surface_pieces_begin(struct surface_work *w) {
   const struct surface_source *s = w->source;
   w->n                           = s->n;
@@ -167,12 +175,8 @@ enum status surface_pieces_begin(struct surface_work *w) {
   TRY_ALL(w->comm, grid_plan_slabs(w->comm, s->n, 1, &w->plan));
   w->mine      = grid_plan_mine(&w->plan);
   int64_t most = grid_plan_box(&w->plan, 0).n[1];
-  w->deep      = s->deep > 0 && s->deep < most ? s->deep : most;
-  if (w->params->thickness_vox > 0) w->deep = most; /* balls are laid into the whole phase */
-  w->rounds = (most + w->deep - 1) / w->deep;
-  if (w->rounds > 1)
-    log_info("surface: %lld rounds of %lld rows of columns a rank", (long long)w->rounds,
-             (long long)w->deep);
+  bool is_one  = w->params->thickness_vox > 0; /* balls are laid into the whole phase */
+  set_rounds(w, s->deep > 0 && s->deep < most && !is_one ? s->deep : most);
   return AGREE(w->comm,
                memory_make_raw(s->n[2] + VOXEL_ROW_SPARE, sizeof *w->line, "a row", &w->line));
 }
@@ -192,15 +196,46 @@ void surface_pieces_free(struct surface_work *w) {
 
 enum { VOXELS_A_RUN = 64, RUN_BYTES = 12, RUN_SETS = 3 };
 
-/* The sums over the volume, the maps and (rank 0) their transforms; runs and rows of components; the piece with its
- * views' margins and, with a volume, its smoothed grey values. */
+/* A piece of so many rows with its views' margins and, with a volume, its smoothed grey values. */
+static int64_t piece_bytes(const int64_t n[3], bool volume, int64_t deep) {
+  const int64_t around = 2 * VOXEL_ISOSURFACE_MARGIN;
+  int64_t wide         = (deep + around + 2) * (n[0] + 2) * (n[2] + 2),
+          smooth       = (deep + 2 * around) * (n[0] + around) * (n[2] + around);
+  return deep * n[0] * n[2] + wide + (volume ? 4 * wide + 4 * smooth : 0);
+}
+
+/* The components' runs, which no forecast knows, are there: are pieces to be smaller? */
+enum status surface_pieces_fit(struct surface_work *w) {
+  const struct surface_source *s = w->source;
+  const bool is_fixed            = w->params->thickness_vox > 0;
+  int64_t deep                   = w->deep;
+  if (s->limit_bytes == 0) return STATUS_OK;
+  int64_t room =
+      s->limit_bytes - memory_now_bytes() + w->labels.voxels; /* these are part of a piece */
+  while (!is_fixed && deep > 1 && piece_bytes(w->n, s->volume, deep) > room)
+    deep -= deep < 64 ? 1 : deep / 64;
+  const int64_t bytes = piece_bytes(w->n, s->volume, deep);
+  enum status status  = STATUS_OK;
+  if (bytes > room)
+    status =
+        FAIL(STATUS_MEMORY,
+             "the components of phase %d and of the rest take, with a piece, %.3g GB per rank, "
+             "%.3g GB are allowed; remove its specks (segment.min_voxels) or use more nodes",
+             (int)w->params->phase, 1e-9 * (double)(s->limit_bytes - room + bytes),
+             1e-9 * (double)s->limit_bytes);
+  TRY_ALL(w->comm, status);
+  MPI_Allreduce(MPI_IN_PLACE, &deep, 1, MPI_INT64_T, MPI_MIN, w->comm);
+  if (deep == w->deep) return STATUS_OK;
+  piece_free(w);
+  set_rounds(w, deep);
+  return STATUS_OK;
+}
+
+/* The sums over the volume, the maps and (rank 0) their transforms; runs and rows of components; the piece. */
 int64_t surface_bytes(const struct surface_params *p, const int64_t n[3], bool volume, int ranks,
                       int64_t deep) {
-  const int64_t around = 2 * VOXEL_ISOSURFACE_MARGIN, columns = n[1] * n[2];
-  int64_t rows = (n[1] + ranks - 1) / ranks, plane = n[0] * n[2];
-  int64_t wide   = (deep + around + 2) * (n[0] + 2) * (n[2] + 2),
-          smooth = (deep + 2 * around) * (n[0] + around) * (n[2] + around),
-          piece  = deep * plane + wide + (volume ? 4 * wide + 4 * smooth : 0);
+  const int64_t columns = n[1] * n[2], rows = (n[1] + ranks - 1) / ranks, plane = n[0] * n[2];
+  int64_t piece  = piece_bytes(n, volume, deep);
   int64_t planes = deep * plane > rows * n[2] ? deep * plane : rows * n[2];
   int64_t runs   = rows * plane / VOXELS_A_RUN * RUN_BYTES + 8 * (n[0] * rows + 1);
   int64_t thick  = p->thickness_vox > 0 ? 2 * rows * plane : 0;

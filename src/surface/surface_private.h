@@ -70,6 +70,8 @@ int64_t surface_bottom(const struct surface_work *work, int64_t y, int64_t x);
 /* Collective. Plan, rounds, room. */
 enum status surface_pieces_begin(struct surface_work *work);
 void surface_pieces_free(struct surface_work *work);
+/* Collective. Smaller pieces, where the components left less room than was forecast. */
+enum status surface_pieces_fit(struct surface_work *work);
 /* Collective. Planes of labels of this rank's rows, from first to last, as bytes without gaps. */
 enum status surface_planes(struct surface_work *work,
                            enum status (*take)(struct surface_work *work, const uint8_t *labels,

@@ -302,7 +302,13 @@ enum status voxel_isosurface_add(struct voxel_isosurface_work *sums,
 enum status voxel_isosurface_end(MPI_Comm comm, struct voxel_isosurface_work *w,
                                  struct voxel_isosurface **table) {
   int64_t count = w->count;
-  TRY_ALL(comm, memory_make(count, sizeof **table, "surfaces of components", table));
+  enum status status =
+      AGREE(comm, memory_make(count, sizeof **table, "surfaces of components", table));
+  if (status != STATUS_OK) {
+    memory_free(*table);
+    *table = NULL;
+    return status;
+  }
   for (int64_t at = 0; at < count; at += 1 << 20) {
     int rows = count - at < 1 << 20 ? (int)(count - at) : 1 << 20;
     MPI_Allreduce(MPI_IN_PLACE, w->sum + at, 2 * rows, MPI_INT64_T, MPI_SUM, comm);

@@ -122,6 +122,29 @@ TEST(halos_hold_the_owners_values_also_beyond_thin_neighbours) {
         }
 }
 
+/* A slice of 16.4 MB goes in two messages, of which the second has one row. */
+TEST(a_halo_of_many_bytes_goes_in_parts) {
+  const int64_t n[3] = {3, 4097, 1024}, halo[3] = {1, 0, 0};
+  struct grid_plan plan;
+  struct grid_field field;
+  CHECK_OK(grid_plan_slabs(comm, n, 0, &plan));
+  CHECK_OK(grid_field_make(comm, &plan, GRID_I32, halo, &field));
+  int32_t *data = field.data;
+  for (int64_t z = 0; z < field.mine.n[0]; z++)
+    for (int64_t i = 0; i < field.row[0]; i++)
+      data[(z + 1) * field.row[0] + i] = (int32_t)((z + field.mine.start[0]) * field.row[0] + i);
+  CHECK_OK(grid_halo_exchange(comm, &field, GRID_EDGE_KEEP));
+  int64_t wrong = 0;
+  for (int64_t z = -1; z <= field.mine.n[0]; z++) {
+    int64_t whole = z + field.mine.start[0];
+    for (int64_t i = 0; i < field.row[0] && whole >= 0 && whole < n[0] && field.voxels; i++)
+      wrong += data[(z + 1) * field.row[0] + i] != (int32_t)(whole * field.row[0] + i);
+  }
+  CHECK(wrong == 0, "%lld voxels of the halo are not their owners'", (long long)wrong);
+  grid_field_free(&field);
+  grid_plan_free(&plan);
+}
+
 static void check_moved(MPI_Comm comm, int s, int kind_from, int kind_to, const int order[3]) {
   struct grid_plan a, b;
   struct grid_field from, to;

@@ -59,11 +59,17 @@ class Rounds(Folder):
             self.assertEqual(found[0]["points"]["value"], shape[1] * shape[2])
             self.assertLess(found[0]["Ra_um"]["value"], 1e-12)
 
-    def test_labels_of_noise_have_more_runs_than_fit(self):
+    def test_labels_of_noise_have_more_runs_than_forecast(self):
         with h5py.File(self.at("n.h5"), "w") as f:
             f["l"] = np.random.default_rng(2).integers(0, 2, (60, 61, 300), "u1")
-        self.ends(call("surface", "--labels", self.at("n.h5:l"), "--voxel-um", 1, "--memory-gb", 0.0075, "--quiet"), 4,
-                  "components of phase 1", "0.0075 GB are allowed", "segment.min_voxels")
+        words = "surface", "--labels", self.at("n.h5:l"), "--voxel-um", 1, "--json", "-"
+        whole = call(*words, "--quiet")
+        less = call(*words, "--memory-gb", 0.0075)
+        self.ends(less, 0)
+        self.assertIn("8 rounds", less[2])  # forecast as one
+        self.assertEqual(json.loads(less[1])["results"], json.loads(whole[1])["results"])
+        self.ends(call(*words, "--memory-gb", 0.007, "--quiet"), 4, "components of phase 1", "0.007 GB are allowed",
+                  "segment.min_voxels")
 
 
 if __name__ == "__main__":
