@@ -28,10 +28,11 @@ struct work {
   double flux_unit[3]; /* face flux -> density over the mean gradient, per axis */
   struct flux_box_sums row;
   struct exact_sum total[4];
-  uint8_t *slow;  /* per box of a row: not for the kernel */
+  uint8_t *path;  /* per box of a row */
   uint8_t *split; /* per row of boxes: some have several components */
   pattern_inverse *inverse;
-  double strength[FLUX_CODES], routed[FLUX_CODES][3]; /* by code, for the kernel */
+  double strength[FLUX_CODES], routed[FLUX_CODES][3]; /* by code, for the kernels, */
+  double ratio[3][FLUX_CODES][FLUX_CODES];            /* and by codes */
   double most;                                        /* of |potential| */
   double voxels;                                      /* that conduct */
 };
@@ -124,36 +125,21 @@ static double routed(const struct work *w, const struct cell *c, int s, double c
   const int64_t e = flux_graph_find(g, c->node, to);
   return w->fine->unit * (double)g->entry_flux[e] * count;
 }
-/* Potential y of the Neumann problem of one component: its last member is grounded. */
+/* Potential y of the Neumann problem of one component. */
 static void balance(struct box *box, int part) {
-  double m[BOX][BOX + 1] = {{0}};
-  int member[BOX], n = 0, place[BOX];
+  double weight[3][BOX] = {{0}}, load[BOX] = {0}, y[BOX];
+  unsigned lanes = 0;
+  for (int i = 0; i < box->n; i++) {
+    const struct cell *c = &box->cell[i];
+    if (c->part != part) continue;
+    lanes |= 1u << c->t;
+    load[c->t] = c->load;
+    for (int s = 0; s < SIDES; s++)
+      if (c->inner[s] >= 0) weight[s / 2][c->t] = c->weight[s];
+  }
+  ISA_PICK(flux_balance)((const double(*)[BOX])weight, lanes, load, y);
   for (int i = 0; i < box->n; i++)
-    if (box->cell[i].part == part) {
-      place[i]    = n;
-      member[n++] = i;
-    }
-  for (int r = 0; r < n - 1; r++) {
-    const struct cell *c = &box->cell[member[r]];
-    m[r][n - 1]          = c->load;
-    for (int s = 0; s < SIDES; s++) {
-      const int o = c->inner[s];
-      if (o < 0 || box->cell[o].part != part) continue;
-      m[r][r] += c->weight[s];
-      if (place[o] < n - 1) m[r][place[o]] -= c->weight[s];
-    }
-  }
-  for (int r = 0; r < n - 1; r++)
-    for (int q = r + 1; q < n - 1; q++) {
-      const double factor = m[q][r] / m[r][r];
-      if (factor == 0) continue;
-      for (int k = r; k < n; k++) m[q][k] -= factor * m[r][k];
-    }
-  for (int r = n - 2; r >= 0; r--) {
-    double y = m[r][n - 1];
-    for (int k = r + 1; k < n - 1; k++) y -= m[r][k] * box->cell[member[k]].y;
-    box->cell[member[r]].y = y / m[r][r];
-  }
+    if (box->cell[i].part == part) box->cell[i].y = y[box->cell[i].t];
 }
 /* Residual of each voxel; with `route`, what the box has left to balance. */
 static void box_loads(const struct work *w, struct box *box, bool route) {
@@ -278,18 +264,19 @@ static void inverse_set(const double factor[3], pattern_inverse *inverse) {
 static bool hard_side(const struct flux_fine *f, int s) {
   return f->side[s].rank != MPI_PROC_NULL || (s >= 4 && f->side[s].dirichlet);
 }
-/* Boxes are slow beside the split ones of a row: `along` 0 those before and behind them too, -1 only the same. */
-static void slow_beside(const struct work *w, const int32_t *node, int64_t row, int along) {
+/* No box beside a split one is like its neighbours: of `along` 0 those before and behind it in the row, too. */
+static void beside_split(const struct work *w, const int32_t *node, int64_t row, int along,
+                         uint8_t path) {
   const int64_t last = w->fine->boxes[2] - 1;
   if (!w->split[row]) return;
   for (int64_t i = 0; i <= last; i++) {
     if (node[i] >= -1) continue;
-    w->slow[i] = 1;
-    if (along == 0 && i > 0) w->slow[i - 1] = 1;
-    if (along == 0 && i < last) w->slow[i + 1] = 1;
+    w->path[i] = path;
+    if (along == 0 && i > 0) w->path[i - 1] = path;
+    if (along == 0 && i < last) w->path[i + 1] = path;
   }
 }
-static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool all_slow) {
+static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool by_voxels) {
   const struct flux_fine *f = w->fine;
   const struct flux_view *v = &f->view;
   const int64_t place[2] = {k, j}, step[2] = {v->box_plane, v->box_row};
@@ -300,38 +287,42 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
                          .graph    = w->graph,
                          .inverse  = (const double(*)[BOX][BOX])w->inverse,
                          .node     = f->box_node + b,
-                         .slow     = w->slow,
+                         .path     = w->path,
                          .at       = v->origin + 2 * k * v->plane + 2 * j * v->row,
                          .boxes    = f->boxes[2],
                          .factor   = f->factor,
                          .strength = w->strength,
                          .routed   = (const double(*)[3])w->routed,
                          .unit     = f->unit,
+                         .fine     = f,
+                         .ratio    = (const double(*)[FLUX_CODES][FLUX_CODES])w->ratio,
                          .outer    = -1};
   bool inner[4];
   for (int s = 0; s < 4; s++) {
     const int a = s / 2;
     inner[s]    = s % 2 ? place[a] < f->boxes[a] - 1 : place[a] > 0;
-    if (!inner[s] && s % 2 && v->n[a] % 2) all_slow = true;
+    if (!inner[s] && s % 2 && v->n[a] % 2) by_voxels = true;
     if (inner[s] || (!hard_side(f, s) && !f->side[s].dirichlet)) continue;
-    if (hard_side(f, s) || row.outer >= 0 || f->middles) all_slow = true;
+    if (hard_side(f, s) || row.outer >= 0 || f->middles) by_voxels = true;
     row.outer     = s;
     row.potential = f->side[s].potential;
     row.face_of   = w->face_of[s % 2];
   }
-  if (!v->uniform && row.outer >= 0) all_slow = true;
-  memset(w->slow, all_slow || f->source, (size_t)f->boxes[2]);
-  if (w->slow[0]) return row;
-  slow_beside(w, row.node, k * f->boxes[1] + j, 0);
+  if (!v->uniform && row.outer >= 0) by_voxels = true;
+  by_voxels = by_voxels || f->source;
+  memset(w->path, by_voxels ? PATH_VOXELS : PATH_ALIKE, (size_t)f->boxes[2]);
+  if (by_voxels) return row;
+  const uint8_t beside = row.outer >= 0 ? PATH_VOXELS : PATH_MIXED;
+  beside_split(w, row.node, k * f->boxes[1] + j, 0, beside);
   for (int s = 0; s < 4; s++) {
     const int sign = s % 2 ? 1 : -1, a = s / 2;
     if (inner[s])
-      slow_beside(w, row.node + sign * step[a],
-                  k * f->boxes[1] + j + sign * (a == 0 ? f->boxes[1] : 1), -1);
+      beside_split(w, row.node + sign * step[a],
+                   k * f->boxes[1] + j + sign * (a == 0 ? f->boxes[1] : 1), -1, beside);
   }
-  if (hard_side(f, 4)) w->slow[0] = 1;
-  if (hard_side(f, 5) || v->n[2] % 2) w->slow[last] = 1;
-  if (!v->uniform) ISA_PICK(flux_row_alike)(&row, w->slow);
+  if (hard_side(f, 4)) w->path[0] = PATH_VOXELS;
+  if (hard_side(f, 5) || v->n[2] % 2) w->path[last] = PATH_VOXELS;
+  if (!v->uniform) ISA_PICK(flux_row_alike)(&row, w->path);
   return row;
 }
 static void loads_find(struct work *w) {
@@ -341,8 +332,9 @@ static void loads_find(struct work *w) {
     for (int64_t j = 0; j < w->fine->boxes[1]; j++) {
       const struct flux_row row = row_make(w, k, j, false);
       ISA_PICK(flux_row_loads)(&row, g->load);
+      ISA_PICK(flux_mixed_loads)(&row, g->load);
       for (int64_t i = 0; i < row.boxes; i++)
-        if (row.slow[i] && row.node[i] != -1) box_gather(w, (int64_t[3]){k, j, i});
+        if (row.path[i] == PATH_VOXELS && row.node[i] != -1) box_gather(w, (int64_t[3]){k, j, i});
     }
 }
 static void sums_find(struct work *w, bool route) {
@@ -350,8 +342,10 @@ static void sums_find(struct work *w, bool route) {
     for (int64_t j = 0; j < w->fine->boxes[1]; j++) {
       const struct flux_row row = row_make(w, k, j, w->state != NULL);
       ISA_PICK(flux_row_bound)(&row, route, &w->row);
+      ISA_PICK(flux_mixed_bound)(&row, route, &w->row);
       for (int64_t i = 0; i < row.boxes; i++)
-        if (row.slow[i] && row.node[i] != -1) box_bound(w, (int64_t[3]){k, j, i}, route);
+        if (row.path[i] == PATH_VOXELS && row.node[i] != -1)
+          box_bound(w, (int64_t[3]){k, j, i}, route);
       rows_end(w);
     }
 }
@@ -411,12 +405,18 @@ static enum status work_make(struct work *w, struct flux_levels *levels) {
   w->levels = levels;
   w->fine   = &levels->fine;
   w->graph  = &levels->graph[0];
-  TRY(memory_make(w->fine->boxes[2] + 1, 1, "certificate", &w->slow));
+  TRY(memory_make(w->fine->boxes[2] + 1, 1, "certificate", &w->path));
   TRY(memory_make(w->fine->boxes[0] * w->fine->boxes[1], 1, "certificate", &w->split));
   for (int64_t m = 0; m < w->fine->multis; m++)
     w->split[w->fine->multi[m].k * w->fine->boxes[1] + w->fine->multi[m].j] = 1;
   TRY(memory_make(256, sizeof *w->inverse, "certificate", &w->inverse));
   inverse_set(w->fine->factor, w->inverse);
+  for (int a = 0; a < 3; a++)
+    for (uint8_t c = 1; c < FLUX_CODES; c++)
+      for (uint8_t d = 1; d < FLUX_CODES; d++) {
+        const double g    = w->fine->view.uniform ? 1 : flux_fine_conductance(w->fine, c, d, a);
+        w->ratio[a][c][d] = g > 0 ? w->fine->unit * flux_boxes_count(w->fine, c, d, a) / g : 0;
+      }
   for (int c = 1; c < FLUX_CODE_FACE; c++) {
     const uint8_t code = (uint8_t)c;
     w->strength[c]     = w->fine->conductance[c][c];
@@ -427,7 +427,7 @@ static enum status work_make(struct work *w, struct flux_levels *levels) {
   return STATUS_OK;
 }
 static void work_free(struct work *w) {
-  memory_free(w->slow);
+  memory_free(w->path);
   memory_free(w->split);
   memory_free(w->inverse);
   memory_free(w);

@@ -7,7 +7,7 @@
  * (Dirichlet: r = 0, half a voxel). */
 #include "flux_inner.h"
 #include <string.h>
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 #define INLINE static inline __attribute__((always_inline))
@@ -119,25 +119,6 @@ INLINE void add_row(const struct flux_view *v, int64_t p, const float *e) {
   }
 }
 #else
-INLINE void weights(const struct flux_view *v, int64_t p, float w[6]) {
-  const float *t = v->pair + 16 * (v->code[p] & CODE_MASK);
-#define T(o) t[v->code[p + (o)] & CODE_MASK]
-  w[0]           = v->weight[0] * T(-v->plane);
-  w[1]           = v->weight[0] * T(v->plane);
-  w[2]           = v->weight[1] * T(-v->row);
-  w[3]           = v->weight[1] * T(v->row);
-  w[4]           = v->weight[2] * T(-1);
-  w[5]           = v->weight[2] * T(1);
-#undef T
-}
-INLINE float neighbours(const struct flux_view *v, int64_t p, float *total) {
-  const float *x = v->x + p;
-  float w[6];
-  weights(v, p, w);
-  *total = (w[0] + w[1]) + (w[2] + w[3]) + (w[4] + w[5]);
-  return w[0] * x[-v->plane] + w[1] * x[v->plane] + w[2] * x[-v->row] + w[3] * x[v->row] +
-         w[4] * x[-1] + w[5] * x[1];
-}
 #ifdef __AVX2__
 enum { WIDTH = 8 };
 #else
@@ -145,68 +126,85 @@ enum { WIDTH = 4 };
 #endif
 typedef float vec __attribute__((vector_size(4 * WIDTH)));
 typedef int32_t ivec __attribute__((vector_size(4 * WIDTH)));
-typedef uint8_t bvec __attribute__((vector_size(WIDTH)));
 INLINE vec load(const float *p) {
   vec r;
   memcpy(&r, p, sizeof r);
   return r;
 }
+#ifdef __AVX2__
 INLINE ivec codes(const uint8_t *p) {
-  bvec r;
-  memcpy(&r, p, sizeof r);
-  return __builtin_convertvector(r, ivec) & CODE_MASK;
+  return (ivec)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)p)) & CODE_MASK;
 }
+INLINE vec resistance(const struct flux_view *v, ivec code) {
+  const __m256i c  = (__m256i)code;
+  const vec first  = _mm256_permutevar8x32_ps(load(v->inverse), c);
+  const vec second = _mm256_permutevar8x32_ps(load(v->inverse + 8), c);
+  return _mm256_blendv_ps(first, second, (__m256)_mm256_slli_epi32(c, 28));
+}
+#else
+INLINE ivec codes(const uint8_t *p) {
+  ivec r;
+  for (int l = 0; l < WIDTH; l++) r[l] = p[l] & CODE_MASK;
+  return r;
+}
+INLINE vec resistance(const struct flux_view *v, ivec code) {
+  vec r;
+  for (int l = 0; l < WIDTH; l++) r[l] = v->inverse[code[l]];
+  return r;
+}
+#endif
+INLINE vec some(vec v, ivec on) { return (vec)((ivec)v & on); }
 INLINE vec neighbours_uniform(const struct flux_view *v, int64_t p) {
   const float *x = v->x + p;
   return (load(x - v->plane) + load(x + v->plane)) + (load(x - v->row) + load(x + v->row)) +
          (load(x - 1) + load(x + 1));
 }
+/* Sum of weight times neighbour, and of weights. */
+INLINE vec neighbours(const struct flux_view *v, int64_t p, ivec code, vec *total) {
+  const int64_t step[3] = {v->plane, v->row, 1};
+  const vec here        = resistance(v, code);
+  vec sum               = {0};
+  *total                = (vec){0};
+  for (int a = 0; a < 3; a++) {
+    const vec before = 2 / (here + resistance(v, codes(v->code + p - step[a])));
+    const vec after  = 2 / (here + resistance(v, codes(v->code + p + step[a])));
+    const float *x   = v->x + p;
+    sum += v->weight[a] * (before * load(x - step[a]) + after * load(x + step[a]));
+    *total += v->weight[a] * (before + after);
+  }
+  return sum;
+}
 INLINE void store_some(float *p, vec value, int64_t n) {
-  memcpy(p, &value, n >= WIDTH ? sizeof value : (size_t)n * sizeof *p);
+  if (n >= WIDTH)
+    memcpy(p, &value, sizeof value);
+  else
+    memcpy(p, &value, (size_t)n * sizeof *p);
 }
 INLINE void relax_row(const struct flux_view *v, int64_t p, int colour, bool uniform, bool rhs) {
-  if (!uniform) {
-    for (int64_t i = colour; i < v->n[2]; i += 2) {
-      if (!(v->code[p + i] & CODE_MASK)) continue;
-      float total, s = neighbours(v, p + i, &total);
-      if (rhs) s += v->rhs[p + i];
-      v->x[p + i] = s / total;
-    }
-    return;
-  }
   ivec half;
   for (int l = 0; l < WIDTH; l++) half[l] = l % 2 == colour ? -1 : 0;
   for (int64_t i = 0; i < v->n[2]; i += WIDTH, p += WIDTH) {
     const ivec c = codes(v->code + p), on = half & (c != 0);
-    vec s = neighbours_uniform(v, p);
+    vec total = __builtin_convertvector(c | (c == 0), vec);
+    vec s     = uniform ? neighbours_uniform(v, p) : neighbours(v, p, c, &total);
     if (rhs) s += load(v->rhs + p);
-    const vec fresh = s / __builtin_convertvector(c | (c == 0), vec), here = load(v->x + p);
-    store_some(v->x + p, (vec)(((ivec)fresh & on) | ((ivec)here & ~on)), v->n[2] - i);
+    store_some(v->x + p, (vec)((ivec)some(s / total, on) | ((ivec)load(v->x + p) & ~on)),
+               v->n[2] - i);
   }
 }
 INLINE void residual_row(const struct flux_view *v, int64_t p, float *sum, bool uniform, bool rhs) {
-  if (!uniform) {
-    for (int64_t i = 0; i < v->n[2]; i++) {
-      if (!(v->code[p + i] & CODE_MASK)) continue;
-      float total, s = neighbours(v, p + i, &total);
-      if (rhs) s += v->rhs[p + i];
-      sum[i] += s - total * v->x[p + i];
-    }
-    return;
-  }
   for (int64_t i = 0; i < v->n[2]; i += WIDTH, p += WIDTH) {
     const ivec c = codes(v->code + p);
-    vec s        = neighbours_uniform(v, p) - __builtin_convertvector(c, vec) * load(v->x + p);
+    vec total    = __builtin_convertvector(c, vec);
+    vec s        = uniform ? neighbours_uniform(v, p) : neighbours(v, p, c, &total);
+    s -= total * load(v->x + p);
     if (rhs) s += load(v->rhs + p);
-    s = load(sum + i) + (vec)((ivec)s & (c != 0));
-    store_some(sum + i, s, v->n[2] - i);
+    store_some(sum + i, load(sum + i) + some(s, c != 0), v->n[2] - i);
   }
 }
 INLINE void add_row(const struct flux_view *v, int64_t p, const float *e) {
-  for (int64_t i = 0; i < v->n[2]; i += WIDTH, p += WIDTH) {
-    const ivec on = codes(v->code + p) != 0;
-    store_some(v->x + p, load(v->x + p) + (vec)((ivec)load(e + i) & on), v->n[2] - i);
-  }
+  for (int64_t i = 0; i < v->n[2]; i += WIDTH, p += WIDTH)
+    store_some(v->x + p, load(v->x + p) + some(load(e + i), codes(v->code + p) != 0), v->n[2] - i);
 }
 #endif
 

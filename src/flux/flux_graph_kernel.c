@@ -1,9 +1,11 @@
 /* Kernels on graphs: slices of 16 rows, one lane per row. */
 #include "flux_inner.h"
 #include <string.h>
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
+/* no vector passes between functions that are not inlined */
+#pragma GCC diagnostic ignored "-Wpsabi"
 #define INLINE static inline __attribute__((always_inline))
 
 #ifdef __AVX512F__
@@ -24,40 +26,63 @@ INLINE lanes neighbours(const struct flux_graph *g, int64_t slice, const float *
   return s;
 }
 #else
+/* Vectors as wide as the machine's: compilers pass wider ones through memory. */
+#ifdef __AVX2__
+enum { WIDE = 8 };
+#else
+enum { WIDE = 4 };
+#endif
+enum { PARTS = LANES / WIDE };
+typedef float part __attribute__((vector_size(4 * WIDE)));
 typedef struct {
-  float v[LANES];
+  part p[PARTS];
 } lanes;
+#define EACH_PART for (int h = 0; h < PARTS; h++)
 INLINE lanes get(const float *p) {
   lanes r;
-  memcpy(&r, p, sizeof r);
+  EACH_PART memcpy(&r.p[h], p + h * WIDE, sizeof r.p[h]);
   return r;
 }
-INLINE void put(float *p, lanes v) { memcpy(p, &v, sizeof v); }
-INLINE lanes zero(void) { return (lanes){{0}}; }
+INLINE void put(float *p, lanes v) { EACH_PART memcpy(p + h * WIDE, &v.p[h], sizeof v.p[h]); }
+INLINE lanes zero(void) {
+  lanes r;
+  EACH_PART r.p[h] = (part){0};
+  return r;
+}
 INLINE lanes divided(lanes a, lanes b) {
-  for (int l = 0; l < LANES; l++) a.v[l] /= b.v[l];
+  EACH_PART a.p[h] /= b.p[h];
   return a;
 }
 INLINE lanes minus_product(lanes s, lanes a, lanes b) {
-  for (int l = 0; l < LANES; l++) s.v[l] -= a.v[l] * b.v[l];
+  EACH_PART s.p[h] -= a.p[h] * b.p[h];
   return s;
 }
 INLINE lanes plus_product(lanes s, lanes a, lanes b) {
-  for (int l = 0; l < LANES; l++) s.v[l] += a.v[l] * b.v[l];
+  EACH_PART s.p[h] += a.p[h] * b.p[h];
   return s;
 }
 INLINE lanes negative(lanes a) {
-  for (int l = 0; l < LANES; l++) a.v[l] = -a.v[l];
+  EACH_PART a.p[h] = -a.p[h];
   return a;
 }
 INLINE float total(lanes a) {
   float t = 0;
-  for (int l = 0; l < LANES; l++) t += a.v[l];
+  for (int l = 0; l < LANES; l++) t += a.p[l / WIDE][l % WIDE];
   return t;
 }
+INLINE part gathered(const float *x, const int32_t *col) {
+#ifdef __AVX2__
+  return (part)_mm256_i32gather_ps(x, _mm256_loadu_si256((const __m256i_u *)col), 4);
+#else
+  return (part){x[col[0]], x[col[1]], x[col[2]], x[col[3]]};
+#endif
+}
 INLINE lanes neighbours(const struct flux_graph *g, int64_t slice, const float *x, lanes s) {
-  for (int64_t e = g->slice[slice]; e < g->slice[slice + 1]; e += LANES)
-    for (int l = 0; l < LANES; l++) s.v[l] += g->weight[e + l] * x[g->col[e + l]];
+  for (int64_t e = g->slice[slice]; e < g->slice[slice + 1]; e += LANES) EACH_PART {
+      part weight;
+      memcpy(&weight, g->weight + e + h * WIDE, sizeof weight);
+      s.p[h] += weight * gathered(x, g->col + e + h * WIDE);
+    }
   return s;
 }
 #endif

@@ -241,6 +241,9 @@ void flux_route_run(struct flux_levels *levels, double scale);
 struct flux_box_sums {
   double energy, cost, inflow, unbalanced, worst;
 };
+/* How the certificate takes a box: by the kernel for one code and one component with neighbours like it; by the one for boxes
+ * inside the rank's own; voxel by voxel. */
+enum flux_path { PATH_ALIKE, PATH_MIXED, PATH_VOXELS };
 /* A row of boxes for the certificate. */
 struct flux_row {
   const struct flux_view *view;
@@ -248,13 +251,17 @@ struct flux_row {
   const struct flux_graph *graph;
   const double (*inverse)[BOX][BOX]; /* of the Neumann problem of each pattern of voxels */
   const int32_t *node, *face_of;     /* of the row's boxes; node -> entry among faces */
-  const uint8_t *slow;
-  const double *factor;      /* several conductances: of the axes, */
-  const double *strength;    /* of each code with itself, */
-  const double (*routed)[3]; /* a weight in graphs over that, by code and axis, */
-  double unit;               /* of weights */
-  int64_t at, boxes;         /* offset of the first voxel */
-  int outer;                 /* which side is a Dirichlet face here, -1 */
+  const uint8_t *path;               /* of each box */
+  const double *factor;              /* several conductances: of the axes, */
+  const double *strength;            /* of each code with itself, */
+  const double (*routed)[3];         /* a weight in graphs over that, by code and axis, */
+  double unit;                       /* of weights */
+  const struct flux_fine *fine;
+  const double (
+      *ratio)[FLUX_CODES]
+             [FLUX_CODES]; /* fall of potential per flux of the route, by axis and codes */
+  int64_t at, boxes;       /* offset of the first voxel */
+  int outer;               /* which side is a Dirichlet face here, -1 */
   double potential;
 };
 
@@ -272,7 +279,12 @@ ISA_DECLARE(void, flux_carry_potential, const struct flux_graph *graph, const fl
 ISA_DECLARE(void, flux_split, const struct flux_graph *graph, const struct flux_graph *next,
             const float *z, double scale)
 ISA_DECLARE(void, flux_row_loads, const struct flux_row *row, double *load)
-/* Boxes with voxels of another code, in or beyond them, become slow. */
-ISA_DECLARE(void, flux_row_alike, const struct flux_row *row, uint8_t *slow)
+/* Boxes with voxels of another code, in or beyond them, become PATH_MIXED. */
+ISA_DECLARE(void, flux_row_alike, const struct flux_row *row, uint8_t *path)
 ISA_DECLARE(void, flux_row_bound, const struct flux_row *row, bool route,
             struct flux_box_sums *sums)
+ISA_DECLARE(void, flux_mixed_loads, const struct flux_row *row, double *load)
+ISA_DECLARE(void, flux_mixed_bound, const struct flux_row *row, bool route,
+            struct flux_box_sums *sums)
+ISA_DECLARE(void, flux_balance, const double weight[3][BOX], unsigned lanes, const double load[BOX],
+            double y[BOX])
