@@ -54,6 +54,7 @@ static const struct table *table_get(void) {
 void flux_scan_free(struct flux_scan *scan) {
   memory_free(scan->pattern);
   memory_free(scan->several);
+  memory_free(scan->kind);
   memory_free(scan->parent);
   memory_free(scan->touch);
 }
@@ -87,13 +88,17 @@ static void split_box(struct flux_scan *scan, int64_t k, int64_t j, int64_t i, u
   int first           = -1;
   const uint8_t *here = f->code + voxel_at(f, 2 * k, 2 * j, 2 * i);
   unsigned bits       = 0;
+  uint8_t kind        = 0;
   for (int t = 0; t < BOX; t++) {
     if (pattern >> t & 1) bits |= here[scan->corner[t]];
     code[t] = pattern >> t & 1 ? here[scan->corner[t]] & CODE_MASK : 0;
     if (!code[t]) continue;
     if (first >= 0 && scan->order[code[t]] != scan->order[code[first]]) mixed = true;
+    if (first >= 0 && code[t] != code[first]) kind = KIND_SEVERAL;
+    if (first < 0) kind = code[t];
     first = t;
   }
+  if (scan->kind) scan->kind[box_at(f, k, j, i)] = kind;
   int n = table_get()->components[pattern];
   if (!mixed && n == 1 && bits <= CODE_MASK)
     return; /* one component, and no number of another to take off */
@@ -180,6 +185,8 @@ enum status flux_scan_number(struct flux_scan *scan, int next[COLOURS]) {
 
 enum status flux_scan_all(struct flux_scan *scan, int64_t count[FLUX_CODES]) {
   uint8_t *zeros = NULL;
+  if (!scan->one_kind && !scan->kind)
+    TRY(memory_make(scan->fine->box_cells, 1, "box codes", &scan->kind));
   TRY(memory_make(scan->fine->view.n[2] + PAD, 1, "row", &zeros));
   scan_boxes(scan, zeros, count);
   memory_free(zeros);

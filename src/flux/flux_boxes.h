@@ -2,9 +2,11 @@
 #pragma once
 #include "flux_inner.h"
 
+enum { KIND_SEVERAL = 255 };
 struct flux_scan {
   struct flux_fine *fine;
   uint8_t *pattern, *several; /* per box: conducting voxels, number of components */
+  uint8_t *kind; /* per box: code of all its voxels; 0 none, or KIND_SEVERAL. NULL with one kind */
   int64_t nodes, multis;
   int32_t *parent;
   uint8_t *touch;        /* per node: 1 low face, 2 high face */

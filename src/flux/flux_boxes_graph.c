@@ -14,27 +14,13 @@ struct edges {
   struct flux_scan *scan;
   struct flux_graph *graph;
   int n;
-  bool sided; /* at most one edge per side, which has its place in the row */
+  bool sided;     /* at most one edge per side, which has its place in the row */
+  double face[3]; /* weight of a face across each axis, with one kind of conductors */
   struct edge edge[96];
 };
 double flux_boxes_face(const struct flux_fine *f, uint8_t in, uint8_t out, int axis) {
   if (!f->middles) return 2 * flux_boxes_count(f, in, in, axis);
   return out ? flux_boxes_count(f, in, out, axis) : 0;
-}
-/* Of the faces between two boxes of one component each, the second after the first along an axis. */
-static double faces_between(const struct flux_scan *scan, const int64_t box[3], unsigned open,
-                            int axis) {
-  const struct flux_fine *f = scan->fine;
-  const uint8_t *here       = f->code + voxel_at(f, 2 * box[0], 2 * box[1], 2 * box[2]);
-  const int64_t step        = axis == 0 ? f->view.plane : axis == 1 ? f->view.row : 1;
-  const int bit             = 4 >> axis;
-  double sum                = 0;
-  for (int t = 0; t < BOX; t++) /* `open` has the bits of the lower voxels of a pair of boxes */
-    if (!(t & bit) && (open >> t & 1)) {
-      const uint8_t *p = here + scan->corner[t | bit];
-      sum += flux_boxes_count(f, p[0], p[step], axis);
-    }
-  return sum;
 }
 static void edge_add(struct edges *e, int32_t from, int32_t to, double weight) {
   if (from == to) return;
@@ -87,53 +73,72 @@ static void edges_inside(struct edges *e, const int64_t box[3]) {
                flux_boxes_count(f, p, q, axis));
     }
 }
+static int32_t node_in(const struct flux_fine *f, int64_t b, uint8_t code) {
+  const int32_t node = f->box_node[b];
+  return node >= -1 ? node : f->multi[-2 - node].node[code >> COMPONENT_SHIFT];
+}
+/* Faces that two neighbouring boxes share and both conduct at: bits of the lower one of each pair of lanes. */
+static unsigned shared(const struct flux_scan *scan, int64_t b, int64_t c, int s) {
+  const uint8_t *pattern = scan->pattern;
+  return s % 2 ? common(pattern[b], pattern[c], s / 2) : common(pattern[c], pattern[b], s / 2);
+}
+/* Over a face of box b to box c of this rank: one edge between boxes of one component each. */
+static void edges_across(struct edges *e, int64_t b, int64_t c, int64_t at, int s) {
+  const struct flux_fine *f = e->scan->fine;
+  const bool single         = f->box_node[b] >= 0 && f->box_node[c] >= -1;
+  const int64_t step        = s / 2 == 0 ? f->view.plane : s / 2 == 1 ? f->view.row : 1;
+  const int bit             = s % 2 ? 4 >> s / 2 : 0;
+  double sum                = 0;
+  for (unsigned open = shared(e->scan, b, c, s); open; open &= open - 1) {
+    const int64_t p    = at + e->scan->corner[__builtin_ctz(open) | bit];
+    const uint8_t mine = f->code[p], other = f->code[s % 2 ? p + step : p - step];
+    const double count = flux_boxes_count(f, mine, other, s / 2);
+    if (single)
+      sum += count;
+    else
+      edge_add(e, node_in(f, b, mine), node_in(f, c, other), count);
+  }
+  if (sum > 0) e->edge[e->n++] = (struct edge){f->box_node[b], f->box_node[c], sum, s};
+}
 static void edges_of_box(struct edges *e, const int64_t box[3]) {
-  static const int stride_of[3] = {0, 1, 2};
-  const struct flux_fine *f     = e->scan->fine;
-  const int64_t step[3]         = {f->view.box_plane, f->view.box_row, 1};
-  const int64_t b               = box_at(f, box[0], box[1], box[2]);
-  const int32_t node            = f->box_node[b];
-  e->n                          = 0;
-  e->sided                      = node >= 0;
+  const struct flux_fine *f = e->scan->fine;
+  const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
+  const int64_t b           = box_at(f, box[0], box[1], box[2]);
+  const int64_t at          = voxel_at(f, 2 * box[0], 2 * box[1], 2 * box[2]);
+  const int32_t node        = f->box_node[b];
+  e->n                      = 0;
+  e->sided                  = node >= 0;
   for (int s = 0; s < SIDES; s++) {
-    const int a     = stride_of[s / 2];
+    const int a     = s / 2;
     const bool edge = s % 2 ? box[a] == f->boxes[a] - 1 : box[a] == 0;
     const int64_t c = b + (s % 2 ? step[a] : -step[a]);
-    if (!edge && f->view.uniform && node >= 0 && f->box_node[c] >= -1) {
-      const unsigned open = s % 2 ? common(e->scan->pattern[b], e->scan->pattern[c], a)
-                                  : common(e->scan->pattern[c], e->scan->pattern[b], a);
-      if (open)
-        e->edge[e->n++] =
-            (struct edge){node, f->box_node[c], bits_of[open & 15] + bits_of[open >> 4], s};
-    } else if (!edge && node >= 0 && f->box_node[c] >= -1) {
-      int64_t first[3] = {box[0], box[1], box[2]};
-      if (s % 2 == 0) first[a]--;
-      const unsigned open = s % 2 ? common(e->scan->pattern[b], e->scan->pattern[c], a)
-                                  : common(e->scan->pattern[c], e->scan->pattern[b], a);
-      if (open)
-        e->edge[e->n++] =
-            (struct edge){node, f->box_node[c], faces_between(e->scan, first, open, a), s};
-    } else if (!edge || f->side[s].rank != MPI_PROC_NULL)
+    if (edge && f->side[s].rank == MPI_PROC_NULL) continue;
+    if (edge)
       edges_slow(e, box, s);
     else
-      continue;
-    e->sided = e->sided && !edge && node >= 0 && f->box_node[c] >= -1;
+      edges_across(e, b, c, at, s);
+    e->sided = e->sided && !edge && f->box_node[c] >= -1;
   }
   if (node < -1 && !e->scan->plain) edges_inside(e, box);
 }
-/* A box inside the volume, of one component like all its neighbours: at most one edge per side. */
-static bool is_simple(const struct flux_fine *f, const int64_t box[3], int64_t b) {
-  const int64_t step[3] = {f->view.box_plane, f->view.box_row, 1};
-  bool simple           = f->view.uniform && f->box_node[b] >= 0;
+/* Does the box have one component, and one code? Or nothing. */
+static bool is_pure(const struct flux_scan *scan, int64_t b) {
+  return scan->fine->box_node[b] >= -1 && (scan->one_kind || scan->kind[b] != KIND_SEVERAL);
+}
+/* A box inside the volume, pure like all its neighbours: at most one edge per side. */
+static bool is_simple(const struct flux_scan *scan, const int64_t box[3], int64_t b) {
+  const struct flux_fine *f = scan->fine;
+  const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
+  bool simple               = is_pure(scan, b);
   for (int a = 0; a < 3; a++)
-    simple = simple && box[a] > 0 && box[a] < f->boxes[a] - 1 && f->box_node[b - step[a]] >= -1 &&
-             f->box_node[b + step[a]] >= -1;
+    simple = simple && box[a] > 0 && box[a] < f->boxes[a] - 1 && is_pure(scan, b - step[a]) &&
+             is_pure(scan, b + step[a]);
   return simple;
 }
 static void simple_box(struct edges *e, int64_t b, uint16_t *length) {
   const struct flux_fine *f = e->scan->fine;
   struct flux_graph *g      = e->graph;
-  const uint8_t *pattern    = e->scan->pattern;
+  const uint8_t *kind       = e->scan->kind;
   const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
   const int32_t row         = f->box_node[b];
   if (!g->slice) {
@@ -142,17 +147,15 @@ static void simple_box(struct edges *e, int64_t b, uint16_t *length) {
   }
   int64_t at = g->slice[row / LANES] + row % LANES;
   float sum  = 0;
-  for (int a = 0; a < 3; a++)
-    for (int s = -1; s <= 1; s += 2) {
-      const int64_t c = b + s * step[a];
-      const unsigned open =
-          s > 0 ? common(pattern[b], pattern[c], a) : common(pattern[c], pattern[b], a);
-      const float weight = (float)(bits_of[open & 15] + bits_of[open >> 4]);
-      g->col[at]         = open ? f->box_node[c] : row;
-      g->weight[at]      = weight;
-      sum += weight;
-      at += LANES;
-    }
+  for (int s = 0; s < SIDES; s++, at += LANES) {
+    const int64_t c     = s % 2 ? b + step[s / 2] : b - step[s / 2];
+    const unsigned open = shared(e->scan, b, c, s);
+    const double face   = kind ? f->count[s / 2][kind[b]][kind[c]] : e->face[s / 2];
+    const float weight  = (float)(face * (bits_of[open & 15] + bits_of[open >> 4]));
+    g->col[at]          = open ? f->box_node[c] : row;
+    g->weight[at]       = weight;
+    sum += weight;
+  }
   g->diagonal[row] = sum;
 }
 static void edges_put(struct edges *e, uint16_t *length) {
@@ -177,7 +180,7 @@ static void edges_visit(struct edges *e, uint16_t *length) {
       for (int64_t i = 0; i < f->boxes[2]; i++) {
         const int64_t box[3] = {k, j, i}, b = box_at(f, k, j, i);
         if (!e->scan->several[b]) continue;
-        if (is_simple(f, box, b)) {
+        if (is_simple(e->scan, box, b)) {
           simple_box(e, b, length);
           continue;
         }
@@ -373,7 +376,11 @@ enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_
   flux_scan_kinds(&scan, answer->percolating);
   e->scan  = &scan;
   e->graph = graph;
-  s        = AGREE(comm, flux_scan_all(&scan, answer->percolating));
+  for (int a = 0; a < 3; a++) {
+    const uint8_t one = (uint8_t)fine->first_kind;
+    e->face[a]        = flux_boxes_count(fine, one, one, a);
+  }
+  s = AGREE(comm, flux_scan_all(&scan, answer->percolating));
   if (s != STATUS_OK) goto done;
   flux_layers_count(fine, true, answer->percolating);
   MPI_Allreduce(MPI_IN_PLACE, answer->percolating, FLUX_CODES, MPI_INT64_T, MPI_SUM, comm);
