@@ -4,8 +4,6 @@
 #ifdef __AVX2__
 #include <immintrin.h>
 #endif
-/* no vector passes between functions that are not inlined */
-#pragma GCC diagnostic ignored "-Wpsabi"
 #define INLINE static inline __attribute__((always_inline))
 
 #ifdef __AVX512F__

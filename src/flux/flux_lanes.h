@@ -4,8 +4,6 @@
 #pragma once
 #include "flux_inner.h"
 #include <string.h>
-/* no vector passes between functions that are not inlined */
-#pragma GCC diagnostic ignored "-Wpsabi"
 #define INLINE static inline __attribute__((always_inline))
 
 #ifdef __AVX512F__
