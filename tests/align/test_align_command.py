@@ -1,4 +1,4 @@
-"""The stage on the command line and in a cycle: truth, any ranks, resuming, refusals. timeout: 300"""
+"""The stage on the command line and in a cycle: truth, any ranks, resuming, refusals. timeout: 300 sanitized: full"""
 import csv, json, os, sys, unittest
 
 import h5py

@@ -1,4 +1,4 @@
-"""The command segment against scipy, voxel for voxel, on several rank counts. timeout: 300"""
+"""The command segment against scipy, voxel for voxel, on several rank counts. timeout: 300 sanitized: full"""
 import json, os, sys, unittest
 
 import h5py

@@ -1,4 +1,4 @@
-"""Volumes larger than the ranks' memory: rounds of rows of columns give the same bits. timeout: 300"""
+"""Volumes larger than the ranks' memory: rounds of rows of columns give the same bits. timeout: 300 sanitized: full"""
 import json, os, sys, unittest
 
 import h5py
