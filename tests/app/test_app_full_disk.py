@@ -1,6 +1,6 @@
 """A disk that is full at any point of a run, an output folder that cannot be written, an input that vanishes, clocks that
 jump: one message, older results whole, and the next run goes on.
-timeout: 400"""
+timeout: 400 sanitized: full"""
 import os, signal, subprocess, tempfile, time, unittest
 
 from hostile import COUNTING, CYCLE, Folder, call, frames, hxt, labels, scan, text, volume

@@ -1,6 +1,6 @@
 """The command compton: counts against an independent count, the same cube on any ranks and from every form of file,
 rounds that go on after a kill, and words for every bad input."""
-# timeout: 600
+# timeout: 600 sanitized: full
 import itertools
 import json
 import os

@@ -11,3 +11,7 @@ TEST(the_interval_holds_the_truth_of_periodic_cells) {
 TEST(the_interval_holds_the_truth_of_electrodes) {
   for (uint64_t seed = 1; seed <= 40; seed++) random_check(comm, FLUX_ELECTRODE, seed, 3, 13);
 }
+TEST(the_kernels_sum_what_voxels_sum) {
+  for (uint64_t seed = 1; seed <= 60; seed++)
+    random_paths_check(comm, (enum flux_kind)(seed % 3), seed, 3, 32);
+}

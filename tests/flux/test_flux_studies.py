@@ -1,4 +1,4 @@
-"""Tensor, electrode, sub-volumes, thresholds. timeout: 900"""
+"""Tensor, electrode, sub-volumes, thresholds. timeout: 900 sanitized: full"""
 import itertools
 import os
 import sys
