@@ -3,7 +3,7 @@
  * ends on what is read again. One table for all, one file with `aligned` per state. A state's file whose record is
  * today's is kept, so that a run that was killed goes on with the state it was at. A state that cannot be aligned
  * keeps no `aligned`: the table says so, and the status. */
-#include "align.h"
+#include "align_stage.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -17,28 +17,6 @@ static const struct config_row rows[] = {
 #include "config_undef.inc"
 };
 static const struct config_set param_set = CONFIG_SET("align", struct align_params, rows);
-
-struct source {
-  struct stage_source of;        /* its volume */
-  char output[STORE_NAME_BYTES]; /* file of its aligned one */
-};
-struct work {
-  const struct stage_job *job;
-  const struct align_params *params;
-  struct source *source;
-  int sources;
-  int64_t n[3];
-  double voxel_um[3];
-  char unit[64];
-  struct align_view view;
-  struct grid_plan slabs; /* of the aligned volumes */
-  int64_t deep, rounds;   /* slices of those in a round */
-  int64_t need_bytes;
-  struct grid_field fixed;
-  double level[2]; /* slopes of the layers along y and x, 0 for none */
-  int refused;
-  char words[256]; /* of the first refusal */
-};
 
 static enum status check(const void *params, const struct stage_common *common) {
   const struct align_params *p = params;
@@ -57,7 +35,7 @@ static enum status check(const void *params, const struct stage_common *common) 
 
 /* ---- which volumes -------------------------------------------------------------------------------------- */
 
-static void name_output(const struct stage_job *job, int at, struct source *source) {
+static void name_output(const struct stage_job *job, int at, struct align_state *source) {
   size_t n      = strlen(job->output);
   int of_states = source->of.at;
   if (n > 3 && strcmp(job->output + n - 3, ".h5") == 0) n -= 3;
@@ -68,7 +46,7 @@ static void name_output(const struct stage_job *job, int at, struct source *sour
     snprintf(source->output, sizeof source->output, "%.*s.%d.h5", (int)n, job->output, at + 1);
 }
 
-static enum status find_sources(struct work *w) {
+static enum status find_sources(struct align_work *w) {
   struct stage_source *found;
   TRY(stage_sources_find(w->job, "volume", w->params->volumes,
                          "--volumes FILE[:DATASET]... is missing: the volumes to align, the first "
@@ -84,16 +62,8 @@ static enum status find_sources(struct work *w) {
   return status;
 }
 
-static enum status check_shape(const struct work *w, const struct store_info *info) {
-  for (int a = 0; a < 3; a++)
-    if (info->n[a] != w->n[a])
-      return FAIL(STATUS_INPUT, "%s has %lld voxels along %c, the first volume has %lld",
-                  info->file, (long long)info->n[a], "zyx"[a], (long long)w -> n[a]);
-  return STATUS_OK;
-}
-
 /* What the first volume's header says. */
-static enum status read_head(struct work *w) {
+static enum status read_head(struct align_work *w) {
   struct store_input *input;
   TRY(store_open(w->job->comm, w->source[0].of.name, "volume", 3, &input));
   const struct store_info *info = store_info(input);
@@ -104,85 +74,7 @@ static enum status read_head(struct work *w) {
   return AGREE(w->job->comm, stage_box_parse("align.box", w->params->box, w->n, &w->view.box));
 }
 
-/* ---- forecast --------------------------------------------------------------------------------------------- */
-
-/* Slices of a slab times a slice, and the same with the halo. */
-static void slab_voxels(const struct grid_plan *plan, int64_t halo, double *own, double *more) {
-  double slice = (double)plan->n[1] * (double)plan->n[2];
-  *own         = (double)grid_plan_most(plan);
-  *more        = *own + 2 * (double)halo * slice;
-}
-
-/* Of a piece of the box while it is looked at, with both slices beside it and their halo; where looks are binned, while it
- * is fitted: fixed, moved (looked at, and as it becomes a look) and moved onto the fixed one. */
-static double piece_bytes(const struct work *w, int64_t deep) {
-  const int64_t *n = w->view.box.n;
-  double slice     = (double)n[1] * (double)n[2];
-  if (w->view.halvings == 0) return 4 * slice * (double)(deep + 5);
-  int64_t moved = align_slices_most(w->params, n, w->voxel_um, deep + 2);
-  return 4 * slice * (double)(2 * (deep + 2) + 2 * moved + 5);
-}
-
-/* Of a piece of the aligned volume: with the slices that it is made from. */
-static double slices_bytes(const struct work *w, int64_t deep) {
-  double slice = (double)w->n[1] * (double)w->n[2];
-  return 4 * slice * (double)(deep + align_slices_most(w->params, w->n, w->voxel_um, deep));
-}
-
-/* Both looks; what the shift and the levels of the fit take beside them. */
-static enum status looks_bytes(const struct work *w, double *one, double *most) {
-  int64_t n[3];
-  double own, more, voxel_um[3];
-  struct grid_plan part;
-  for (int a = 0; a < 3; a++) {
-    n[a]        = w->view.box.n[a] / align_binning(&w->view, a);
-    voxel_um[a] = w->voxel_um[a] * (double)(1 << w->view.halvings);
-  }
-  TRY(grid_plan_slabs(w->job->comm, n, 0, &part));
-  slab_voxels(&part, align_halo(w->params, &part, voxel_um, (double)(1 << w->view.halvings)), &own,
-              &more);
-  double looks = 8 * more, shift = looks + 8 * 1.1 * own + (part.size > 1 ? 4 * own : 0);
-  *one  = 4 * more;
-  *most = fmax(shift, looks + looks / 5 + 4 * own);
-  grid_plan_free(&part);
-  return STATUS_OK;
-}
-
-enum { SLICES_MOST = 64, BESIDE_BYTES = 4 << 20 };
-
-/* The most slices a round that `bytes` lets, a multiple of `step`, at least that. */
-static int64_t deepest(const struct work *w, double (*of)(const struct work *, int64_t),
-                       double bytes, int64_t step, int64_t most) {
-  most = (most + step - 1) / step * step;
-  if (of(w, most) <= bytes) return most;
-  int64_t deep = most < SLICES_MOST ? most : SLICES_MOST / step * step;
-  while (deep > step && of(w, deep) > bytes) deep -= step;
-  return deep > step ? deep : step;
-}
-
-/* As little binning as memory lets, and rounds for what is read and written. Where looks are binned the halved ones
- * of the fit stand beside them while it reads slices of single voxels. */
-static enum status size_rounds(struct work *w, int64_t limit) {
-  int64_t share  = (w->n[0] + w->slabs.size - 1) / w->slabs.size;
-  int64_t parts  = (w->view.box.n[0] + w->slabs.size - 1) / w->slabs.size;
-  const int most = align_halvings_most(&w->view.box);
-  double one, looks;
-  for (w->view.halvings = 0;; w->view.halvings++) {
-    int64_t b = align_binning(&w->view, 0);
-    TRY(looks_bytes(w, &one, &looks));
-    double room = (double)limit - BESIDE_BYTES, both = (w->view.halvings ? 2.4 : 2) * one;
-    w->view.deep  = deepest(w, piece_bytes, room - both, b, parts);
-    w->deep       = deepest(w, slices_bytes, room - one, 1, share);
-    double need   = fmax(looks, both + piece_bytes(w, w->view.deep));
-    need          = fmax(need, one + slices_bytes(w, w->deep));
-    w->need_bytes = (int64_t)need + BESIDE_BYTES;
-    if (w->need_bytes <= limit || w->view.halvings >= most) break;
-  }
-  w->rounds = (share + w->deep - 1) / w->deep;
-  return STATUS_OK;
-}
-
-static enum status work_begin(const struct stage_job *job, struct work *w) {
+static enum status work_begin(const struct stage_job *job, struct align_work *w) {
   int64_t limit;
   memset(w, 0, sizeof *w);
   w->job    = job;
@@ -193,18 +85,18 @@ static enum status work_begin(const struct stage_job *job, struct work *w) {
   if (status == STATUS_OK)
     status = AGREE(job->comm, grid_plan_slabs(job->comm, w->n, 0, &w->slabs));
   if (status == STATUS_OK) status = stage_memory_limit(job, &limit);
-  if (status == STATUS_OK) status = AGREE(job->comm, size_rounds(w, limit));
+  if (status == STATUS_OK) status = AGREE(job->comm, align_rounds_size(w, limit));
   return status;
 }
 
-static void work_end(struct work *w) {
+static void work_end(struct align_work *w) {
   grid_field_free(&w->fixed);
   grid_plan_free(&w->slabs);
   memory_free(w->source);
 }
 
 static enum status plan(const struct stage_job *job, struct stage_need *need) {
-  struct work w;
+  struct align_work w;
   enum status status = work_begin(job, &w);
   if (status == STATUS_OK)
     *need = (struct stage_need){
@@ -215,90 +107,8 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
   return status;
 }
 
-/* ---- reading and writing ------------------------------------------------------------------------------------ */
-
-struct reading {
-  MPI_Comm comm;
-  struct store_input *input;
-};
-
-static enum status read_box(void *owner, const struct grid_box *box, struct grid_field *to) {
-  const struct reading *r = owner;
-  return store_read_field_box(r->comm, r->input, box, false, to);
-}
-
-static enum status volume_open(const struct work *w, const struct source *source,
-                               struct reading *reading, struct align_source *volume) {
-  *reading = (struct reading){w->job->comm, NULL};
-  *volume  = (struct align_source){.read = read_box, .owner = reading};
-  memcpy(volume->n, w->n, sizeof w->n);
-  memcpy(volume->voxel_um, w->voxel_um, sizeof w->voxel_um);
-  TRY(store_open(w->job->comm, source->of.name, "volume", 3, &reading->input));
-  enum status status = AGREE(w->job->comm, check_shape(w, store_info(reading->input)));
-  if (status != STATUS_OK) store_close(&reading->input);
-  return status;
-}
-
-/* Slices of round k of this rank. */
-static void round_place(const struct work *w, int64_t k, int64_t *first, int64_t *count) {
-  const struct grid_box mine = grid_plan_mine(&w->slabs);
-  int64_t at                 = k * w->deep < mine.n[0] ? k * w->deep : mine.n[0];
-  *first                     = mine.start[0] + at;
-  *count                     = mine.n[0] - at < w->deep ? mine.n[0] - at : w->deep;
-}
-
-/* In one round as a field, which a stage that follows need not read. */
-static enum status write_whole(const struct work *w, struct store_output *output,
-                               const struct align_source *volume, const struct voxel_map *map) {
-  MPI_Comm comm = w->job->comm;
-  struct grid_field aligned;
-  TRY(grid_field_make(comm, &w->slabs, GRID_F32, NULL, &aligned));
-  memcpy(aligned.voxel_um, w->voxel_um, sizeof w->voxel_um);
-  enum status status = align_slices(comm, w->params, volume, map, aligned.mine.start[0],
-                                    aligned.mine.n[0], aligned.data);
-  if (status == STATUS_OK) status = store_write_field(comm, output, "aligned", &aligned, 0);
-  grid_field_free(&aligned);
-  return status;
-}
-
-static enum status write_rounds(const struct work *w, struct store_output *output,
-                                const struct align_source *volume, const struct voxel_map *map) {
-  MPI_Comm comm = w->job->comm;
-  float *slices;
-  enum status status =
-      AGREE(comm, memory_make_raw(w->deep * w->n[1] * w->n[2], sizeof *slices, "slices", &slices));
-  for (int64_t k = 0; k < w->rounds && status == STATUS_OK; k++) {
-    int64_t first, count;
-    round_place(w, k, &first, &count);
-    const int64_t start[3] = {first, 0, 0}, n[3] = {count, w->n[1], w->n[2]};
-    status = stop_agree(comm);
-    if (status == STATUS_OK)
-      status = align_slices(comm, w->params, volume, map, first, count, slices);
-    if (status == STATUS_OK)
-      status = store_write_box(comm, output, "aligned", false, start, n, slices);
-  }
-  memory_free(slices);
-  return status;
-}
-
-static enum status write_slices(const struct work *w, const struct stage_job *job,
-                                struct store_output *output, const struct source *source,
-                                const struct voxel_map *map) {
-  struct reading reading;
-  struct align_source volume;
-  TRY(store_create(job->comm, output, "aligned", w->n, w->voxel_um, w->unit[0] ? w->unit : NULL,
-                   false));
-  TRY(store_default(job->comm, output, "aligned"));
-  TRY(store_ready(job->comm, output));
-  TRY(volume_open(w, source, &reading, &volume));
-  enum status status =
-      w->rounds == 1 ? write_whole(w, output, &volume, map) : write_rounds(w, output, &volume, map);
-  store_close(&reading.input);
-  return status;
-}
-
 /* The job of one state's file: the table's record and the state, and the state's own results. */
-static enum status state_job(const struct work *w, const struct source *source,
+static enum status state_job(const struct align_work *w, const struct align_state *source,
                              struct stage_results *results, struct stage_job *job, char **record) {
   const char *all = w->job->record ? w->job->record : "";
   int64_t bytes   = (int64_t)(strlen(all) + strlen(source->of.state)) + 32;
@@ -309,18 +119,6 @@ static enum status state_job(const struct work *w, const struct source *source,
   job->record  = *record;
   job->results = results;
   return STATUS_OK;
-}
-
-/* A volume under a map (NULL: as it is) becomes a state's `aligned`. */
-static enum status write_aligned(const struct work *w, const struct stage_job *job,
-                                 const struct source *source, const struct voxel_map *map) {
-  struct store_output *output;
-  if (!job->output[0]) return STATUS_OK;
-  TRY(stage_output_begin(job, 4 * w->n[0] * w->n[1] * w->n[2] + (1 << 20), &output));
-  enum status status = write_slices(w, job, output, source, map);
-  if (status == STATUS_OK) return stage_output_commit(job, &output);
-  store_abandon(job->comm, &output, false);
-  return status;
 }
 
 /* ---- one state -------------------------------------------------------------------------------------------------- */
@@ -343,23 +141,24 @@ static void add_rows(const struct align_report *r, const char *state, bool refus
   if (refused) snprintf(row->state, sizeof row->state, "refused");
 }
 
-static enum status look_at(struct work *w, const struct source *source, struct grid_field *look) {
-  struct reading reading;
+static enum status look_at(struct align_work *w, const struct align_state *source,
+                           struct grid_field *look) {
+  struct align_reading reading;
   struct align_source volume;
-  TRY(volume_open(w, source, &reading, &volume));
+  TRY(align_volume_open(w, source, &reading, &volume));
   enum status status = align_look(w->job->comm, w->params, &volume, &w->view, look);
   store_close(&reading.input);
   return status;
 }
 
 /* An `aligned` of an earlier run must not stand beside a refusal. */
-static enum status remove_stale(const struct source *source) {
+static enum status remove_stale(const struct align_state *source) {
   if (!log_is_speaker() || !source->output[0] || unlink(source->output) == 0 || errno == ENOENT)
     return STATUS_OK;
   return FAIL(STATUS_OUTPUT, "%s cannot be removed: %s", source->output, strerror(errno));
 }
 
-static enum status refuse(struct work *w, const struct source *source,
+static enum status refuse(struct align_work *w, const struct align_state *source,
                           const struct align_report *report) {
   if (!w->refused++)
     snprintf(w->words, sizeof w->words,
@@ -371,7 +170,7 @@ static enum status refuse(struct work *w, const struct source *source,
 }
 
 /* What stands at p of the levelled volume stands at map(level(p)). */
-static struct voxel_map levelled(const struct work *w, const struct voxel_map *map) {
+static struct voxel_map levelled(const struct align_work *w, const struct voxel_map *map) {
   struct voxel_map level = align_level_map(w->level, w->voxel_um, w->n), both;
   for (int a = 0; a < 3; a++) {
     both.at[a] = map->at[a];
@@ -384,15 +183,38 @@ static struct voxel_map levelled(const struct work *w, const struct voxel_map *m
   return both;
 }
 
-static bool is_tilted(const struct work *w) { return w->level[0] != 0 || w->level[1] != 0; }
+/* The tilt that is to be found, before the first volume is handed on. */
+static enum status find_level(struct align_work *w) {
+  struct align_reading reading;
+  struct align_source volume;
+  struct align_level level;
+  static const char *const names[2] = {"level_y_deg", "level_x_deg"};
+  if (!align_level_is_auto(w->params)) return STATUS_OK;
+  TRY(align_volume_open(w, &w->source[0], &reading, &volume));
+  enum status status = align_level_find(w->job->comm, &volume, &w->view.box, w->view.deep, &level);
+  store_close(&reading.input);
+  TRY(status);
+  memcpy(w->level, level.slope, sizeof w->level);
+  for (int a = 0; a < 2; a++) {
+    struct stage_result *row =
+        stage_result_add(w->job->results, names[a], atan(level.slope[a]) * DEG_PER_RAD, "deg");
+    if (row) row->sigma = level.sigma[a] / (1 + level.slope[a] * level.slope[a]) * DEG_PER_RAD;
+  }
+  log_info("align: layers rise by %.3f deg along y and %.3f deg along x (%lld blocks of columns)",
+           atan(level.slope[0]) * DEG_PER_RAD, atan(level.slope[1]) * DEG_PER_RAD,
+           (long long)level.blocks);
+  return STATUS_OK;
+}
+
+static bool is_tilted(const struct align_work *w) { return w->level[0] != 0 || w->level[1] != 0; }
 
 /* Where looks are binned both volumes are open, for the fit on single voxels. */
-static enum status find_binned(struct work *w, const struct source *source, struct grid_field *look,
-                               struct align_report *report) {
-  struct reading reading[2];
+static enum status find_binned(struct align_work *w, const struct align_state *source,
+                               struct grid_field *look, struct align_report *report) {
+  struct align_reading reading[2];
   struct align_source volumes[2];
-  TRY(volume_open(w, &w->source[0], &reading[0], &volumes[0]));
-  enum status status = volume_open(w, source, &reading[1], &volumes[1]);
+  TRY(align_volume_open(w, &w->source[0], &reading[0], &volumes[0]));
+  enum status status = align_volume_open(w, source, &reading[1], &volumes[1]);
   if (status == STATUS_OK) {
     status = align_find(w->job->comm, w->params, &w->fixed, look, volumes, &w->view, report);
     store_close(&reading[1].input);
@@ -402,7 +224,7 @@ static enum status find_binned(struct work *w, const struct source *source, stru
 }
 
 /* Looks at a state and finds its motion against the first one. */
-static enum status find_motion(struct work *w, const struct source *source,
+static enum status find_motion(struct align_work *w, const struct align_state *source,
                                struct align_report *report) {
   const struct align_source shape = {
       .n = {w->n[0], w->n[1], w->n[2]}
@@ -416,7 +238,7 @@ static enum status find_motion(struct work *w, const struct source *source,
   return status;
 }
 
-static enum status align_one(struct work *w, const struct source *source,
+static enum status align_one(struct align_work *w, const struct align_state *source,
                              const struct stage_job *job) {
   struct align_report report;
   TRY(find_motion(w, source, &report));
@@ -425,84 +247,10 @@ static enum status align_one(struct work *w, const struct source *source,
   if (poor) return refuse(w, source, &report);
   struct voxel_map map = report.map;
   if (is_tilted(w)) map = levelled(w, &report.map);
-  return write_aligned(w, job, source, &map);
+  return align_write(w, job, source, &map);
 }
 
-/* ---- the first state ---------------------------------------------------------------------------------------------- */
-
-/* Grey values of the first volume: their range, then their histogram. Where one round is all it is read once. */
-struct greys {
-  double range[2];
-  struct voxel_histogram histogram;
-  float *slices;
-  bool are_read;
-};
-
-static enum status
-each_round(const struct work *w, const struct align_source *volume, struct greys *g,
-           enum status (*take)(const struct grid_field *slices, struct greys *g)) {
-  for (int64_t k = 0; k < w->rounds; k++) {
-    struct grid_field slices = {
-        .type = GRID_F32, .row = {w->n[1] * w->n[2], w->n[2]},
-             .data = g->slices
-    };
-    round_place(w, k, &slices.mine.start[0], &slices.mine.n[0]);
-    slices.mine.n[1] = w->n[1];
-    slices.mine.n[2] = w->n[2];
-    TRY(stop_agree(w->job->comm));
-    if (w->rounds > 1 || !g->are_read)
-      TRY(align_slices(w->job->comm, w->params, volume, NULL, slices.mine.start[0],
-                       slices.mine.n[0], g->slices));
-    TRY_ALL(w->job->comm, take(&slices, g));
-  }
-  g->are_read = true;
-  return STATUS_OK;
-}
-
-static enum status widen(const struct grid_field *slices, struct greys *g) {
-  return voxel_histogram_widen(slices, NULL, g->range);
-}
-static enum status count(const struct grid_field *slices, struct greys *g) {
-  return voxel_histogram_add(slices, NULL, &g->histogram);
-}
-
-static enum status find_brightest(struct work *w, const struct align_source *volume,
-                                  struct greys *g) {
-  MPI_Comm comm = w->job->comm;
-  double threshold[VOXEL_CLASSES_MOST];
-  TRY_ALL(comm,
-          memory_make_raw(w->deep * w->n[1] * w->n[2], sizeof *g->slices, "slices", &g->slices));
-  TRY(each_round(w, volume, g, widen));
-  voxel_range_sum(comm, g->range);
-  TRY_ALL(comm, voxel_histogram_begin(g->range, 1024, &g->histogram));
-  TRY(each_round(w, volume, g, count));
-  voxel_histogram_sum(comm, &g->histogram);
-  TRY_ALL(comm, voxel_otsu(&g->histogram, 4, threshold));
-  w->view.threshold = threshold[2];
-  return STATUS_OK;
-}
-
-static enum status find_threshold(struct work *w) {
-  struct reading reading;
-  struct align_source volume;
-  struct greys greys = {
-      .range = {INFINITY, -INFINITY}
-  };
-  w->view.threshold = -INFINITY;
-  if (!w->params->mask_above[0]) return STATUS_OK;
-  if (strcmp(w->params->mask_above, "auto") != 0) {
-    w->view.threshold = strtod(w->params->mask_above, NULL);
-    return STATUS_OK;
-  }
-  TRY(volume_open(w, &w->source[0], &reading, &volume));
-  enum status status = find_brightest(w, &volume, &greys);
-  memory_free(greys.slices);
-  voxel_histogram_free(&greys.histogram);
-  store_close(&reading.input);
-  return status;
-}
-
-static enum status check_structure(const struct work *w) {
+static enum status check_structure(const struct align_work *w) {
   const struct grid_field *f = &w->fixed;
   const float *data          = f->data;
   float ends[2]              = {INFINITY, INFINITY}; /* least, and the greatest's negative */
@@ -519,10 +267,10 @@ static enum status check_structure(const struct work *w) {
 }
 
 /* Writes the first state's own volume, level where that is asked for, as its aligned one, and looks at it as it is. */
-static enum status hold_first(struct work *w, const struct stage_job *job, bool is_done) {
+static enum status hold_first(struct align_work *w, const struct stage_job *job, bool is_done) {
   const struct voxel_map level = align_level_map(w->level, w->voxel_um, w->n);
-  if (!is_done) TRY(write_aligned(w, job, &w->source[0], is_tilted(w) ? &level : NULL));
-  TRY(find_threshold(w));
+  if (!is_done) TRY(align_write(w, job, &w->source[0], is_tilted(w) ? &level : NULL));
+  TRY(align_threshold_find(w));
   TRY(look_at(w, &w->source[0], &w->fixed));
   return AGREE(job->comm, check_structure(w));
 }
@@ -594,7 +342,7 @@ static void add_all(const struct stage_results *from, struct stage_results *to) 
   }
 }
 
-static enum status do_state(struct work *w, int at) {
+static enum status do_state(struct align_work *w, int at) {
   struct stage_results results = {NULL, 0, 0};
   struct stage_job job;
   char *record = NULL;
@@ -621,7 +369,7 @@ static enum status write_table(const struct stage_job *job) {
 }
 
 static enum status run(const struct stage_job *job) {
-  struct work w;
+  struct align_work w;
   enum status status = work_begin(job, &w);
   if (status == STATUS_OK)
     log_info("align: %d volumes of %lld x %lld x %lld voxels, %lld rounds of %lld slices a rank",
@@ -631,6 +379,7 @@ static enum status run(const struct stage_job *job) {
     log_info("align: begins on means of %d voxels along each axis, ends on what is read by %lld "
              "slices a rank",
              1 << w.view.halvings, (long long)w.view.deep);
+  if (status == STATUS_OK) status = find_level(&w);
   for (int i = 0; i < w.sources && status == STATUS_OK; i++) {
     status = stop_agree(job->comm);
     if (status == STATUS_OK) status = do_state(&w, i);

@@ -21,8 +21,9 @@ struct align_report {
   bool converged;       /* and within the bounds asked for */
   struct voxel_map map; /* from the fixed volume's voxels to the moved one's */
 };
-/* Local. slope[0], [1]: how the layers rise along y and x, as the parameters say. USAGE. */
+/* Local. slope[0], [1]: how the layers rise along y and x, as the parameters say (0 for auto, which has to be found). USAGE. */
 enum status align_level_parse(const struct align_params *params, double slope[2]);
+bool align_level_is_auto(const struct align_params *params);
 /* Local. The turn about a volume's middle after which layers of these slopes lie flat. */
 struct voxel_map align_level_map(const double slope[2], const double voxel_um[3],
                                  const int64_t n[3]);
@@ -44,7 +45,7 @@ struct align_view {
 /* Local. Voxels of the box per voxel of a look along an axis; the most halvings that leave enough to look at. */
 int64_t align_binning(const struct align_view *view, int axis);
 int align_halvings_most(const struct grid_box *box);
-/* Local. The largest turn of a map, radians. */
+/* Local. The largest turn of a map, with the levelling, radians. */
 double align_turn_most(const struct align_params *params);
 /* Local. Halo along z of a look on that plan. */
 int64_t align_halo(const struct align_params *params, const struct grid_plan *plan,
@@ -70,3 +71,16 @@ int64_t align_slices_most(const struct align_params *params, const int64_t n[3],
 enum status align_find(MPI_Comm comm, const struct align_params *params, struct grid_field *fixed,
                        struct grid_field *moved, const struct align_source *volumes,
                        const struct align_view *view, struct align_report *report);
+
+enum { ALIGN_LEVEL_AUTO_DEG = 5 }; /* largest tilt that is looked for */
+struct align_level {
+  double slope[2],
+      sigma[2];   /* of the layers along y and x, lengths over lengths; standard deviations */
+  int64_t blocks; /* of columns whose heights it comes from */
+};
+/* Collective. The tilt of the layers in a box of a volume, read by `deep` slices a rank (0: all). The same on any rank count.
+ * INPUT: no layers are seen. */
+enum status align_level_find(MPI_Comm comm, const struct align_source *source,
+                             const struct grid_box *box, int64_t deep, struct align_level *level);
+/* Local. What that holds on a rank beside two pieces of slices. */
+int64_t align_level_bytes(int64_t slices);

@@ -16,10 +16,6 @@
 enum { P = ALIGN_PARAMETERS, LEVELS_MOST = 6, SMALLEST = 24 };
 static const double ENOUGH_PX = 0.25; /* standard deviation of what the data determine */
 
-/* A rigid motion about the middle of a volume, lengths in voxels of `ratio` edges. */
-struct motion {
-  double turn[3][3], shift_px[3];
-};
 struct level {
   struct grid_field *fixed, *moved, own_fixed, own_moved; /* own: of halved levels */
   const struct align_source
@@ -37,125 +33,12 @@ struct fit {
   double length;            /* half the diagonal of the box, in edges along z */
   bool held[P];
   const struct align_view *view;
-  struct motion motion;
+  struct align_motion motion;
   double sums[FIT_SUMS]; /* of the last iteration */
   double noise;          /* of a difference there */
   double step;           /* its step, voxels at the corner */
   bool lost;             /* left the bounds */
 };
-
-static void find_ratio(const double voxel_um[3], double ratio[3]) {
-  for (int a = 0; a < 3; a++)
-    ratio[a] = voxel_um[0] > 0 && voxel_um[a] > 0 ? voxel_um[a] / voxel_um[0] : 1;
-}
-
-static double half_diagonal(const int64_t n[3], const double ratio[3]) {
-  double sum = 0;
-  for (int a = 0; a < 3; a++) sum += pow(0.5 * (double)n[a] * ratio[a], 2);
-  return sqrt(sum);
-}
-
-double align_turn_most(const struct align_params *p) {
-  double turn     = strcmp(p->rotation, "all") == 0 ? p->most_deg / DEG_PER_RAD : 0;
-  double slope[2] = {0, 0};
-  (void)align_level_parse(p, slope); /* checked before */
-  return turn + atan(hypot(slope[0], slope[1]));
-}
-
-int64_t align_halo(const struct align_params *p, const struct grid_plan *plan,
-                   const double voxel_um[3], double binning) {
-  double ratio[3];
-  if (plan->size == 1) return 1;
-  find_ratio(voxel_um, ratio);
-  int64_t reach = (int64_t)ceil((double)p->most_px / binning) +
-                  (int64_t)ceil(align_turn_most(p) * half_diagonal(plan->n, ratio));
-  if (reach > plan->n[0]) reach = plan->n[0];
-  return reach + VOXEL_RESAMPLE_SLICES + 1;
-}
-
-/* ---- motions ---------------------------------------------------------------------------------------------- */
-
-/* Rotation matrix (z, y, x order) of a rotation vector: Rodrigues' formula. */
-static void turn_of(const double w[3], double turn[3][3]) {
-  double angle = sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2]);
-  double s     = angle > 1e-12 ? sin(angle) / angle : 1,
-         c     = angle > 1e-12 ? (1 - cos(angle)) / (angle * angle) : 0.5;
-  /* cross product with the vector: of (z, y, x) in a right-handed x, y, z */
-  const double k[3][3] = {
-      {0,     w[2],  -w[1]},
-      {-w[2], 0,     w[0] },
-      {w[1],  -w[0], 0    }
-  };
-  for (int i = 0; i < 3; i++)
-    for (int j = 0; j < 3; j++) {
-      double square = 0;
-      for (int m = 0; m < 3; m++) square += k[i][m] * k[m][j];
-      turn[i][j] = (i == j) + s * k[i][j] + c * square;
-    }
-}
-
-static void vector_of(const struct motion *m, double w[3]) {
-  const double(*turn)[3] = (const double(*)[3])m->turn;
-  const double twice[3]  = {turn[1][2] - turn[2][1], turn[2][0] - turn[0][2],
-                            turn[0][1] - turn[1][0]};
-  double sine  = 0.5 * sqrt(twice[0] * twice[0] + twice[1] * twice[1] + twice[2] * twice[2]);
-  double scale = sine > 1e-12 ? asin(fmin(sine, 1)) / sine : 1;
-  for (int a = 0; a < 3; a++) w[a] = 0.5 * scale * twice[a];
-}
-
-/* middle + turn (p - middle) + shift, the turn on edges of `ratio`, shift in voxels of `scale`. */
-static struct voxel_map map_of(const struct motion *m, const double ratio[3], const int64_t n[3],
-                               double scale) {
-  struct voxel_map map;
-  for (int a = 0; a < 3; a++) {
-    double middle = 0.5 * (double)(n[a] - 1);
-    map.at[a]     = middle + m->shift_px[a] / scale;
-    for (int b = 0; b < 3; b++) {
-      map.turn[a][b] = m->turn[a][b] * ratio[b] / ratio[a];
-      map.at[a] -= map.turn[a][b] * 0.5 * (double)(n[b] - 1);
-    }
-  }
-  return map;
-}
-
-enum status align_level_parse(const struct align_params *p, double slope[2]) {
-  double deg[2];
-  char rest;
-  if (sscanf(p->level_deg, "%lf,%lf%c", &deg[0], &deg[1], &rest) != 2 ||
-      !(hypot(deg[0], deg[1]) <= 10))
-    return FAIL(STATUS_USAGE, "align.level_deg = %s; it would be TY,TX, together within 10 degrees",
-                p->level_deg);
-  for (int a = 0; a < 2; a++) slope[a] = tan(deg[a] / DEG_PER_RAD);
-  return STATUS_OK;
-}
-
-/* Turns z onto the layers' normal (1, -slope y, -slope x), about the axis that is normal to both. */
-struct voxel_map align_level_map(const double slope[2], const double voxel_um[3],
-                                 const int64_t n[3]) {
-  double steep = hypot(slope[0], slope[1]), per = steep > 0 ? atan(steep) / steep : 1, ratio[3];
-  const double w[3]    = {0, -per * slope[1], per * slope[0]};
-  struct motion motion = {
-      .shift_px = {0, 0, 0}
-  };
-  turn_of(w, motion.turn);
-  find_ratio(voxel_um, ratio);
-  return map_of(&motion, ratio, n, 1);
-}
-
-/* motion <- motion after the inverse of the step (tau in voxels, omega). */
-static void compose(struct motion *m, const double tau[3], const double omega[3],
-                    const double ratio[3]) {
-  double step[3][3], turn[3][3];
-  turn_of(omega, step);
-  for (int i = 0; i < 3; i++)
-    for (int j = 0; j < 3; j++) {
-      turn[i][j] = 0;
-      for (int k = 0; k < 3; k++) turn[i][j] += m->turn[i][k] * step[j][k];
-    }
-  for (int i = 0; i < 3; i++)
-    for (int k = 0; k < 3; k++) m->shift_px[i] -= turn[i][k] * ratio[k] / ratio[i] * tau[k];
-  memcpy(m->turn, turn, sizeof turn);
-}
 
 /* ---- normal equations --------------------------------------------------------------------------------------- */
 
@@ -410,7 +293,7 @@ static enum status sum_fields(const struct fit *f, const struct level *level,
 
 /* Where the motion stands: the sums and what noise they show. */
 static enum status sums_at(struct fit *f, const struct level *level, struct grid_field *warped) {
-  const struct voxel_map map = map_of(&f->motion, f->ratio, level->n, level->scale);
+  const struct voxel_map map = align_map_of(&f->motion, f->ratio, level->n, level->scale);
   struct exact_sum *sums;
   enum status status = AGREE(f->comm, memory_make(FIT_SUMS, sizeof *sums, "sums of a fit", &sums));
   if (status == STATUS_OK)
@@ -427,7 +310,7 @@ static enum status sums_at(struct fit *f, const struct level *level, struct grid
 
 static bool out_of_bounds(const struct fit *f) {
   double w[3];
-  vector_of(&f->motion, w);
+  align_vector_of(&f->motion, w);
   bool out = sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2]) * DEG_PER_RAD > f->params->most_deg;
   for (int a = 0; a < 3; a++)
     out |= !(fabs(f->motion.shift_px[a]) <= (double)f->params->most_px + 1);
@@ -436,8 +319,8 @@ static bool out_of_bounds(const struct fit *f) {
 
 static void take_step(struct fit *f, const struct level *level) {
   double step[P], tau[3], omega[3], size = 0;
-  struct motion before = f->motion;
-  f->step              = 0;
+  struct align_motion before = f->motion;
+  f->step                    = 0;
   if (!find_step(f, step)) return;
   for (int i = 0; i < P; i++) size += step[i] * step[i];
   double shorter = fmin(1, 2 / sqrt(fmax(size, 1e-300))); /* two voxels at most */
@@ -445,7 +328,7 @@ static void take_step(struct fit *f, const struct level *level) {
     tau[a]   = shorter * step[a] * level->scale;
     omega[a] = shorter * step[3 + a] / (f->length / level->scale);
   }
-  compose(&f->motion, tau, omega, f->ratio);
+  align_compose(&f->motion, tau, omega, f->ratio);
   f->step = sqrt(size);
   f->lost = !isfinite(size) || out_of_bounds(f);
   if (f->lost) f->motion = before;
@@ -469,7 +352,7 @@ static enum status fit_level(struct fit *f, const struct level *level, int round
 }
 
 static enum status fit_all(struct fit *f, const double start_px[3]) {
-  f->motion = (struct motion){
+  f->motion = (struct align_motion){
       .turn = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}
   };
   for (int a = 0; a < 3; a++) f->motion.shift_px[a] = f->held[a] ? 0 : start_px[a];
@@ -563,8 +446,8 @@ static void make_report(const struct fit *f, const int64_t n[3], struct align_re
   for (int a = 0; a < 3; a++) part[a] = last->n[a] * (box->n[a] > 1 ? (int64_t)last->scale : 1);
   report->quality   = correlation(f->sums);
   report->converged = !f->lost && f->step < 0.05;
-  report->map       = map_of(&f->motion, f->ratio, part, 1);
-  vector_of(&f->motion, w);
+  report->map       = align_map_of(&f->motion, f->ratio, part, 1);
+  align_vector_of(&f->motion, w);
   find_sigma(f, sigma);
   for (int a = 0; a < 3; a++) {
     double middle = 0.5 * (double)(n[a] - 1);
@@ -613,8 +496,8 @@ enum status align_find(MPI_Comm comm, const struct align_params *params, struct 
                        const struct align_view *view, struct align_report *report) {
   struct fit f = {.comm = comm, .params = params, .view = view};
   memset(report, 0, sizeof *report);
-  find_ratio(fixed->voxel_um, f.ratio);
-  f.length = half_diagonal(view->box.n, f.ratio);
+  align_ratio(fixed->voxel_um, f.ratio);
+  f.length = align_half_diagonal(view->box.n, f.ratio);
   f.single = (struct level){.volumes = view->halvings ? volumes : NULL, .scale = 1};
   memcpy(f.single.n, view->box.n, sizeof f.single.n);
   TRY_ALL(comm, fault_here("align.find"));

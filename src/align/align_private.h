@@ -1,6 +1,22 @@
-/* Kernel of align: what one row adds to the normal equations. */
+/* Private to align: motions, and the kernel that adds a row to the normal equations. */
 #pragma once
-#include "base.h"
+#include "align.h"
+
+/* A rigid motion about the middle of a volume, lengths in voxels of `ratio` edges. */
+struct align_motion {
+  double turn[3][3], shift_px[3];
+};
+/* All local. Edges over the edge along z; half a volume's diagonal in edges along z. */
+void align_ratio(const double voxel_um[3], double ratio[3]);
+double align_half_diagonal(const int64_t n[3], const double ratio[3]);
+/* The rotation vector of a motion, radians about z, y, x. */
+void align_vector_of(const struct align_motion *motion, double w[3]);
+/* middle + turn (p - middle) + shift, the turn on edges of `ratio`, shift in voxels of `scale`. */
+struct voxel_map align_map_of(const struct align_motion *motion, const double ratio[3],
+                              const int64_t n[3], double scale);
+/* motion <- motion after the inverse of the step (tau in voxels, omega). */
+void align_compose(struct align_motion *motion, const double tau[3], const double omega[3],
+                   const double ratio[3]);
 
 enum {
   FIT_LANES        = 16,

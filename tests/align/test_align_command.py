@@ -149,7 +149,7 @@ class Align(Folder):
         for name, shift in (("a", (0, 0, 0)), ("b", (1.4, -2.2, 0.7))):
             zs, ys, xs = z - shift[0], y - 29 - shift[1], x - 31 - shift[2]
             over = 25 + np.tan(np.radians(want[0])) * ys + np.tan(np.radians(want[1])) * xs - zs
-            grey = np.clip(over + 0.5, 0, 1) * np.clip(zs - 5.5, 0, 1)
+            grey = np.clip(over + 0.5, 0, 1) * np.clip(17.5 - over, 0, 1)
             for at in ((12, 14, 18), (13, -16, -9), (11, 5, -20), (14, -8, 12)):  # what tells shifts within slices
                 grey = grey + np.exp(-((zs - at[0]) ** 2 + (ys - at[1]) ** 2 + (xs - at[2]) ** 2) / 8)
             names.append(self.put(name + ".h5", grey.astype("f4")))
@@ -169,7 +169,28 @@ class Align(Folder):
                 with h5py.File(self.at(f"l{ranks}.{i}.h5")) as f:
                     volumes.append(f["entry/aligned/data"][...])
             self.assertTrue(np.array_equal(*volumes))
-        self.ends(call("align", "--volumes", *names, "--box", "all", "--level-deg", "9,9", "--quiet"), 2, "within 10 degrees")
+        for ranks in (1, 3):
+            self.ends(call("align", "--volumes", *names, "--box", "all", "--level-deg", "auto", "--output", self.at(f"a{ranks}.h5"),
+                           "--json", self.at(f"a{ranks}.json"), "--quiet", ranks=ranks), 0)
+            for i in (1, 2):
+                state = self.tilt(self.at(f"a{ranks}.{i}.h5"))
+                self.assertLess(max(abs(state[0]), abs(state[1])), 0.1, state)
+            with open(self.at(f"a{ranks}.json")) as f:
+                results = json.load(f)["results"]
+            for axis, deg in zip("yx", want):
+                row = results[f"level_{axis}_deg"]
+                self.assertLess(abs(row["value"] - deg), 0.1)
+                self.assertTrue(0 < row["sigma"] < 0.05, row)
+        for i in (1, 2):
+            volumes = []
+            for ranks in (1, 3):
+                with h5py.File(self.at(f"a{ranks}.{i}.h5")) as f:
+                    volumes.append(f["entry/aligned/data"][...])
+            self.assertTrue(np.array_equal(*volumes))
+        self.ends(call("align", "--volumes", *names, "--box", "all", "--level-deg", "9,9", "--quiet"), 2, "auto, or TY,TX, together within 10 degrees")
+        blobs = self.put("blobs.h5", cloud())
+        self.ends(call("align", "--volumes", blobs, blobs, "--box", "all", "--level-deg", "auto", "--quiet", ranks=2), 3,
+                  "no layers within 5 degrees of z are seen")
 
 
 if __name__ == "__main__":
