@@ -332,40 +332,67 @@ static void iterations(MPI_Comm comm, int64_t largest) {
         volume_free(&v);
       }
 }
-static void traffic(MPI_Comm comm, int64_t edge) {
-  struct volume v          = volume_make(comm, edge, 0.5, 8, 1);
+static void traffic_of(MPI_Comm comm, int64_t edge, double porosity, int width) {
+  struct volume v          = volume_make(comm, edge, porosity, width, 1);
   struct flux_case problem = problem_of(&v, 1e-6, true, FLUX_MULTIGRID);
   struct measured m        = solve(comm, &v, &problem, 1);
-  struct flux_traffic most = m.answer.traffic, model = flux_traffic_model(&v.plan);
-  char more[240];
-  MPI_Allreduce(MPI_IN_PLACE, &most, 3, MPI_INT64_T, MPI_MAX, comm);
+  struct flux_traffic most = m.answer.traffic, model[2];
+  char more[400];
+  for (int k = 0; k < 2; k++) model[k] = flux_traffic_model(&v.plan, k);
+  MPI_Allreduce(MPI_IN_PLACE, &most, 4, MPI_INT64_T, MPI_MAX, comm);
   snprintf(more, sizeof more,
-           "\"parts\":[%d,%d,%d],\"messages\":%lld,\"messages_model\":%lld,\"bytes\":%lld,\"bytes_"
-           "model\":%lld,"
-           "\"sums\":%lld,\"sums_model\":%lld",
+           "\"parts\":[%d,%d,%d],\"messages\":%lld,\"messages_model\":[%lld,%lld],\"bytes\":%lld,"
+           "\"bytes_model\":[%lld,%lld],\"sums\":%lld,\"sums_model\":[%lld,%lld],"
+           "\"gathered\":%lld,\"gathered_model\":[%lld,%lld]",
            v.plan.parts[0], v.plan.parts[1], v.plan.parts[2], (long long)most.messages,
-           (long long)model.messages, (long long)most.bytes, (long long)model.bytes,
-           (long long)most.sums, (long long)model.sums);
-  print(comm, "traffic of one cycle, busiest rank", &v, &m, more);
+           (long long)model[0].messages, (long long)model[1].messages, (long long)most.bytes,
+           (long long)model[0].bytes, (long long)model[1].bytes, (long long)most.sums,
+           (long long)model[0].sums, (long long)model[1].sums, (long long)most.gathered,
+           (long long)model[0].gathered, (long long)model[1].gathered);
+  print(comm, width > 1 ? "traffic of one cycle, blobs" : "traffic of one cycle, sites", &v, &m,
+        more);
   volume_free(&v);
 }
-/* The full size on many ranks, by the model alone. */
+static void traffic(MPI_Comm comm, int64_t edge) {
+  traffic_of(comm, edge, 0.5, 8);
+  traffic_of(comm, edge, 0.17, 8);
+  traffic_of(comm, edge, 0.33, 1);
+}
+/* Seconds of a cycle per voxel (of a volume of which half conducts), and at most of the gathered graph: of a whole cycle
+ * whose first graph has as many nodes. */
+static void rates(double *per_voxel_s, double *gathered_s) {
+  struct volume v = volume_make(MPI_COMM_SELF, 128, 0.5, 8, 1);
+  *per_voxel_s    = cycle_s(MPI_COMM_SELF, &v) / pow(128, 3);
+  volume_free(&v);
+  v           = volume_make(MPI_COMM_SELF, 62, 1, 8, 1);
+  *gathered_s = cycle_s(MPI_COMM_SELF, &v);
+  volume_free(&v);
+}
+/* The full size on many ranks, by the model alone: where none of the second steps is taken, and where all are. Seconds from
+ * this machine's rates and a network of 2 us a message, 1 GB/s a rank and 4 us per doubling of the ranks in a sum. */
 static void forecast(void) {
   static const int64_t n[3] = {2160, 2560, 2560};
-  for (int size = 64; size <= 4096; size *= 4) {
-    struct grid_plan plan = {
-        .size = size, .n = {n[0], n[1], n[2]}
-    };
-    if (flux_plan_parts(&plan)) status_abort(STATUS_MEMORY, "%s", status_text());
-    const struct flux_traffic t = flux_traffic_model(&plan);
-    printf("{\"case\":\"forecast of one cycle, 2160 x 2560 x "
-           "2560\",\"ranks\":%d,\"parts\":[%d,%d,%d],\"messages\":%lld,"
-           "\"bytes\":%lld,\"sums\":%lld,\"voxels_per_rank\":%.4g,\"bytes_per_voxel\":%.3g}\n",
-           size, plan.parts[0], plan.parts[1], plan.parts[2], (long long)t.messages,
-           (long long)t.bytes, (long long)t.sums, (double)grid_plan_most(&plan),
-           (double)t.bytes / (double)grid_plan_most(&plan));
-    grid_plan_free(&plan);
-  }
+  double per_voxel_s, gathered_s;
+  rates(&per_voxel_s, &gathered_s);
+  for (int size = 64; size <= 4096; size *= 4)
+    for (int second = 0; second < 2; second++) {
+      struct grid_plan plan = {
+          .size = size, .n = {n[0], n[1], n[2]}
+      };
+      if (flux_plan_parts(&plan)) status_abort(STATUS_MEMORY, "%s", status_text());
+      const struct flux_traffic t = flux_traffic_model(&plan, second);
+      const double voxels         = (double)grid_plan_most(&plan);
+      printf(
+          "{\"case\":\"forecast of one cycle, 2160 x 2560 x 2560, %s second steps\",\"ranks\":%d,"
+          "\"parts\":[%d,%d,%d],\"messages\":%lld,\"bytes\":%lld,\"sums\":%lld,"
+          "\"voxels_per_rank\":%.4g,\"bytes_per_voxel\":%.3g,\"voxels_and_graphs_s\":%.3g,"
+          "\"gathered_graph_s\":%.3g,\"messages_s\":%.3g,\"bytes_s\":%.3g,\"sums_s\":%.3g}\n",
+          second ? "all" : "no", size, plan.parts[0], plan.parts[1], plan.parts[2],
+          (long long)t.messages, (long long)t.bytes, (long long)t.sums, voxels,
+          (double)t.bytes / voxels, voxels * per_voxel_s, (double)t.gathered * gathered_s,
+          2e-6 * (double)t.messages, 1e-9 * (double)t.bytes, 4e-6 * log2(size) * (double)t.sums);
+      grid_plan_free(&plan);
+    }
 }
 int main(int argc, char **argv) {
   MPI_Init(&argc, &argv);

@@ -48,9 +48,9 @@ struct flux_case {
   double keep_s;
 };
 
-/* Messages and bytes sent, and sums over all ranks. */
+/* Messages and bytes sent, sums over all ranks, and how often the gathered graph is solved. */
 struct flux_traffic {
-  int64_t messages, bytes, sums;
+  int64_t messages, bytes, sums, gathered;
 };
 struct flux_answer {
   bool percolates;
@@ -78,8 +78,9 @@ void flux_state_free(struct flux_state *state);
 enum status flux_plan_make(MPI_Comm comm, const int64_t n[3], struct grid_plan *plan);
 /* Local. The same parts and cuts for plan->size ranks and the shape plan->n, without a communicator. */
 enum status flux_plan_parts(struct grid_plan *plan);
-/* Local. Most that a rank sends in one cycle, and sums over all ranks in it, by a model. */
-struct flux_traffic flux_traffic_model(const struct grid_plan *plan);
+/* Local. What the busiest rank sends in one cycle, and sums over all ranks in it, by a model: at most (every K-cycle
+ * takes its second step), or at least. */
+struct flux_traffic flux_traffic_model(const struct grid_plan *plan, bool second_steps);
 /* Collective. Solves on `codes` (uint8, no halo needed). `state` may be NULL. NOT_CONVERGED is told
  * by answer->converged, not by the status. */
 enum status flux_solve(MPI_Comm comm, const struct flux_case *problem,

@@ -184,6 +184,7 @@ static void solve_gathered(struct flux_levels *levels, int at) {
   for (int i = 0; i < g->real; i++) w->some[i] = g->b[w->row[i]];
   MPI_Allgatherv(w->some, g->real, MPI_FLOAT, w->all, w->count, w->start, MPI_FLOAT, g->comm);
   g->sums++;
+  w->solved++;
   g->message_bytes += 4 * g->real;
   for (int i = 0; i < next->real; i++) next->b[w->row_all[i]] = w->all[i];
   solve(levels, at + 1);

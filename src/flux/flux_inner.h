@@ -149,6 +149,7 @@ struct flux_gather {
   int16_t (*place)[4]; /* while making */
   float *some, *all;
   double *some_d, *all_d;
+  int64_t solved; /* how often */
 };
 
 struct flux_levels {

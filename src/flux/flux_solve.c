@@ -194,7 +194,7 @@ static enum status pause_here(struct run *run) {
   return stop;
 }
 static struct flux_traffic traffic_of(const struct flux_levels *l) {
-  struct flux_traffic t = {l->fine.messages, l->fine.message_bytes, 0};
+  struct flux_traffic t = {l->fine.messages, l->fine.message_bytes, 0, l->gather.solved};
   for (int g = 0; g < l->graphs; g++) {
     t.messages += l->graph[g].messages;
     t.bytes += l->graph[g].message_bytes;
@@ -204,7 +204,7 @@ static struct flux_traffic traffic_of(const struct flux_levels *l) {
 }
 static struct flux_traffic traffic_add(struct flux_traffic a, struct flux_traffic b, int sign) {
   return (struct flux_traffic){a.messages + sign * b.messages, a.bytes + sign * b.bytes,
-                               a.sums + sign * b.sums};
+                               a.sums + sign * b.sums, a.gathered + sign * b.gathered};
 }
 static double relative_width(const struct flux_answer *a) {
   return (a->upper - a->lower) / (a->upper + a->lower);
@@ -217,7 +217,7 @@ static enum status iterate(struct run *run) {
   double before = HUGE_VAL, width = 2.2; /* of the interval, over the estimate: mostly 1.8 to 2.4 */
   int slow = 0;
   for (run->answer->iterations = 0;; run->answer->iterations++) {
-    struct flux_traffic traffic = traffic_add((struct flux_traffic){0, 0, 0}, traffic_of(l), -1);
+    struct flux_traffic traffic = traffic_add((struct flux_traffic){0, 0, 0, 0}, traffic_of(l), -1);
     flux_transfer_down(&l->fine, &l->graph[0]);
     const double gain     = flux_levels_correct(l) * l->fine.unit;
     run->answer->estimate = gain / energy_rough(run);

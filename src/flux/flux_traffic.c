@@ -1,6 +1,6 @@
-/* What a cycle sends, foretold for a volume that conducts everywhere and a K-cycle that takes every second step: an
- * upper bound for the busiest rank. A pass over the voxels swaps the border twice (before, and after to mend the sums of
- * boxes); a K-step of a graph swaps three times and sums three times per pair of steps, a plain cycle swaps twice; each
+/* What a cycle sends, foretold for a volume that conducts everywhere and a K-cycle that takes every second step, which
+ * is an upper bound for the busiest rank, or none of them. A pass over the voxels swaps the border twice (before, and after to mend the sums of
+ * boxes); a K-step of a graph swaps three times, a first one sums twice and a second once, a plain cycle swaps twice; each
  * level is visited up to twice as often as the one above while that takes K-steps. */
 #include "flux_inner.h"
 
@@ -23,8 +23,8 @@ static struct level level_of(const struct grid_plan *plan, int level) {
   }
   return l;
 }
-struct flux_traffic flux_traffic_model(const struct grid_plan *plan) {
-  struct flux_traffic t = {0, 0, 0};
+struct flux_traffic flux_traffic_model(const struct grid_plan *plan, bool second_steps) {
+  struct flux_traffic t = {0, 0, 0, 0};
   int64_t visits = 1, neighbours = 0, before = INT64_MAX / 100;
   for (int a = 0; a < 3; a++) neighbours += plan->parts[a] > 2 ? 2 : plan->parts[a] - 1;
   if (neighbours == 0) return t;
@@ -34,15 +34,16 @@ struct flux_traffic flux_traffic_model(const struct grid_plan *plan) {
     const struct level here = level_of(plan, l + 1);
     if (here.nodes <= GATHER_NODES || here.nodes > before * 9 / 10) {
       t.sums += visits;
+      t.gathered = visits;
       t.bytes += 4 * visits * here.nodes;
       return t;
     }
     const bool steps    = l < K_LEVELS;
-    const int64_t swaps = steps ? 6 * visits : 2 * visits;
+    const int64_t times = second_steps ? 2 : 1, swaps = steps ? 3 * times * visits : 2 * visits;
     t.messages += swaps * neighbours;
     t.bytes += 4 * swaps * here.border;
-    if (steps) t.sums += 3 * visits;
-    if (steps) visits *= 2;
+    if (steps) t.sums += (1 + times) * visits;
+    if (steps) visits *= times;
     before = here.nodes;
   }
   return t;
