@@ -343,12 +343,12 @@ static void traffic_of(MPI_Comm comm, int64_t edge, double porosity, int width) 
   snprintf(more, sizeof more,
            "\"parts\":[%d,%d,%d],\"messages\":%lld,\"messages_model\":[%lld,%lld],\"bytes\":%lld,"
            "\"bytes_model\":[%lld,%lld],\"sums\":%lld,\"sums_model\":[%lld,%lld],"
-           "\"gathered\":%lld,\"gathered_model\":[%lld,%lld]",
+           "\"alone\":%lld,\"alone_model\":[%lld,%lld]",
            v.plan.parts[0], v.plan.parts[1], v.plan.parts[2], (long long)most.messages,
            (long long)model[0].messages, (long long)model[1].messages, (long long)most.bytes,
            (long long)model[0].bytes, (long long)model[1].bytes, (long long)most.sums,
-           (long long)model[0].sums, (long long)model[1].sums, (long long)most.gathered,
-           (long long)model[0].gathered, (long long)model[1].gathered);
+           (long long)model[0].sums, (long long)model[1].sums, (long long)most.alone,
+           (long long)model[0].alone, (long long)model[1].alone);
   print(comm, width > 1 ? "traffic of one cycle, blobs" : "traffic of one cycle, sites", &v, &m,
         more);
   volume_free(&v);
@@ -358,22 +358,22 @@ static void traffic(MPI_Comm comm, int64_t edge) {
   traffic_of(comm, edge, 0.17, 8);
   traffic_of(comm, edge, 0.33, 1);
 }
-/* Seconds of a cycle per voxel (of a volume of which half conducts), and at most of the gathered graph: of a whole cycle
- * whose first graph has as many nodes. */
-static void rates(double *per_voxel_s, double *gathered_s) {
+/* Seconds of a cycle per voxel (of a volume of which half conducts), and at most per node of a graph on one rank: of a whole
+ * cycle whose first graph that is. */
+static void rates(double *per_voxel_s, double *per_node_s) {
   struct volume v = volume_make(MPI_COMM_SELF, 128, 0.5, 8, 1);
   *per_voxel_s    = cycle_s(MPI_COMM_SELF, &v) / pow(128, 3);
   volume_free(&v);
   v           = volume_make(MPI_COMM_SELF, 62, 1, 8, 1);
-  *gathered_s = cycle_s(MPI_COMM_SELF, &v);
+  *per_node_s = cycle_s(MPI_COMM_SELF, &v) / pow(31, 3);
   volume_free(&v);
 }
 /* The full size on many ranks, by the model alone: where none of the second steps is taken, and where all are. Seconds from
  * this machine's rates and a network of 2 us a message, 1 GB/s a rank and 4 us per doubling of the ranks in a sum. */
 static void forecast(void) {
   static const int64_t n[3] = {2160, 2560, 2560};
-  double per_voxel_s, gathered_s;
-  rates(&per_voxel_s, &gathered_s);
+  double per_voxel_s, per_node_s;
+  rates(&per_voxel_s, &per_node_s);
   for (int size = 64; size <= 4096; size *= 4)
     for (int second = 0; second < 2; second++) {
       struct grid_plan plan = {
@@ -386,10 +386,10 @@ static void forecast(void) {
           "{\"case\":\"forecast of one cycle, 2160 x 2560 x 2560, %s second steps\",\"ranks\":%d,"
           "\"parts\":[%d,%d,%d],\"messages\":%lld,\"bytes\":%lld,\"sums\":%lld,"
           "\"voxels_per_rank\":%.4g,\"bytes_per_voxel\":%.3g,\"voxels_and_graphs_s\":%.3g,"
-          "\"gathered_graph_s\":%.3g,\"messages_s\":%.3g,\"bytes_s\":%.3g,\"sums_s\":%.3g}\n",
+          "\"one_rank_s\":%.3g,\"messages_s\":%.3g,\"bytes_s\":%.3g,\"sums_s\":%.3g}\n",
           second ? "all" : "no", size, plan.parts[0], plan.parts[1], plan.parts[2],
           (long long)t.messages, (long long)t.bytes, (long long)t.sums, voxels,
-          (double)t.bytes / voxels, voxels * per_voxel_s, (double)t.gathered * gathered_s,
+          (double)t.bytes / voxels, voxels * per_voxel_s, (double)t.alone * per_node_s,
           2e-6 * (double)t.messages, 1e-9 * (double)t.bytes, 4e-6 * log2(size) * (double)t.sums);
       grid_plan_free(&plan);
     }

@@ -130,7 +130,7 @@ static void rises_set(const struct blocks *b, int64_t bins, int64_t bin, float *
       double mean = 0;
       for (int64_t z = i * bin; z < (i + 1) * bin; z++) mean += (double)b->grey[k * b->nz + z];
       mean /= (double)bin;
-      rise[k * bins + i] = i ? (float)(mean - before) : 0;
+      rise[k * bins + i] = i && isfinite(mean - before) ? (float)(mean - before) : 0;
       before             = mean;
     }
   }

@@ -127,8 +127,7 @@ struct stage_result *flux_result(struct flux_task *t, const char *name, int axis
   char full[96];
   const bool all = axis >= 0 && (t->suffix || strcmp(t->params->direction, "all") == 0);
   snprintf(full, sizeof full, all ? "%s_%c" : "%s", name, "zyx"[axis < 0 ? 0 : axis]);
-  if (t->suffix)
-    snprintf(full + strlen(full), sizeof full - strlen(full), "_%s", t->suffix);
+  if (t->suffix) snprintf(full + strlen(full), sizeof full - strlen(full), "_%s", t->suffix);
   return stage_result_add(t->job->results, full, value, unit);
 }
 double flux_conducting(const struct flux_task *t, const int64_t voxels[FLUX_CODES],
@@ -385,12 +384,11 @@ static enum status plan(const struct stage_job *job, struct stage_need *need) {
     /* a case, whose labels are others, is solved while codes and fields of the stage's own region are held */
     const double bytes = fmax(graphs + whole + bytes_of_studies(t.params, job->output[0]),
                               cases > 0 ? whole + (fmax(graphs, solid_bytes) + plain) * cases : 0);
-    const double gathered =
-        plan.size > 1 ? flux_sample_gathered(&sample, &t.region.box) : 0;
-    *need = (struct stage_need){
-        .memory_bytes = (int64_t)(bytes * (double)grid_plan_most(&plan) + gathered) + (1 << 20),
-        .disk_bytes   = job->output[0] ? disk_bytes(t.params, &t.region.box) : 0,
-        .rounds       = 1};
+    const double alone = plan.size > 1 ? flux_sample_alone(&sample, &t.region.box) : 0;
+    *need              = (struct stage_need){
+                     .memory_bytes = (int64_t)(bytes * (double)grid_plan_most(&plan) + alone) + (1 << 20),
+                     .disk_bytes   = job->output[0] ? disk_bytes(t.params, &t.region.box) : 0,
+                     .rounds       = 1};
   }
   grid_plan_free(&plan);
   store_close(&input);

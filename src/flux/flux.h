@@ -48,9 +48,10 @@ struct flux_case {
   double keep_s;
 };
 
-/* Messages and bytes sent, sums over all ranks, and how often the gathered graph is solved. */
+/* Messages and bytes sent, collectives of the ranks that hold a part of a graph, and nodes that one rank solves alone, as
+ * often as it does. */
 struct flux_traffic {
-  int64_t messages, bytes, sums, gathered;
+  int64_t messages, bytes, sums, alone;
 };
 struct flux_answer {
   bool percolates;

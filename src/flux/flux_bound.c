@@ -490,6 +490,7 @@ enum status flux_bound_find(MPI_Comm comm, struct flux_levels *levels, bool lowe
   enum status s = AGREE(comm, work_make(w, levels));
   w->state      = lower ? state : NULL;
   for (int a = 0; a < 3; a++) w->flux_unit[a] = flux_unit[a];
+  flux_transfer_finish(&levels->fine);
   /* jumps are added in double, so that a face at the border is seen alike from both ends */
   flux_fine_swap_floats(&levels->fine, levels->fine.x, false);
   if (levels->fine.low) flux_fine_swap_floats(&levels->fine, levels->fine.low, false);

@@ -334,8 +334,7 @@ static enum status first_graph(struct edges *e, uint16_t **length) {
   memset(*length, 0, (size_t)g->n * sizeof **length);
   edges_visit(e, *length);
   TRY(faces_make(e->scan->fine, g));
-  for (int i = 0; i < g->n; i++)
-    if (!(g->diagonal[i] > 0)) g->diagonal[i] = 1;
+  flux_graph_pad(g);
   return STATUS_OK;
 }
 /* Codes become sums of open faces, or get their Dirichlet halo. */
@@ -369,7 +368,8 @@ enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_
   struct flux_scan scan;
   struct edges *e  = NULL;
   uint16_t *length = NULL;
-  graph->comm      = fine->size == 1 ? MPI_COMM_SELF : comm;
+  graph->comm      = comm;
+  graph->team      = fine->size == 1 ? MPI_COMM_SELF : comm;
   enum status s    = AGREE(comm, flux_scan_make(&scan, fine));
   if (s == STATUS_OK) s = AGREE(comm, memory_make(1, sizeof *e, "edges", &e));
   if (s != STATUS_OK) goto done;

@@ -14,11 +14,10 @@ static const double second_step = 0.25; /* wanted when the first left more of th
 
 /* ---- making ---- */
 
-/* Marks the last row of each body that touches no face: its potential is free, and is set to zero there. */
-static enum status ground_find(const struct flux_graph *g, uint8_t **ground) {
-  int32_t *body = NULL;
-  TRY(memory_make(g->n, 1, "coarsest level", ground));
-  TRY(memory_make(g->n, sizeof *body, "coarsest level", &body));
+/* The least row of each row's body in body[]; -1 where the body touches a face. */
+static enum status bodies_find(const struct flux_graph *g, int32_t **bodies) {
+  TRY(memory_make(g->n, sizeof **bodies, "coarsest level", bodies));
+  int32_t *body = *bodies;
   for (int i = 0; i < g->n; i++) body[i] = i;
   for (bool again = true; again;) {
     again = false;
@@ -29,14 +28,21 @@ static enum status ground_find(const struct flux_graph *g, uint8_t **ground) {
         again           = true;
       }
   }
-  for (int i = 0; i < g->n; i++) (*ground)[i] = 1;
-  for (int i = 0; i < g->n; i++)
-    for (int k = i + 1; k < g->n && (*ground)[i]; k++)
+  for (int f = 0; f < g->faces; f++) {
+    const int32_t touching = body[g->face_node[f]];
+    for (int i = 0; touching >= 0 && i < g->n; i++)
+      if (body[i] == touching) body[i] = -1;
+  }
+  return STATUS_OK;
+}
+/* The last row of each body that touches no face: its potential is free, and is set to zero there. */
+static enum status ground_find(const int32_t *body, int n, uint8_t **ground) {
+  TRY(memory_make(n, 1, "coarsest level", ground));
+  for (int i = 0; i < n; i++) {
+    (*ground)[i] = body[i] >= 0;
+    for (int k = i + 1; k < n && (*ground)[i]; k++)
       if (body[k] == body[i]) (*ground)[i] = 0;
-  for (int f = 0; f < g->faces; f++)
-    for (int i = 0; i < g->n; i++)
-      if (body[i] == body[g->face_node[f]]) (*ground)[i] = 0;
-  memory_free(body);
+  }
   return STATUS_OK;
 }
 static void dense_factor(double *f, int n, const uint8_t *ground, bool *definite) {
@@ -56,7 +62,7 @@ static void dense_factor(double *f, int n, const uint8_t *ground, bool *definite
 static enum status dense_make(struct flux_levels *levels) {
   const struct flux_graph *g = &levels->graph[levels->graphs - 1];
   const int n                = g->n;
-  for (int v = 0; v < 2; v++)
+  for (int v = 0; v < 3; v++)
     TRY(memory_make(n, sizeof(double), "coarsest level", &levels->coarsest[v]));
   if (g->slice[n / LANES] == 0) return STATUS_OK;
   TRY(memory_make((int64_t)n * n, sizeof(double), "dense factor", &levels->factor));
@@ -68,7 +74,8 @@ static enum status dense_make(struct flux_levels *levels) {
   }
   bool definite   = true;
   uint8_t *ground = NULL;
-  enum status s   = ground_find(g, &ground);
+  TRY(bodies_find(g, &levels->body));
+  enum status s = ground_find(levels->body, n, &ground);
   if (s == STATUS_OK) dense_factor(f, n, ground, &definite);
   memory_free(ground);
   if (!definite) return FAIL(STATUS_INTERNAL, "flux: the coarsest matrix is not definite");
@@ -89,50 +96,50 @@ void flux_levels_coarsest(const struct flux_levels *levels, double *y) {
     for (int k = 0; k < i; k++) y[k] -= f[(int64_t)i * n + k] * y[i];
   }
 }
-/* Where this rank's boxes of graph level start among all. */
-static void shift_of(const struct flux_fine *fine, int level, int64_t shift[3]) {
-  const struct grid_plan *p = &fine->plan;
-  const int part[3]         = {fine->rank / (p->parts[1] * p->parts[2]),
-                               fine->rank / p->parts[2] % p->parts[1], fine->rank % p->parts[2]};
-  for (int a = 0; a < 3; a++) {
-    shift[a] = 0;
-    for (int i = 0; i < part[a] && i < p->parts[a]; i++) {
-      int64_t n = p->cut[a][i + 1] - p->cut[a][i];
-      for (int l = 0; l <= level; l++) n = (n + 1) / 2;
-      shift[a] += n;
-    }
-  }
+static enum status merge_next(MPI_Comm comm, struct flux_levels *levels, int *step) {
+  struct flux_merge *w = &levels->merge[levels->merges];
+  const int at         = levels->graphs - 1;
+  if (levels->merges == MERGES) return FAIL(STATUS_INTERNAL, "flux: too many merges");
+  *step    = flux_merge_step(&levels->fine.plan, *step);
+  w->level = at;
+  w->depth = at - levels->merges++;
+  w->step  = *step;
+  return flux_merge_make(comm, &levels->fine, &levels->graph[at], w, &levels->graph[at + 1]);
+}
+/* Nodes and entries on all ranks. */
+static void graph_size(MPI_Comm comm, const struct flux_graph *g, int64_t size[2]) {
+  size[0] = g->real;
+  size[1] = g->slice[g->n / LANES];
+  MPI_Allreduce(MPI_IN_PLACE, size, 2, MPI_INT64_T, MPI_SUM, comm);
 }
 static enum status graphs_make(MPI_Comm comm, struct flux_levels *levels) {
   struct flux_graph *g = levels->graph;
-  const bool alone     = levels->fine.size == 1;
-  levels->gather.level = -1;
-  bool gathered        = alone;
   bool by_strength     = !levels->fine.view.uniform;
-  int64_t nodes = g[0].real, before = INT64_MAX / 100;
-  MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT64_T, MPI_SUM, comm);
+  int step             = 1;
+  int64_t size[2], before = INT64_MAX / 100;
+  graph_size(comm, &g[0], size);
   for (levels->graphs = 1; levels->graphs < LEVELS; levels->graphs++) {
     struct flux_graph *last = &g[levels->graphs - 1], *next = &g[levels->graphs];
-    if (!gathered && (nodes <= GATHER_NODES || nodes > before * 9 / 10)) {
-      int64_t shift[3];
-      levels->gather.level = levels->graphs - 1;
-      shift_of(&levels->fine, levels->gather.level, shift);
-      TRY(flux_graph_gather(comm, last, shift, &levels->gather, next));
-      gathered = true;
+    const int team = flux_merge_team(&levels->fine.plan, step);
+    if (team > 1 &&
+        (flux_merge_wanted(&levels->fine.plan, step, size[0]) || size[0] > before * 9 / 10)) {
+      TRY(merge_next(comm, levels, &step));
+      before = INT64_MAX / 100; /* aggregates may cross borders that have gone */
       continue;
     }
-    if (gathered && (nodes <= DENSE || last->slice[last->n / LANES] == 0)) break;
-    /* gathered graphs are coarsened by every rank for itself; one may still run out of memory */
-    TRY_ALL(comm,
-            flux_graph_coarsen(gathered ? MPI_COMM_SELF : comm, last, true, by_strength, next));
+    if (team == 1 && (size[0] <= DENSE || size[1] == 0)) break;
+    TRY(flux_graph_coarsen(comm, last, true, by_strength, next));
     memory_free(last->place);
     last->place = NULL;
-    before      = nodes;
-    nodes       = next->real;
-    if (!gathered) MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT64_T, MPI_SUM, comm);
-    if (nodes > before * 7 / 10) by_strength = false;
+    before      = size[0];
+    graph_size(comm, next, size);
+    if (size[0] > before * 7 / 10) by_strength = false;
   }
-  return AGREE(comm, dense_make(levels));
+  const bool last = g[levels->graphs - 1].team != MPI_COMM_NULL;
+  TRY_ALL(comm, last ? dense_make(levels) : STATUS_OK);
+  int64_t all = 0;
+  for (int i = 0; i < levels->graphs; i++) all += g[i].n;
+  return AGREE(comm, memory_make_raw(all, sizeof *levels->keep, "graph vectors", &levels->keep));
 }
 static int64_t sum_of(const int64_t *count) {
   int64_t s = 0;
@@ -156,40 +163,59 @@ enum status flux_levels_make(MPI_Comm comm, const struct flux_case *problem,
 }
 void flux_levels_free(struct flux_levels *levels) {
   for (int g = 0; g < LEVELS; g++) flux_graph_free(&levels->graph[g]); /* one may be half made */
-  flux_gather_free(&levels->gather);
+  for (int i = 0; i < levels->merges; i++) flux_merge_free(&levels->merge[i]);
+  memory_free(levels->keep);
   flux_fine_free(&levels->fine);
   memory_free(levels->factor);
-  for (int v = 0; v < 2; v++) memory_free(levels->coarsest[v]);
+  for (int v = 0; v < 3; v++) memory_free(levels->coarsest[v]);
+  memory_free(levels->body);
   memset(levels, 0, sizeof *levels);
 }
 
 /* ---- cycles on graphs ---- */
 
 static void dots_sum(struct flux_graph *g, double *dots, int n) {
-  if (g->comm == MPI_COMM_SELF) return;
-  MPI_Allreduce(MPI_IN_PLACE, dots, n, MPI_DOUBLE, MPI_SUM, g->comm);
+  if (g->team == MPI_COMM_SELF) return;
+  MPI_Allreduce(MPI_IN_PLACE, dots, n, MPI_DOUBLE, MPI_SUM, g->team);
   g->sums++;
 }
 static void solve(struct flux_levels *levels, int at);
 
+/* Bodies that touch no face lose their mean: of a residual, what rounding puts out of reach; of a correction, what says
+ * nothing, which every graph above would double. */
+static void means_remove(const struct flux_levels *levels, int n, double *y) {
+  double *sum = levels->coarsest[1], *count = levels->coarsest[2];
+  const int32_t *body = levels->body;
+  if (!body) return;
+  for (int i = 0; i < n; i++) sum[i] = count[i] = 0;
+  for (int i = 0; i < n; i++)
+    if (body[i] >= 0) {
+      sum[body[i]] += y[i];
+      count[body[i]]++;
+    }
+  for (int i = 0; i < n; i++)
+    if (body[i] >= 0) y[i] -= sum[body[i]] / count[body[i]];
+}
 static void solve_coarsest(struct flux_levels *levels, struct flux_graph *g) {
   double *y = levels->coarsest[0];
   for (int i = 0; i < g->n; i++) y[i] = (double)g->b[i];
+  means_remove(levels, g->n, y);
   flux_levels_coarsest(levels, y);
+  means_remove(levels, g->n, y);
   for (int i = 0; i < g->n; i++) g->x[i] = (float)y[i];
 }
-static void solve_gathered(struct flux_levels *levels, int at) {
+struct flux_merge *flux_levels_merge(struct flux_levels *levels, int at) {
+  for (int i = 0; i < levels->merges; i++)
+    if (levels->merge[i].level == at) return &levels->merge[i];
+  return NULL;
+}
+static void solve_merged(struct flux_levels *levels, struct flux_merge *w, int at) {
   struct flux_graph *g = &levels->graph[at], *next = g + 1;
-  struct flux_gather *w = &levels->gather;
-  for (int i = 0; i < g->real; i++) w->some[i] = g->b[w->row[i]];
-  MPI_Allgatherv(w->some, g->real, MPI_FLOAT, w->all, w->count, w->start, MPI_FLOAT, g->comm);
-  g->sums++;
-  w->solved++;
-  g->message_bytes += 4 * g->real;
-  for (int i = 0; i < next->real; i++) next->b[w->row_all[i]] = w->all[i];
-  solve(levels, at + 1);
-  for (int i = 0; i < g->n + g->ghosts; i++) g->x[i] = 0;
-  for (int i = 0; i < g->real; i++) g->x[w->row[i]] = next->x[w->row_of_col[w->row[i]]];
+  if (w->group == MPI_COMM_NULL) return;
+  flux_merge_down(w, g, next);
+  if (flux_merge_team(&levels->fine.plan, w->step) == 1) levels->solved += w->start[w->size];
+  if (w->leads) solve(levels, at + 1);
+  flux_merge_up(w, g, next);
 }
 static void restrict_to(const struct flux_graph *g, const float *r, int rows,
                         struct flux_graph *to) {
@@ -254,10 +280,12 @@ static void k_cycle(struct flux_levels *levels, int at) {
   for (int i = 0; i < g->n; i++) g->x[i] = p * g->c[i] + (across != 0 ? q * g->x[i] : 0);
 }
 static void solve(struct flux_levels *levels, int at) {
-  const bool copied = levels->gather.level >= 0 && at > levels->gather.level;
-  if (at == levels->gather.level)
-    solve_gathered(levels, at);
-  else if (at - copied < K_LEVELS && at < levels->graphs - 1)
+  struct flux_merge *w = flux_levels_merge(levels, at);
+  int merged           = 0;
+  for (int i = 0; i < levels->merges; i++) merged += levels->merge[i].level < at;
+  if (w)
+    solve_merged(levels, w, at);
+  else if (at - merged < K_LEVELS && at < levels->graphs - 1)
     k_cycle(levels, at);
   else
     cycle(levels, at);
@@ -280,7 +308,6 @@ static void source_set(struct flux_graph *g) {
   for (int i = 0; i < g->faces; i++)
     g->b[g->face_node[i]] += 0.5F * (g->face_weight[0][i] - g->face_weight[1][i]);
 }
-static enum status nested(struct flux_levels *levels, int at);
 /* One cycle on top of the next graph's potential; keep[] holds that start. */
 static void nested_step(struct flux_levels *levels, int at, float *keep) {
   struct flux_graph *g = &levels->graph[at], *next = g + 1;
@@ -293,23 +320,18 @@ static void nested_step(struct flux_levels *levels, int at, float *keep) {
   solve(levels, at);
   for (int i = 0; i < g->n; i++) g->x[i] += keep[i];
 }
-static enum status nested(struct flux_levels *levels, int at) {
-  struct flux_graph *g = &levels->graph[at], *next = g + 1;
-  if (at == levels->graphs - 1) {
+static void nested(struct flux_levels *levels, int at, float *keep) {
+  struct flux_graph *g = &levels->graph[at];
+  struct flux_merge *w = flux_levels_merge(levels, at);
+  if (w) {
+    if (w->leads) nested(levels, at + 1, keep);
+    if (w->group != MPI_COMM_NULL) flux_merge_up(w, g, g + 1);
+  } else if (at == levels->graphs - 1) {
     source_set(g);
     solve_coarsest(levels, g);
-    return STATUS_OK;
+  } else {
+    nested(levels, at + 1, keep + g->n);
+    nested_step(levels, at, keep);
   }
-  TRY(nested(levels, at + 1));
-  if (at == levels->gather.level) {
-    const struct flux_gather *w = &levels->gather;
-    for (int i = 0; i < g->real; i++) g->x[w->row[i]] = next->x[w->row_of_col[w->row[i]]];
-    return STATUS_OK;
-  }
-  float *keep = NULL;
-  TRY(AGREE(levels->fine.comm, memory_make_raw(g->n, sizeof *keep, "graph vector", &keep)));
-  nested_step(levels, at, keep);
-  memory_free(keep);
-  return STATUS_OK;
 }
-enum status flux_levels_nested(struct flux_levels *levels) { return nested(levels, 0); }
+void flux_levels_nested(struct flux_levels *levels) { nested(levels, 0, levels->keep); }

@@ -113,10 +113,10 @@ static void sides_set(struct flux_fine *fine, const struct flux_case *problem) {
 
 /* ---- halo ---- */
 
-void flux_fine_swap(struct flux_fine *fine, void *const send[SIDES], void *const receive[SIDES],
-                    int64_t cell_bytes) {
-  MPI_Request request[2 * SIDES];
-  int n = 0;
+void flux_fine_swap_begin(struct flux_fine *fine, void *const send[SIDES],
+                          void *const receive[SIDES], int64_t cell_bytes) {
+  MPI_Request *request = fine->request;
+  int n                = 0;
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &fine->side[s];
     if (side->rank == MPI_PROC_NULL) continue;
@@ -131,7 +131,16 @@ void flux_fine_swap(struct flux_fine *fine, void *const send[SIDES], void *const
     fine->messages++;
     fine->message_bytes += bytes;
   }
-  MPI_Waitall(n, request, MPI_STATUSES_IGNORE);
+  fine->requests = n;
+}
+void flux_fine_swap_end(struct flux_fine *fine) {
+  MPI_Waitall(fine->requests, fine->request, MPI_STATUSES_IGNORE);
+  fine->requests = 0;
+}
+void flux_fine_swap(struct flux_fine *fine, void *const send[SIDES], void *const receive[SIDES],
+                    int64_t cell_bytes) {
+  flux_fine_swap_begin(fine, send, receive, cell_bytes);
+  flux_fine_swap_end(fine);
 }
 void flux_fine_swap_codes(struct flux_fine *fine) {
   void *send[SIDES], *receive[SIDES];
@@ -391,6 +400,7 @@ enum status flux_fine_make(MPI_Comm comm, const struct flux_case *problem,
   return problem->kind == FLUX_ELECTRODE ? AGREE(comm, source_make(fine, problem)) : STATUS_OK;
 }
 void flux_fine_free(struct flux_fine *fine) {
+  flux_fine_swap_end(fine); /* a run that was stopped */
   grid_plan_free(&fine->plan);
   memory_free(fine->code);
   memory_free(fine->x);

@@ -1,4 +1,4 @@
-/* Graph levels: rows in slices, coarsening by connected components of boxes, halo, gathering. */
+/* Graph levels: rows in slices, coarsening by connected components of boxes, halo. */
 #include "flux_inner.h"
 #include <string.h>
 
@@ -80,6 +80,9 @@ static void swap_words(struct flux_graph *g, void *vector, bool count) {
   MPI_Waitall(n, request, MPI_STATUSES_IGNORE);
 }
 void flux_graph_swap(struct flux_graph *g, float *x) { swap_words(g, x, true); }
+void flux_graph_swap_numbers(struct flux_graph *g, int32_t *number) {
+  swap_words(g, number, false);
+}
 
 /* ---- coarsening ---- */
 
@@ -205,7 +208,7 @@ static enum status rows_number(struct coarsening *k) {
  * ghosts, too. slot[] (by row) is 0 before and after. */
 static enum status halo_number(struct coarsening *k) {
   struct flux_graph *g = k->from, *to = k->to;
-  swap_words(g, g->agg, false);
+  flux_graph_swap_numbers(g, g->agg);
   TRY(memory_make(g->send_start[g->neighbours], sizeof *to->send, "halo nodes", &to->send));
   TRY(memory_make(g->send_start[g->neighbours], sizeof *to->send_buffer, "halo", &to->send_buffer));
   to->neighbours = g->neighbours;
@@ -381,18 +384,19 @@ static enum status coarsen_end(struct coarsening *k) {
   rows_write(k);
   return faces_sum(k);
 }
-static void padding_set(struct flux_graph *g) {
+void flux_graph_pad(struct flux_graph *g) {
   for (int i = 0; i < g->n; i++)
-    if (!(g->diagonal[i] > 0)) g->diagonal[i] = 1;
+    if (!(g->diagonal[i] > 0)) g->diagonal[i] = 1e30F;
 }
 enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool certify,
                                bool by_strength, struct flux_graph *to) {
   struct coarsening k = {.from = from, .to = to, .certify = certify, .by_strength = by_strength};
   to->comm            = comm;
+  to->team            = from->team;
   enum status s       = AGREE(comm, coarsen_begin(&k));
   if (s == STATUS_OK) s = AGREE(comm, halo_number(&k));
   if (s == STATUS_OK) s = AGREE(comm, coarsen_end(&k));
-  if (s == STATUS_OK) padding_set(to);
+  if (s == STATUS_OK) flux_graph_pad(to);
   memory_free(k.parent);
   memory_free(k.first);
   memory_free(k.next);
@@ -401,163 +405,5 @@ enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool cert
   memory_free(k.largest);
   memory_free(k.col);
   memory_free(k.weight);
-  return s;
-}
-
-/* ---- gathering ---- */
-
-void flux_gather_free(struct flux_gather *w) {
-  void *const owned[] = {w->count, w->start,  w->row,   w->row_all,    w->some,
-                         w->all,   w->some_d, w->all_d, w->row_of_col, w->place};
-  for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) memory_free(owned[i]);
-  *w = (struct flux_gather){0};
-}
-/* A gathered edge or face: from, to are numbers of nodes; to -1, -2: low, high face. A place travels
- * as from, -3 - axis, coordinate. */
-struct piece {
-  int32_t from, to;
-  float weight;
-};
-static enum status pieces_make(struct flux_graph *g, struct flux_gather *w, const int64_t shift[3],
-                               int32_t *number, struct piece **out, int64_t *n) {
-  int64_t room = 3 * (int64_t)g->real + 2 * g->faces + g->slice[g->n / LANES];
-  TRY(memory_make_raw(room, sizeof **out, "gathered graph", out));
-  *n = 0;
-  for (int r = 0; r < g->real; r++) {
-    const int i = w->row[r];
-    for (int a = 0; a < 3; a++)
-      (*out)[(*n)++] = (struct piece){number[i], -3 - a, (float)(g->place[i][a] + shift[a])};
-    for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
-      if (g->weight[e] > 0)
-        (*out)[(*n)++] = (struct piece){number[i], number[g->col[e]], g->weight[e]};
-  }
-  for (int i = 0; i < g->faces; i++)
-    for (int h = 0; h < 2; h++)
-      if (g->face_weight[h][i] > 0)
-        (*out)[(*n)++] = (struct piece){number[g->face_node[i]], -1 - h, g->face_weight[h][i]};
-  return STATUS_OK;
-}
-static enum status gathered_rows(struct flux_gather *w, struct flux_graph *to, int64_t nodes) {
-  int count[2] = {0}, next[2];
-  for (int64_t i = 0; i < nodes; i++)
-    count[(w->place[i][0] + w->place[i][1] + w->place[i][2]) & 1]++;
-  to->colours         = 2;
-  to->real            = (int)nodes;
-  to->colour_start[1] = (count[0] + LANES - 1) / LANES * LANES;
-  to->colour_start[2] = to->colour_start[1] + (count[1] + LANES - 1) / LANES * LANES;
-  to->n               = to->colour_start[2];
-  next[0]             = 0;
-  next[1]             = to->colour_start[1];
-  TRY(memory_make(to->n, sizeof *to->place, "places", &to->place));
-  memset(to->place, -1, (size_t)to->n * sizeof *to->place);
-  TRY(memory_make(nodes, sizeof *w->row_all, "gathered rows", &w->row_all));
-  for (int64_t i = 0; i < nodes; i++) {
-    const int row = next[(w->place[i][0] + w->place[i][1] + w->place[i][2]) & 1]++;
-    w->row_all[i] = row;
-    memcpy(to->place[row], w->place[i], sizeof *to->place);
-  }
-  return STATUS_OK;
-}
-static enum status gathered_fill(struct flux_gather *w, struct flux_graph *to,
-                                 const struct piece *piece, int64_t n, int64_t nodes) {
-  TRY(memory_make(nodes, sizeof *w->place, "gathered places", &w->place));
-  int faces = 0;
-  for (int64_t i = 0; i < n; i++) {
-    if (piece[i].to <= -3) w->place[piece[i].from][-3 - piece[i].to] = (int16_t)piece[i].weight;
-    faces += piece[i].to == -1 || piece[i].to == -2;
-  }
-  TRY(gathered_rows(w, to, nodes));
-  memory_free(w->place);
-  w->place         = NULL;
-  uint16_t *length = NULL;
-  TRY(memory_make(to->n, sizeof *length, "row lengths", &length));
-  for (int64_t i = 0; i < n; i++)
-    if (piece[i].to >= 0) length[w->row_all[piece[i].from]]++;
-  enum status s = flux_graph_rows(to, length);
-  if (s == STATUS_OK) s = memory_make(faces, sizeof *to->face_node, "faces", &to->face_node);
-  for (int h = 0; h < 2 && s == STATUS_OK; h++)
-    s = memory_make(faces, sizeof(float), "faces", &to->face_weight[h]);
-  if (s == STATUS_OK) {
-    memset(length, 0, (size_t)to->n * sizeof *length);
-    for (int64_t i = 0; i < n; i++) {
-      if (piece[i].to <= -3) continue;
-      const int row = w->row_all[piece[i].from];
-      to->diagonal[row] += piece[i].weight;
-      if (piece[i].to < 0) {
-        to->face_node[to->faces]                       = row;
-        to->face_weight[-1 - piece[i].to][to->faces++] = piece[i].weight;
-        continue;
-      }
-      const int64_t e = to->slice[row / LANES] + (int64_t)length[row]++ * LANES + row % LANES;
-      to->col[e]      = w->row_all[piece[i].to];
-      to->weight[e]   = piece[i].weight;
-    }
-    padding_set(to);
-  }
-  memory_free(length);
-  return s;
-}
-static enum status gather_arrays(struct flux_graph *g, struct flux_gather *w, int size,
-                                 int32_t **number) {
-  TRY(fault_here("flux.gather"));
-  TRY(memory_make(size + 1, sizeof *w->count, "counts", &w->count));
-  TRY(memory_make(size + 1, sizeof *w->start, "counts", &w->start));
-  TRY(memory_make(g->real, sizeof *w->row, "rows", &w->row));
-  TRY(memory_make(g->real, sizeof *w->some, "gathered vector", &w->some));
-  TRY(memory_make(g->real, sizeof *w->some_d, "gathered vector", &w->some_d));
-  TRY(memory_make((int64_t)g->n + g->ghosts, sizeof **number, "numbers", number));
-  int n = 0;
-  for (int i = 0; i < g->n; i++)
-    if (is_node(g, i)) w->row[n++] = i;
-  return STATUS_OK;
-}
-/* shift: place of this rank's first box among all boxes of this level. */
-enum status flux_graph_gather(MPI_Comm comm, struct flux_graph *from, const int64_t shift[3],
-                              struct flux_gather *w, struct flux_graph *to) {
-  int size, rank, *bytes = NULL, *at = NULL;
-  int32_t *number     = NULL;
-  struct piece *piece = NULL, *all = NULL;
-  int64_t n = 0, nodes = 0, total = 0;
-  MPI_Comm_size(comm, &size);
-  MPI_Comm_rank(comm, &rank);
-  enum status s = gather_arrays(from, w, size, &number);
-  if (s == STATUS_OK) s = memory_make(size, sizeof *bytes, "counts", &bytes);
-  if (s == STATUS_OK) s = memory_make(size, sizeof *at, "counts", &at);
-  s = AGREE(comm, s);
-  if (s != STATUS_OK) goto done;
-  MPI_Allgather(&from->real, 1, MPI_INT, w->count, 1, MPI_INT, comm);
-  for (int r = 0; r < size; r++) {
-    w->start[r] = (int)nodes;
-    nodes += w->count[r];
-  }
-  for (int i = 0; i < from->real; i++) number[w->row[i]] = w->start[rank] + i;
-  swap_words(from, number, false);
-  s = AGREE(comm, pieces_make(from, w, shift, number, &piece, &n));
-  if (s != STATUS_OK) goto done;
-  const int mine = (int)(n * (int64_t)sizeof *piece);
-  MPI_Allgather(&mine, 1, MPI_INT, bytes, 1, MPI_INT, comm);
-  for (int r = 0; r < size; r++) {
-    at[r] = (int)total;
-    total += bytes[r];
-  }
-  s = memory_make_raw(total, 1, "gathered graph", &all);
-  if (s == STATUS_OK) s = memory_make(nodes, sizeof *w->all, "gathered vector", &w->all);
-  if (s == STATUS_OK) s = memory_make(nodes, sizeof *w->all_d, "gathered vector", &w->all_d);
-  s = AGREE(comm, s);
-  if (s != STATUS_OK) goto done;
-  MPI_Allgatherv(piece, mine, MPI_BYTE, all, bytes, at, MPI_BYTE, comm);
-  to->comm = MPI_COMM_SELF;
-  s        = gathered_fill(w, to, all, total / (int64_t)sizeof *all, nodes);
-  if (s == STATUS_OK)
-    s = memory_make((int64_t)from->n + from->ghosts, sizeof *w->row_of_col, "rows", &w->row_of_col);
-  for (int i = 0; s == STATUS_OK && i < from->n + from->ghosts; i++)
-    w->row_of_col[i] = w->row_all[number[i]];
-  s = AGREE(comm, s);
-done:
-  memory_free(number);
-  memory_free(piece);
-  memory_free(all);
-  memory_free(bytes);
-  memory_free(at);
   return s;
 }

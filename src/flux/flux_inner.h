@@ -5,13 +5,14 @@
  * slices of LANES rows (SELL format), sorted by colour, so that a Gauss-Seidel sweep is a row of
  * vector operations. Weights of graphs are whole numbers (multiples of a unit of conductance), so
  * their sums are exact and the same from both ends of an edge on any rank count.
- * The last distributed graph is gathered on all ranks, which go on alone and alike. */
+ * As graphs shrink they go to fewer ranks, the last ones to one. */
 #pragma once
 #include "flux.h"
 
 enum { LANES = 16, COLOURS = 4, SIDES = 6, BOX = 8, LEVELS = 32, PAD = 16 };
-/* Graphs that take K-steps; a graph of so few nodes is gathered. */
-enum { K_LEVELS = 9, GATHER_NODES = 30000 };
+/* Graphs that take K-steps. A graph of fewer nodes a rank goes to fewer ranks; from so few ranks on one of fewer nodes in all
+ * to a single one. */
+enum { K_LEVELS = 9, MERGE_NODES = 1000, MERGE_RANKS = 8, ALONE_NODES = 30000, MERGES = 24 };
 enum { CODE_MASK = 15, COMPONENT_SHIFT = 4 };
 enum { UP_INSIDE = 255, UP_SEARCH = 254 };
 
@@ -63,15 +64,18 @@ struct flux_fine {
   int32_t *halo_node[SIDES]; /* per voxel of a neighbour's layer: column of its node, -1 */
   double conductance[FLUX_CODES][FLUX_CODES]; /* harmonic mean, by code, before axis factor */
   double count[3][FLUX_CODES]
-              [FLUX_CODES];     /* weight of a face in graphs, by axis and codes, whole numbers */
-  double factor[3];             /* area over distance per axis */
-  double scale;                 /* conductance that the levels call 1 */
-  double unit;                  /* of graph weights in that */
-  double weakest;               /* conductance of a face */
-  double wall[3];               /* area of a wall across each axis, over the largest */
-  double jumps;                 /* 1, or 0 for an equation without jumps */
-  double volume;                /* of a voxel */
-  float *face_buffer[SIDES][2]; /* send, receive */
+              [FLUX_CODES];       /* weight of a face in graphs, by axis and codes, whole numbers */
+  double factor[3];               /* area over distance per axis */
+  double scale;                   /* conductance that the levels call 1 */
+  double unit;                    /* of graph weights in that */
+  double weakest;                 /* conductance of a face */
+  double wall[3];                 /* area of a wall across each axis, over the largest */
+  double jumps;                   /* 1, or 0 for an equation without jumps */
+  double volume;                  /* of a voxel */
+  float *face_buffer[SIDES][2];   /* send, receive */
+  MPI_Request request[2 * SIDES]; /* of a swap that was begun */
+  int requests;
+  bool under_way, mends; /* the border of the potential is; boxes' sums wait for it */
   int64_t messages, message_bytes;
 };
 /* A box of several components. */
@@ -109,16 +113,17 @@ static inline int32_t flux_boxes_node(const struct flux_fine *f, int64_t k, int6
 /* ---- graphs -------------------------------------------------------------------------------- */
 
 struct flux_graph {
-  MPI_Comm comm; /* MPI_COMM_SELF once gathered */
+  MPI_Comm comm,
+      team; /* of all ranks, in which neighbours are told; of those that hold a part (MPI_COMM_NULL: others) */
   int n, ghosts; /* rows (with padding rows between colours), halo nodes after them */
   int real;      /* rows that are nodes */
   int colours, colour_start[COLOURS + 1];
   int64_t *slice; /* n/LANES + 1 offsets, in entries */
   int32_t *col;
-  float *weight, *diagonal; /* diagonal 1 on padding */
-  int *agg;                 /* row -> row of the next graph; ghosts too; -1 padding */
-  int16_t (*place)[4];      /* box coordinates of rows; -1 padding */
-  int32_t *tree;            /* pairs of rows: spanning trees of the aggregates */
+  float *weight, *diagonal;
+  int *agg;            /* row -> row of the next graph; ghosts too; -1 padding */
+  int16_t (*place)[4]; /* box coordinates of rows; -1 padding */
+  int32_t *tree;       /* pairs of rows: spanning trees of the aggregates */
   int tree_edges;
   int faces; /* nodes on the two Dirichlet faces */
   int32_t *face_node;
@@ -139,27 +144,36 @@ struct flux_graph {
   int64_t messages, message_bytes, sums;
 };
 
-/* The change from distributed to gathered. */
-struct flux_gather {
-  int level; /* of the last distributed graph, the next one is its gathered copy; -1: one rank */
-  int *count, *start;  /* of nodes per rank */
-  int32_t *row;        /* this rank's rows, in order of gathered nodes */
-  int32_t *row_all;    /* gathered node -> row of the gathered graph */
-  int32_t *row_of_col; /* own and halo rows -> row of the gathered graph */
-  int16_t (*place)[4]; /* while making */
-  float *some, *all;
+/* The change from a graph to the same on fewer ranks, the next one. */
+struct flux_merge {
+  int level, depth,
+      step;         /* of the graph; how often it was coarsened; parts per group along each axis */
+  bool made, leads; /* this rank goes on */
+  MPI_Comm group,
+      team; /* who give to one rank (it is the first; MPI_COMM_NULL: no part); who go on */
+  int size; /* of the group */
+  int *count, *start, *edges, *edges_start, *faces,
+      *faces_start;  /* of nodes, edges, faces of each member */
+  int32_t *row;      /* this rank's rows, in order of nodes */
+  int32_t *row_all;  /* node -> row of the copy */
+  int64_t *entry;    /* edge -> entry of the copy */
+  float *some, *all; /* this rank's, all members' */
   double *some_d, *all_d;
-  int64_t solved; /* how often */
 };
 
 struct flux_levels {
   struct flux_fine fine;
   struct flux_graph graph[LEVELS];
   int graphs;
-  struct flux_gather gather;
+  struct flux_merge merge[MERGES];
+  int merges;
+  int64_t solved;      /* nodes of the graph that one rank alone holds, each time that it was */
+  float *keep;         /* of nested iteration, of all graphs */
   double *factor;      /* dense Cholesky of the last graph; NULL: that has no edges */
-  double *coarsest[2]; /* vectors of its size */
-  double over;         /* over-correction of piecewise constant aggregates */
+  double *coarsest[3]; /* vectors of its size */
+  int32_t *
+      body; /* of its rows: the least row of a body that touches no face, else -1; NULL: as factor */
+  double over; /* over-correction of piecewise constant aggregates */
   double gain;
   double jump[3]; /* of a cell, per axis */
 };
@@ -168,7 +182,10 @@ struct flux_levels {
 enum status flux_fine_make(MPI_Comm comm, const struct flux_case *problem,
                            const struct grid_field *codes, struct flux_fine *fine);
 void flux_fine_free(struct flux_fine *fine);
-/* Swaps the outer layers of bytes or floats with the neighbours. */
+/* Swaps the outer layers of bytes or floats with the neighbours; begun, and ended by the next. */
+void flux_fine_swap_begin(struct flux_fine *fine, void *const send[SIDES],
+                          void *const receive[SIDES], int64_t cell_bytes);
+void flux_fine_swap_end(struct flux_fine *fine);
 void flux_fine_swap(struct flux_fine *fine, void *const send[SIDES], void *const receive[SIDES],
                     int64_t cell_bytes);
 void flux_fine_swap_codes(struct flux_fine *fine);
@@ -197,14 +214,36 @@ enum status flux_graph_rows(struct flux_graph *graph, const uint16_t *length);
 /* certify: remembers what the certificate's routing needs. by_strength: weak edges do not join. */
 enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool certify,
                                bool by_strength, struct flux_graph *to);
-enum status flux_graph_gather(MPI_Comm comm, struct flux_graph *from, const int64_t shift[3],
-                              struct flux_gather *gather, struct flux_graph *to);
 void flux_graph_free(struct flux_graph *graph);
-void flux_gather_free(struct flux_gather *gather);
 void flux_graph_swap(struct flux_graph *graph, float *x);
+void flux_graph_swap_numbers(struct flux_graph *graph, int32_t *number);
 int64_t flux_graph_find(const struct flux_graph *graph, int row, int32_t col);
+/* Rows without edges get a diagonal that keeps them at zero, whatever rounding leaves on their right-hand side. */
+void flux_graph_pad(struct flux_graph *graph);
+
+/* flux_merge.c */
+/* Local. Ranks that hold a part where `step` parts along each axis have come together; is a graph too small for
+ * them; the next larger step. */
+bool flux_merge_wanted(const struct grid_plan *plan, int step, int64_t nodes);
+int flux_merge_team(const struct grid_plan *plan, int step);
+int flux_merge_step(const struct grid_plan *plan, int step);
+/* Collective over comm; merge's level, depth and step are given. */
+enum status flux_merge_make(MPI_Comm comm, const struct flux_fine *fine, struct flux_graph *from,
+                            struct flux_merge *merge, struct flux_graph *to);
+void flux_merge_free(struct flux_merge *merge);
+/* Collective over the group: b goes down to the copy, x comes up from it (no halo). */
+void flux_merge_down(struct flux_merge *merge, struct flux_graph *graph, struct flux_graph *copy);
+void flux_merge_up(struct flux_merge *merge, struct flux_graph *graph,
+                   const struct flux_graph *copy);
+/* Load down; up the copy's flux of entries (here with that of a potential times graph->x) and faces (added). */
+void flux_merge_load_down(struct flux_merge *merge, struct flux_graph *graph,
+                          struct flux_graph *copy);
+void flux_merge_flux_up(struct flux_merge *merge, struct flux_graph *graph,
+                        const struct flux_graph *copy, double potential);
 
 /* flux_cycle.c */
+/* The change after graph `at`, NULL: there is none. */
+struct flux_merge *flux_levels_merge(struct flux_levels *levels, int at);
 enum status flux_levels_make(MPI_Comm comm, const struct flux_case *problem,
                              const struct grid_field *codes, struct flux_levels *levels,
                              struct flux_answer *answer);
@@ -212,15 +251,17 @@ void flux_levels_free(struct flux_levels *levels);
 /* graph[0].x from graph[0].b (lost) by one K-cycle; gives x.A x, what it gains in energy. */
 double flux_levels_correct(struct flux_levels *levels);
 /* graph[0].x, the start by nested iteration. */
-enum status flux_levels_nested(struct flux_levels *levels);
+void flux_levels_nested(struct flux_levels *levels);
 
 void flux_levels_coarsest(const struct flux_levels *levels, double *y);
 /* flux_transfer.c: between voxels and the first graph. */
 /* x += correction of the boxes (with `prolong`), half sweeps of red-black Gauss-Seidel from `colour`,
  * and the boxes take the residual's sums. */
 void flux_transfer_pass(struct flux_fine *fine, bool prolong, int half_sweeps, int colour);
+/* A pass ends with the border on its way, and so does flux_transfer_up; what needs the halo or the boxes waits for it here. */
+void flux_transfer_finish(struct flux_fine *fine);
 /* Boxes -> graph->b, and scale graph->x -> boxes (and the voxels of split boxes). */
-void flux_transfer_down(const struct flux_fine *fine, struct flux_graph *graph);
+void flux_transfer_down(struct flux_fine *fine, struct flux_graph *graph);
 void flux_transfer_up(struct flux_fine *fine, const struct flux_graph *graph, float scale);
 
 /* flux_bound.c */

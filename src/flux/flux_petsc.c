@@ -145,6 +145,7 @@ static PetscErrorCode precondition(PC pc, Vec in, Vec out) {
   flux_levels_correct(q->levels);
   flux_transfer_up(f, &q->levels->graph[0], (float)q->levels->over);
   flux_transfer_pass(f, true, HALF_SWEEPS, 1);
+  flux_transfer_finish(f);
   i                        = 0;
   EACH_VOXEL(v, p) to[i++] = (double)f->x[p] / scale;
   v->rhs                   = before;

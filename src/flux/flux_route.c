@@ -59,30 +59,13 @@ static void carry_coarsest(struct flux_levels *levels, struct flux_graph *g) {
 }
 static void carry(struct flux_levels *levels, int at, double potential);
 
-static void carry_gathered(struct flux_levels *levels, int at, double potential) {
+static void carry_merged(struct flux_levels *levels, struct flux_merge *w, int at,
+                         double potential) {
   struct flux_graph *g = &levels->graph[at], *next = g + 1;
-  struct flux_gather *w = &levels->gather;
-  for (int i = 0; i < g->real; i++) w->some_d[i] = g->load[w->row[i]];
-  MPI_Allgatherv(w->some_d, g->real, MPI_DOUBLE, w->all_d, w->count, w->start, MPI_DOUBLE, g->comm);
-  for (int i = 0; i < next->real; i++) next->load[w->row_all[i]] = w->all_d[i];
-  carry(levels, at + 1, 0);
-  for (int r = 0; r < g->real; r++) {
-    const int i = w->row[r];
-    ENTRIES(g, i, e) {
-      g->entry_flux[e] = 0;
-      if (!(g->weight[e] > 0)) continue;
-      const int64_t up = flux_graph_find(next, w->row_of_col[i], w->row_of_col[g->col[e]]);
-      const float fall = (float)potential * (g->x[i] - g->x[g->col[e]]);
-      g->entry_flux[e] = next->entry_flux[up] + fall;
-    }
-  }
-  for (int f = 0; f < g->faces; f++)
-    for (int h = 0; h < 2; h++) {
-      if (!(g->face_weight[h][f] > 0)) continue;
-      for (int q = 0; q < next->faces; q++)
-        if (next->face_node[q] == w->row_of_col[g->face_node[f]] && next->face_weight[h][q] > 0)
-          g->face_flux[h][f] += next->face_flux[h][q];
-    }
+  if (w->group == MPI_COMM_NULL) return;
+  flux_merge_load_down(w, g, next);
+  if (w->leads) carry(levels, at + 1, 0);
+  flux_merge_flux_up(w, g, next, potential);
 }
 /* The next graph's flux comes down to edges between aggregates and to faces. */
 static void split_flux(struct flux_graph *g, const struct flux_graph *next, const float *z,
@@ -137,8 +120,9 @@ static void carry(struct flux_levels *levels, int at, double potential) {
     ISA_PICK(flux_carry_potential)(g, g->x, potential);
     carry_to_faces(g, g->x, potential);
   }
-  if (at == levels->gather.level) {
-    carry_gathered(levels, at, potential);
+  struct flux_merge *w = flux_levels_merge(levels, at);
+  if (w) {
+    carry_merged(levels, w, at, potential);
     return;
   }
   memset(next->load, 0, (size_t)next->n * sizeof(double));

@@ -119,8 +119,8 @@ enum status flux_sample_find(const struct flux_task *t, struct store_input *inpu
   all->nodes           = sum[4] / sum[0];
   return STATUS_OK;
 }
-double flux_sample_gathered(const struct flux_sample *sample, const struct grid_box *box) {
-  return 1.5 * fmin(GATHER_NODES * sample->bytes_per_node,
+double flux_sample_alone(const struct flux_sample *sample, const struct grid_box *box) {
+  return 1.5 * fmin(ALONE_NODES * sample->bytes_per_node,
                     sample->bytes_per_voxel * (double)grid_box_voxels(box));
 }
 bool flux_sample_is_hard(const struct flux_sample *sample) {

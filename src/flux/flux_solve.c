@@ -194,7 +194,7 @@ static enum status pause_here(struct run *run) {
   return stop;
 }
 static struct flux_traffic traffic_of(const struct flux_levels *l) {
-  struct flux_traffic t = {l->fine.messages, l->fine.message_bytes, 0, l->gather.solved};
+  struct flux_traffic t = {l->fine.messages, l->fine.message_bytes, 0, l->solved};
   for (int g = 0; g < l->graphs; g++) {
     t.messages += l->graph[g].messages;
     t.bytes += l->graph[g].message_bytes;
@@ -204,7 +204,7 @@ static struct flux_traffic traffic_of(const struct flux_levels *l) {
 }
 static struct flux_traffic traffic_add(struct flux_traffic a, struct flux_traffic b, int sign) {
   return (struct flux_traffic){a.messages + sign * b.messages, a.bytes + sign * b.bytes,
-                               a.sums + sign * b.sums, a.gathered + sign * b.gathered};
+                               a.sums + sign * b.sums, a.alone + sign * b.alone};
 }
 static double relative_width(const struct flux_answer *a) {
   return (a->upper - a->lower) / (a->upper + a->lower);
@@ -288,7 +288,7 @@ static enum status solve_percolating(struct run *run, struct flux_state *state) 
     if (straight(run->comm, &l->fine))
       start_ramp(&l->fine, run->problem->middles);
     else {
-      TRY(flux_levels_nested(l));
+      flux_levels_nested(l);
       start_from_graph(l);
     }
     if (run->problem->start) TRY(start_warm(run));

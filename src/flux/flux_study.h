@@ -5,7 +5,8 @@
 /* Local. Are `cases` understood? USAGE. */
 enum status flux_cases_check(const struct flux_params *params);
 /* Local. Voxels of the largest case over those of the box. */
-double flux_cases_share(const struct flux_params *params, const struct grid_box *box, double slice_um);
+double flux_cases_share(const struct flux_params *params, const struct grid_box *box,
+                        double slice_um);
 /* What the graphs of a solution take, the certificate's part with them when asked for, and how many of the voxels conduct
  * and how many nodes the first graph has, both per voxel. */
 struct flux_sample {
@@ -17,8 +18,8 @@ enum status flux_sample_find(const struct flux_task *task, struct store_input *i
 /* Local. Do so many boxes come apart that the cycles in float need the help of PETSc's flexible CG? Bodies of several voxels
  * have 0.13 to 0.18 nodes per conducting voxel, sites drawn one by one 0.5. */
 bool flux_sample_is_hard(const struct flux_sample *sample);
-/* Local. Bytes of the graph that every rank gathers when there are several, at most. */
-double flux_sample_gathered(const struct flux_sample *sample, const struct grid_box *box);
+/* Local. Bytes of the graph that one of several ranks ends up with, at most. */
+double flux_sample_alone(const struct flux_sample *sample, const struct grid_box *box);
 /* Collective. All cases; NOT_CONVERGED as in a direction. */
 enum status flux_cases_run(struct flux_task *task);
 /* Local. USAGE when the studies asked for do not go with each other or the region. */

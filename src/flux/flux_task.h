@@ -27,7 +27,10 @@ struct flux_task {
   double *representative;  /* owned: rows of FLUX_REPRESENTATIVE */
   int64_t representative_rows;
 };
-enum { FLUX_REPRESENTATIVE = 13, FLUX_EDGE_MOST = 65534 }; /* boxes of voxels are counted in 16 bits */
+enum {
+  FLUX_REPRESENTATIVE = 13,
+  FLUX_EDGE_MOST      = 65534
+}; /* boxes of voxels are counted in 16 bits */
 /* Is the flow along this axis asked for? */
 bool flux_runs(const struct flux_params *params, int axis);
 bool flux_task_runs(const struct flux_task *task, int axis);

@@ -1,6 +1,7 @@
 /* Between the voxels and the first graph. A pass works with the halo as it was at its start (already
  * with the neighbours' corrections); afterwards the sums of boxes at the border are put right by what
- * the halo has changed, the residual being linear in it. */
+ * the halo has changed, the residual being linear in it. Both exchanges go on while boxes and graph's vectors are
+ * copied: corrections of the border's boxes are made first, their sums taken last. */
 #include "flux_inner.h"
 #include <string.h>
 
@@ -24,13 +25,19 @@ static void layers_pack(struct flux_fine *f, bool prolong) {
       }
   }
 }
-static void layers_swap(struct flux_fine *f) {
+static void layers_begin(struct flux_fine *f, bool prolong, bool mends) {
   void *send[SIDES], *receive[SIDES];
+  bool halo = false;
   for (int s = 0; s < SIDES; s++) {
+    halo       = halo || f->side[s].rank != MPI_PROC_NULL;
     send[s]    = f->face_buffer[s][0];
     receive[s] = f->face_buffer[s][1];
   }
-  flux_fine_swap(f, send, receive, sizeof(float));
+  if (!halo) return;
+  layers_pack(f, prolong);
+  flux_fine_swap_begin(f, send, receive, sizeof(float));
+  f->under_way = true;
+  f->mends     = mends;
 }
 static float weight_at(const struct flux_view *v, int64_t in, int64_t out, int axis) {
   if (v->uniform) return 1;
@@ -55,19 +62,23 @@ static void layers_take(struct flux_fine *f, bool mend) {
       }
   }
 }
+void flux_transfer_finish(struct flux_fine *f) {
+  if (!f->under_way) return;
+  flux_fine_swap_end(f);
+  f->under_way = false;
+  layers_take(f, f->mends);
+}
+/* Lets messages go on. */
+static void poke(struct flux_fine *f) {
+  int done;
+  if (f->under_way && f->requests) MPI_Testall(f->requests, f->request, &done, MPI_STATUSES_IGNORE);
+}
 void flux_transfer_pass(struct flux_fine *f, bool prolong, int half_sweeps, int colour) {
-  bool halo = false;
-  for (int s = 0; s < SIDES; s++) halo = halo || f->side[s].rank != MPI_PROC_NULL;
-  if (halo) {
-    layers_pack(f, prolong);
-    layers_swap(f);
-    layers_take(f, false);
-  }
+  if (f->mends) flux_transfer_finish(f);
+  if (!f->under_way) layers_begin(f, prolong, false);
+  flux_transfer_finish(f);
   ISA_PICK(flux_pass)(&f->view, prolong, half_sweeps, colour);
-  if (!halo) return;
-  layers_pack(f, false);
-  layers_swap(f);
-  layers_take(f, true);
+  layers_begin(f, false, true);
 }
 
 static int64_t voxel_of(const struct flux_fine *f, const struct flux_multi *m, int t) {
@@ -87,15 +98,28 @@ static float residual_at(const struct flux_view *v, int64_t p) {
       sum += weight_at(v, p, p + d * step[a], a) * (v->x[p + d * step[a]] - v->x[p]);
   return sum;
 }
-void flux_transfer_down(const struct flux_fine *f, struct flux_graph *g) {
+/* The boxes of a side that has a neighbour, one after the other. */
+#define EACH_BORDER_BOX(f, b)                                                                      \
+  for (int s_ = 0; s_ < SIDES; s_++)                                                               \
+    for (int64_t u_ = 0; (f)->side[s_].rank != MPI_PROC_NULL && u_ < (f)->side[s_].nu; u_ += 2)    \
+      for (int64_t w_ = 0, b; w_ < (f)->side[s_].nv && (b = box_of(f, s_, u_, w_), true); w_ += 2)
+static void box_down(const struct flux_fine *f, int64_t b, float scale, struct flux_graph *g) {
+  if (f->box_node[b] >= 0) g->b[f->box_node[b]] = scale * f->box[b];
+}
+void flux_transfer_down(struct flux_fine *f, struct flux_graph *g) {
   const struct flux_view *v = &f->view;
   const float scale         = (float)(1 / f->unit);
-  for (int64_t k = 0; k < f->boxes[0]; k++)
+  for (int64_t k = 0; k < f->boxes[0]; k++) {
+    poke(f);
     for (int64_t j = 0; j < f->boxes[1]; j++) {
       const int64_t b = k * v->box_plane + j * v->box_row;
-      for (int64_t i = b; i < b + f->boxes[2]; i++)
-        if (f->box_node[i] >= 0) g->b[f->box_node[i]] = scale * f->box[i];
+      for (int64_t i = b; i < b + f->boxes[2]; i++) box_down(f, i, scale, g);
     }
+  }
+  if (f->under_way) {
+    flux_transfer_finish(f);
+    EACH_BORDER_BOX(f, b) box_down(f, b, scale, g);
+  }
   for (int64_t m = 0; m < f->multis; m++) {
     const struct flux_multi *multi = &f->multi[m];
     for (int c = 0; c < multi->components; c++) g->b[multi->node[c]] = 0;
@@ -106,14 +130,10 @@ void flux_transfer_down(const struct flux_fine *f, struct flux_graph *g) {
     }
   }
 }
-void flux_transfer_up(struct flux_fine *f, const struct flux_graph *g, float scale) {
-  const struct flux_view *v = &f->view;
-  for (int64_t k = 0; k < f->boxes[0]; k++)
-    for (int64_t j = 0; j < f->boxes[1]; j++) {
-      const int64_t b = k * v->box_plane + j * v->box_row;
-      for (int64_t i = b; i < b + f->boxes[2]; i++)
-        f->box[i] = f->box_node[i] >= 0 ? scale * g->x[f->box_node[i]] : 0;
-    }
+static void box_up(struct flux_fine *f, int64_t b, float scale, const struct flux_graph *g) {
+  if (f->box_node[b] >= -1) f->box[b] = f->box_node[b] >= 0 ? scale * g->x[f->box_node[b]] : 0;
+}
+static void multis_up(struct flux_fine *f, const struct flux_graph *g, float scale) {
   for (int64_t m = 0; m < f->multis; m++) {
     const struct flux_multi *multi = &f->multi[m];
     const float first              = g->x[multi->node[0]];
@@ -122,6 +142,20 @@ void flux_transfer_up(struct flux_fine *f, const struct flux_graph *g, float sca
       const int64_t p = voxel_of(f, multi, t);
       if (p >= 0 && f->code[p])
         f->x[p] += scale * (g->x[multi->node[f->code[p] >> COMPONENT_SHIFT]] - first);
+    }
+  }
+}
+void flux_transfer_up(struct flux_fine *f, const struct flux_graph *g, float scale) {
+  const struct flux_view *v = &f->view;
+  flux_transfer_finish(f);
+  multis_up(f, g, scale);
+  EACH_BORDER_BOX(f, b) box_up(f, b, scale, g);
+  layers_begin(f, true, false);
+  for (int64_t k = 0; k < f->boxes[0]; k++) {
+    poke(f);
+    for (int64_t j = 0; j < f->boxes[1]; j++) {
+      const int64_t b = k * v->box_plane + j * v->box_row;
+      for (int64_t i = b; i < b + f->boxes[2]; i++) box_up(f, i, scale, g);
     }
   }
 }

@@ -160,7 +160,7 @@ class Flux(Files):
 
     def test_a_fault_on_one_rank_ends_all(self):
         name = self.write(np.ones((12, 12, 12), "u1"))
-        for site in ("flux.fine", "flux.graph", "flux.coarsen", "flux.gather", "flux.route", "flux.krylov"):
+        for site in ("flux.fine", "flux.graph", "flux.coarsen", "flux.merge", "flux.route", "flux.krylov"):
             os.environ["FAULT"] = f"{site}:1"
             try:
                 done = flux("--input", name, "--conducting", 1, "--solver", "krylov", ranks=2)

@@ -11,6 +11,41 @@ TEST(the_interval_holds_the_truth_of_periodic_cells) {
 TEST(the_interval_holds_the_truth_of_electrodes) {
   for (uint64_t seed = 1; seed <= 40; seed++) random_check(comm, FLUX_ELECTRODE, seed, 3, 13);
 }
+/* Bodies that touch nothing have a free potential, which must not grow from cycle to cycle. */
+TEST(cells_of_one_phase_converge) {
+  static const double spacing[][3] = {
+      {1,    1,    1   },
+      {2,    1,    1   },
+      {3.09, 0.61, 1.75}
+  };
+  for (int s = 0; s < 3; s++)
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+      struct random_case c = {
+          .n = {30, 33, 34}
+      };
+      struct flux_answer a;
+      uint64_t state = seed;
+      c.code         = malloc((size_t)(c.n[0] * c.n[1] * c.n[2]));
+      c.problem      = (struct flux_case){
+               .kind           = FLUX_CELL,
+               .gradient       = {0, 0, 1},
+               .axis           = 2,
+               .periodic       = true,
+               .diffusivity    = {0, 1 },
+               .volume_vox     = c.n[0] * c.n[1] * c.n[2],
+               .tolerance      = 1e-4,
+               .iterations_max = 100,
+               .certify        = true,
+               .negligible     = 1e-9
+      };
+      memcpy(c.problem.spacing, spacing[s], sizeof spacing[s]);
+      random_codes(&c, &state, 0.3 + 0.05 * (double)(seed % 10), 1, 2 + (int)(seed % 3));
+      CHECK_OK(random_solve(comm, &c, &a, NULL));
+      CHECK(a.converged && a.iterations <= 12, "spacing %d, seed %d: %.9g .. %.9g after %d", s,
+            (int)seed, a.lower, a.upper, a.iterations);
+      random_free(&c);
+    }
+}
 TEST(the_kernels_sum_what_voxels_sum) {
   for (uint64_t seed = 1; seed <= 60; seed++)
     random_paths_check(comm, (enum flux_kind)(seed % 3), seed, 3, 32);
