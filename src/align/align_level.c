@@ -345,7 +345,7 @@ static enum status level_find(MPI_Comm comm, const struct align_source *source,
   TRY(profiles_read(comm, source, box, deep, b));
   double per[2] = {1, 1}; /* a slope in lengths, per slope in slices per voxel */
   for (int a = 0; a < 2 && known; a++) per[a] = edge[0] / edge[1 + a];
-  TRY_ALL(comm, level_fit(b, most / fmax(per[0], per[1]), &plane, &found));
+  TRY_ALL(comm, level_fit(b, most / fmin(per[0], per[1]), &plane, &found));
   for (int a = 0; a < 2; a++) {
     level->slope[a] = plane.p[1 + a] * per[a];
     level->sigma[a] = plane.sigma[1 + a] * per[a];

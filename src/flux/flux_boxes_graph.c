@@ -14,8 +14,10 @@ struct edges {
   struct flux_scan *scan;
   struct flux_graph *graph;
   int n;
-  bool sided;     /* at most one edge per side, which has its place in the row */
-  double face[3]; /* weight of a face across each axis, with one kind of conductors */
+  bool sided;      /* at most one edge per side, which has its place in the row */
+  double face[3];  /* weight of a face across each axis, with one kind of conductors */
+  uint8_t *split;  /* per row of boxes, with one kind: some come apart */
+  uint8_t *shared; /* of a row */
   struct edge edge[96];
 };
 double flux_boxes_face(const struct flux_fine *f, uint8_t in, uint8_t out, int axis) {
@@ -172,22 +174,75 @@ static void edges_put(struct edges *e, uint16_t *length) {
     length[row]++;
   }
 }
+static void any_box(struct edges *e, const int64_t box[3], uint16_t *length) {
+  const struct flux_fine *f = e->scan->fine;
+  const int64_t b           = box_at(f, box[0], box[1], box[2]);
+  if (!e->scan->several[b]) return;
+  if (is_simple(e->scan, box, b)) {
+    simple_box(e, b, length);
+    return;
+  }
+  edges_of_box(e, box);
+  edges_put(e, length);
+  if (e->sided) length[f->box_node[b]] = SIDES;
+}
+/* Rows of boxes that have neighbours on all sides and none of which, nor of theirs, comes apart. */
+static enum status rows_find(struct edges *e) {
+  const struct flux_fine *f = e->scan->fine;
+  if (!e->scan->one_kind) return STATUS_OK;
+  TRY(memory_make(f->boxes[0] * f->boxes[1], 1, "rows of boxes", &e->split));
+  TRY(memory_make(SIDES * f->boxes[2], 1, "rows of boxes", &e->shared));
+  for (int64_t m = 0; m < f->multis; m++) e->split[f->multi[m].k * f->boxes[1] + f->multi[m].j] = 1;
+  return STATUS_OK;
+}
+static bool row_is_simple(const struct edges *e, int64_t k, int64_t j) {
+  const int64_t *n = e->scan->fine->boxes;
+  if (!e->split || k == 0 || j == 0 || k == n[0] - 1 || j == n[1] - 1 || n[2] < 3) return false;
+  const uint8_t *at = e->split + k * n[1] + j;
+  return !(at[0] | at[-1] | at[1] | at[-n[1]] | at[n[1]]);
+}
+/* All but the first and the last box of such a row. */
+static void simple_row(struct edges *e, int64_t k, int64_t j, uint16_t *length) {
+  const struct flux_fine *f = e->scan->fine;
+  struct flux_graph *g      = e->graph;
+  const int64_t b0 = box_at(f, k, j, 1), n = f->boxes[2] - 2;
+  const int64_t step[SIDES] = {
+      -f->view.box_plane, f->view.box_plane, -f->view.box_row, f->view.box_row, -1, 1};
+  float weight[SIDES][BOX];
+  if (!g->slice) {
+    for (int64_t i = 0; i < n; i++)
+      if (f->box_node[b0 + i] >= 0) length[f->box_node[b0 + i]] = SIDES;
+    return;
+  }
+  for (int s = 0; s < SIDES; s++)
+    for (int faces = 0; faces < BOX; faces++) weight[s][faces] = (float)(e->face[s / 2] * faces);
+  ISA_PICK(flux_shared_faces)
+  (e->scan->pattern + b0, f->view.box_plane, f->view.box_row, n, e->shared);
+  for (int64_t i = 0; i < n; i++) {
+    const int32_t *node = f->box_node + b0 + i, row = *node;
+    if (row < 0) continue;
+    const int64_t at = g->slice[row / LANES] + row % LANES;
+    float sum        = 0;
+    for (int s = 0; s < SIDES; s++) {
+      const int faces           = e->shared[s * n + i];
+      const float w             = weight[s][faces];
+      g->col[at + s * LANES]    = faces ? node[step[s]] : row;
+      g->weight[at + s * LANES] = w;
+      sum += w;
+    }
+    g->diagonal[row] = sum;
+  }
+}
 /* Every box's edges: counted into length[] or, with rows made, written. */
 static void edges_visit(struct edges *e, uint16_t *length) {
-  const struct flux_fine *f = e->scan->fine;
-  for (int64_t k = 0; k < f->boxes[0]; k++)
-    for (int64_t j = 0; j < f->boxes[1]; j++)
-      for (int64_t i = 0; i < f->boxes[2]; i++) {
-        const int64_t box[3] = {k, j, i}, b = box_at(f, k, j, i);
-        if (!e->scan->several[b]) continue;
-        if (is_simple(e->scan, box, b)) {
-          simple_box(e, b, length);
-          continue;
-        }
-        edges_of_box(e, box);
-        edges_put(e, length);
-        if (e->sided) length[f->box_node[b]] = SIDES;
-      }
+  const int64_t *n = e->scan->fine->boxes;
+  for (int64_t k = 0; k < n[0]; k++)
+    for (int64_t j = 0; j < n[1]; j++) {
+      const bool simple = row_is_simple(e, k, j);
+      if (simple) simple_row(e, k, j, length);
+      for (int64_t i = 0; i < n[2]; i += simple ? n[2] - 1 : 1)
+        any_box(e, (int64_t[3]){k, j, i}, length);
+    }
 }
 /* Nodes on a side, box by box in raster order: both ranks at a border list the same ones in the same
  * order. `halo`: those of the neighbour, numbered from `first` into map; else own rows into list. */
@@ -329,6 +384,7 @@ static enum status first_graph(struct edges *e, uint16_t **length) {
   TRY(memory_make(g->n, sizeof *g->place, "places", &g->place));
   memset(g->place, -1, (size_t)g->n * sizeof *g->place);
   places_set(e->scan->fine, e->scan, g);
+  TRY(rows_find(e));
   edges_visit(e, *length);
   TRY(flux_graph_rows(g, *length));
   memset(*length, 0, (size_t)g->n * sizeof **length);
@@ -389,6 +445,10 @@ enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_
   if (s == STATUS_OK) s = AGREE(comm, codes_finish(fine));
   if (s == STATUS_OK) flux_fine_swap_codes(fine);
 done:
+  if (e) {
+    memory_free(e->split);
+    memory_free(e->shared);
+  }
   memory_free(e);
   memory_free(length);
   flux_scan_free(&scan);

@@ -18,6 +18,28 @@ void ISA_NAME(flux_patterns)(const uint8_t *const row[4], int64_t nx, uint8_t *r
                                 (d[nx - 1] != 0) << 6);
 }
 
+/* Faces that each box of a row shares with the boxes before and after it along z, y, x and both conduct at, 0 to 4:
+ * shared[side][box]. Offsets of rows and planes of boxes. */
+static inline uint8_t faces_in_common(uint8_t before, uint8_t after, int shift, uint8_t low) {
+  uint8_t x = (uint8_t)((uint8_t)(before >> shift) & after & low);
+  x         = (uint8_t)(x - ((uint8_t)(x >> 1) & 0x55));
+  x         = (uint8_t)((x & 0x33) + ((uint8_t)(x >> 2) & 0x33));
+  return (uint8_t)((x + (uint8_t)(x >> 4)) & 0x0f);
+}
+void ISA_NAME(flux_shared_faces)(const uint8_t *pattern, int64_t plane, int64_t row, int64_t n,
+                                 uint8_t *restrict shared) {
+  const int64_t step[3]       = {plane, row, 1};
+  static const uint8_t low[3] = {0x0f, 0x33, 0x55};
+  for (int a = 0; a < 3; a++) {
+    uint8_t *restrict before = shared + 2 * a * n, *restrict after = shared + (2 * a + 1) * n;
+    const int shift = 4 >> a;
+    for (int64_t i = 0; i < n; i++) {
+      before[i] = faces_in_common(pattern[i - step[a]], pattern[i], shift, low[a]);
+      after[i]  = faces_in_common(pattern[i], pattern[i + step[a]], shift, low[a]);
+    }
+  }
+}
+
 void ISA_NAME(flux_open_faces)(const uint8_t *code, int64_t row, int64_t plane, int64_t nx,
                                uint8_t *restrict out) {
   for (int64_t i = 0; i < nx; i++) {

@@ -334,4 +334,8 @@ static void nested(struct flux_levels *levels, int at, float *keep) {
     nested_step(levels, at, keep);
   }
 }
-void flux_levels_nested(struct flux_levels *levels) { nested(levels, 0, levels->keep); }
+void flux_levels_nested(struct flux_levels *levels) {
+  nested(levels, 0, levels->keep);
+  memory_free(levels->keep);
+  levels->keep = NULL;
+}

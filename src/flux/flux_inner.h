@@ -309,6 +309,8 @@ struct flux_row {
 
 /* kernels */
 ISA_DECLARE(void, flux_patterns, const uint8_t *const row[4], int64_t nx, uint8_t *restrict pattern)
+ISA_DECLARE(void, flux_shared_faces, const uint8_t *pattern, int64_t plane, int64_t row, int64_t n,
+            uint8_t *restrict shared)
 ISA_DECLARE(void, flux_open_faces, const uint8_t *code, int64_t row, int64_t plane, int64_t nx,
             uint8_t *restrict out)
 ISA_DECLARE(void, flux_pass, struct flux_view *view, bool prolong, int half_sweeps, int colour)

@@ -170,6 +170,7 @@ static enum status start_warm(struct run *run) {
   return s;
 }
 static enum status state_keep(struct run *run) {
+  flux_transfer_finish(&run->levels.fine);
   const struct flux_fine *f = &run->levels.fine;
   const struct flux_view *v = &f->view;
   struct grid_field c       = {0};
