@@ -1,6 +1,6 @@
 /* The guaranteed interval on 200 random structures of up to 48 voxels a side. np: 2
  * label: full
- * timeout: 900 */
+ * timeout: 2700 */
 #include "flux_random.h"
 
 TEST(the_interval_holds_the_truth_on_two_hundred_structures) {
