@@ -1,5 +1,5 @@
 /* Coarse graphs that go to fewer ranks in several steps: the same intervals as one rank finds.
- * np: 12 27 */
+ * np: 27 */
 #include "flux_random.h"
 
 /* Noise of high contrast may converge on neither, but its intervals hold. */
@@ -18,11 +18,11 @@ static void alike(MPI_Comm comm, enum flux_kind kind, uint64_t seed) {
   random_free(&c);
 }
 TEST(through_a_volume) {
-  for (uint64_t seed = 101; seed <= 108; seed++) alike(comm, FLUX_THROUGH, seed);
+  for (uint64_t seed = 101; seed <= 106; seed++) alike(comm, FLUX_THROUGH, seed);
 }
 TEST(through_a_periodic_cell) {
-  for (uint64_t seed = 201; seed <= 205; seed++) alike(comm, FLUX_CELL, seed);
+  for (uint64_t seed = 201; seed <= 204; seed++) alike(comm, FLUX_CELL, seed);
 }
 TEST(in_an_electrode) {
-  for (uint64_t seed = 301; seed <= 304; seed++) alike(comm, FLUX_ELECTRODE, seed);
+  for (uint64_t seed = 301; seed <= 303; seed++) alike(comm, FLUX_ELECTRODE, seed);
 }
