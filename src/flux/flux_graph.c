@@ -178,21 +178,25 @@ static void join_in_boxes(struct coarsening *k) {
 static int colour_of(const struct flux_graph *from, int row) {
   return ((from->place[row][0] >> 1) + (from->place[row][1] >> 1) + (from->place[row][2] >> 1)) & 1;
 }
+enum status flux_graph_colour(struct flux_graph *g, const int count[2], int next[2]) {
+  g->colours         = 2;
+  g->real            = count[0] + count[1];
+  g->colour_start[1] = (count[0] + LANES - 1) / LANES * LANES;
+  g->colour_start[2] = g->colour_start[1] + (count[1] + LANES - 1) / LANES * LANES;
+  g->n               = g->colour_start[2];
+  next[0]            = 0;
+  next[1]            = g->colour_start[1];
+  TRY(memory_make(g->n, sizeof *g->place, "places", &g->place));
+  memset(g->place, -1, (size_t)g->n * sizeof *g->place);
+  return STATUS_OK;
+}
 /* New rows, colour by colour in the order of their first children; agg of own nodes. */
 static enum status rows_number(struct coarsening *k) {
   struct flux_graph *g = k->from, *to = k->to;
   int count[2] = {0}, next[2];
   for (int i = 0; i < g->n; i++)
     if (is_node(g, i) && k->parent[i] == i) count[colour_of(g, i)]++;
-  to->colours         = 2;
-  to->real            = count[0] + count[1];
-  to->colour_start[1] = (count[0] + LANES - 1) / LANES * LANES;
-  to->colour_start[2] = to->colour_start[1] + (count[1] + LANES - 1) / LANES * LANES;
-  to->n               = to->colour_start[2];
-  next[0]             = 0;
-  next[1]             = to->colour_start[1];
-  TRY(memory_make(to->n, sizeof *to->place, "places", &to->place));
-  memset(to->place, -1, (size_t)to->n * sizeof *to->place);
+  TRY(flux_graph_colour(to, count, next));
   for (int i = 0; i < g->n; i++) g->agg[i] = -1;
   for (int i = 0; i < g->n; i++) {
     if (!is_node(g, i) || k->parent[i] != i) continue;

@@ -210,6 +210,9 @@ enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_
 double flux_boxes_face(const struct flux_fine *fine, uint8_t in, uint8_t out, int axis);
 
 /* flux_graph.c */
+/* Two colours of so many nodes (int: a rank's nodes are checked to be fewer than 2^30), each padded to whole slices; places;
+ * where each colour's rows begin. */
+enum status flux_graph_colour(struct flux_graph *graph, const int count[2], int next[2]);
 enum status flux_graph_rows(struct flux_graph *graph, const uint16_t *length);
 /* certify: remembers what the certificate's routing needs. by_strength: weak edges do not join. */
 enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool certify,

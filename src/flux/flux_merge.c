@@ -301,14 +301,7 @@ static enum status rows_number(struct merging *m) {
   int count[2]          = {0}, next[2];
   for (int64_t i = 0; i < m->nodes; i++)
     count[(m->place[i][0] + m->place[i][1] + m->place[i][2]) & 1]++;
-  to->real            = (int)m->nodes;
-  to->colour_start[1] = (count[0] + LANES - 1) / LANES * LANES;
-  to->colour_start[2] = to->colour_start[1] + (count[1] + LANES - 1) / LANES * LANES;
-  to->n               = to->colour_start[2];
-  next[0]             = 0;
-  next[1]             = to->colour_start[1];
-  TRY(memory_make(to->n, sizeof *to->place, "places", &to->place));
-  memset(to->place, -1, (size_t)to->n * sizeof *to->place);
+  TRY(flux_graph_colour(to, count, next));
   for (int64_t i = 0; i < m->nodes; i++) {
     const int row    = next[(m->place[i][0] + m->place[i][1] + m->place[i][2]) & 1]++;
     m->w->row_all[i] = row;
