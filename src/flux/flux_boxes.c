@@ -151,8 +151,8 @@ static void scan_boxes(struct flux_scan *scan, const uint8_t *zeros, int64_t cou
       for (int64_t i = 0; i < v->n[2]; i++) count[f->code[voxel_at(f, k, j, i)] & CODE_MASK]++;
   count[0] = 0;
 }
-/* Numbers nodes: by raster, or colour by colour when first[] is given. */
-enum status flux_scan_number(struct flux_scan *scan, int next[COLOURS]) {
+enum status flux_scan_number(struct flux_scan *scan, int next[COLOURS],
+                             const struct flux_lattice *lattice) {
   struct flux_fine *f = scan->fine;
   memory_free(f->multi);
   f->multi = NULL;
@@ -170,7 +170,9 @@ enum status flux_scan_number(struct flux_scan *scan, int next[COLOURS]) {
         f->box_node[b]   = -1;
         if (!parts) continue;
         if (parts == 1) {
-          f->box_node[b] = next ? next[colour]++ : raster++;
+          f->box_node[b] = lattice ? flux_lattice_row(lattice, k, j, i)
+                           : next  ? next[colour]++
+                                   : raster++;
           continue;
         }
         struct flux_multi *multi = &f->multi[f->multis];
@@ -195,7 +197,7 @@ enum status flux_scan_all(struct flux_scan *scan, int64_t count[FLUX_CODES]) {
           2) /* of trees, two ends of each edge are numbered, and halo nodes come after all */
     return FAIL(STATUS_MEMORY, "flux: %lld nodes on one rank; use more ranks",
                 (long long)scan->nodes);
-  return flux_scan_number(scan, NULL);
+  return flux_scan_number(scan, NULL, NULL);
 }
 void flux_scan_kinds(struct flux_scan *scan, int64_t count[FLUX_CODES]) {
   const struct flux_fine *f = scan->fine;

@@ -51,7 +51,8 @@ void flux_scan_free(struct flux_scan *scan);
 void flux_scan_kinds(struct flux_scan *scan, int64_t count[FLUX_CODES]);
 /* Local. Patterns, components and counts of voxels by code; numbers the nodes by raster. */
 enum status flux_scan_all(struct flux_scan *scan, int64_t count[FLUX_CODES]);
-/* Local. Numbers nodes: by raster, or colour by colour when next[] is given. */
-enum status flux_scan_number(struct flux_scan *scan, int next[COLOURS]);
+/* Local. Numbers nodes: by raster, or colour by colour when next[] is given; boxes of one node by the lattice (may be NULL). */
+enum status flux_scan_number(struct flux_scan *scan, int next[COLOURS],
+                             const struct flux_lattice *lattice);
 /* Local. Adds the outer layers that are fixed: all their voxels, or those before a voxel that conducts. */
 void flux_layers_count(const struct flux_fine *fine, bool open, int64_t count[FLUX_CODES]);

@@ -2,13 +2,15 @@
 #include "flux_boxes.h"
 #include <string.h>
 
+enum { LATTICE_NODES = 4000 };
+
 /* ---- the first graph ---- */
 
 /* Edges out of the nodes of one box, before they go into rows. */
 struct edge {
   int32_t from, to;
   double weight;
-  int side;
+  int side; /* -1: of no one of its own */
 };
 struct edges {
   struct flux_scan *scan;
@@ -19,6 +21,8 @@ struct edges {
   uint8_t *split;  /* per row of boxes, with one kind: some come apart */
   uint8_t *shared; /* of a row */
   struct edge edge[96];
+  int64_t nodes; /* of all ranks */
+  int links;     /* of the lattice's rows, counted or written */
 };
 double flux_boxes_face(const struct flux_fine *f, uint8_t in, uint8_t out, int axis) {
   if (!f->middles) return 2 * flux_boxes_count(f, in, in, axis);
@@ -31,7 +35,7 @@ static void edge_add(struct edges *e, int32_t from, int32_t to, double weight) {
       e->edge[i].weight += weight;
       return;
     }
-  e->edge[e->n++] = (struct edge){from, to, weight, 0};
+  e->edge[e->n++] = (struct edge){from, to, weight, -1};
 }
 /* Voxel by voxel over one face of a box. */
 static void edges_slow(struct edges *e, const int64_t box[3], int s) {
@@ -164,6 +168,13 @@ static void edges_put(struct edges *e, uint16_t *length) {
   struct flux_graph *g = e->graph;
   for (int q = 0; q < e->n; q++) {
     const int32_t row = e->edge[q].from;
+    if (g->lattice.pitch && row >= g->loose) {
+      if (g->slice)
+        g->lattice.link[e->links] =
+            (struct flux_link){row, e->edge[q].to, (float)e->edge[q].weight};
+      e->links++;
+      continue;
+    }
     if (g->slice) {
       const int place  = e->sided ? e->edge[q].side : length[row];
       const int64_t at = g->slice[row / LANES] + (int64_t)place * LANES + row % LANES;
@@ -338,23 +349,135 @@ static enum status faces_make(const struct flux_fine *f, struct flux_graph *g) {
   memory_free(of_node);
   return STATUS_OK;
 }
-static void places_set(const struct flux_fine *f, const struct flux_scan *scan,
-                       struct flux_graph *g) {
-  for (int64_t k = 0; k < f->boxes[0]; k++)
+static void place_set(struct flux_graph *g, int32_t row, int64_t k, int64_t j, int64_t i) {
+  g->place[row][0] = (int16_t)k;
+  g->place[row][1] = (int16_t)j;
+  g->place[row][2] = (int16_t)i;
+}
+static enum status places_set(const struct flux_fine *f, struct flux_graph *g) {
+  TRY(memory_make(g->loose, sizeof *g->place, "places", &g->place));
+  memset(g->place, -1, (size_t)g->loose * sizeof *g->place);
+  for (int64_t m = 0; m < f->multis; m++)
+    for (int c = 0; c < f->multi[m].components; c++)
+      place_set(g, f->multi[m].node[c], f->multi[m].k, f->multi[m].j, f->multi[m].i);
+  for (int64_t k = 0; k < f->boxes[0] && !g->lattice.pitch; k++)
     for (int64_t j = 0; j < f->boxes[1]; j++)
       for (int64_t i = 0; i < f->boxes[2]; i++) {
-        const int64_t b = box_at(f, k, j, i);
-        for (int c = 0; c < scan->several[b]; c++) {
-          const int32_t row =
-              f->box_node[b] >= 0 ? f->box_node[b] : f->multi[-2 - f->box_node[b]].node[c];
-          g->place[row][0] = (int16_t)k;
-          g->place[row][1] = (int16_t)j;
-          g->place[row][2] = (int16_t)i;
-        }
+        const int32_t row = f->box_node[box_at(f, k, j, i)];
+        if (row >= 0) place_set(g, row, k, j, i);
       }
+  return STATUS_OK;
 }
-static enum status colours_make(struct flux_scan *scan, struct flux_graph *g) {
+
+/* ---- as a lattice ---- */
+
+/* Faces between neighbours, as if all boxes were one node each. */
+static void lattice_faces(struct edges *e, int64_t k, int64_t j) {
+  const struct flux_scan *scan = e->scan;
+  const struct flux_fine *f    = scan->fine;
+  struct flux_lattice *t       = &e->graph->lattice;
+  const int64_t place[2] = {k, j}, step[2] = {f->view.box_plane, f->view.box_row};
+  const int64_t n = f->boxes[2], b = box_at(f, k, j, 0);
+  const uint8_t *own = scan->pattern + b;
+  const int32_t even = flux_lattice_row(t, k, j, 0) - t->first[0],
+                odd  = flux_lattice_row(t, k, j, 1) - t->first[0];
+  for (int s = 0; s < 4; s++) {
+    const int a = s / 2;
+    if (s % 2 ? place[a] == f->boxes[a] - 1 : place[a] == 0) continue;
+    const uint8_t *other = s % 2 ? own + step[a] : own - step[a];
+    ISA_PICK(flux_common_faces)
+    (s % 2 ? own : other, s % 2 ? other : own, a, n, t->faces[s] + even, t->faces[s] + odd);
+  }
+  ISA_PICK(flux_common_faces)
+  (own, own + 1, 2, n - 1, t->faces[4] + odd, t->faces[4] + even + 1);
+  ISA_PICK(flux_common_faces)(own, own + 1, 2, n - 1, t->faces[5] + even, t->faces[5] + odd);
+  for (int64_t i = 0; i < n; i++)
+    t->kind[(i % 2 ? odd : even) + i / 2] = scan->several[b + i] == 1 ? LATTICE_NODE : 0;
+}
+/* Boxes that come apart leave the lattice. */
+static void multi_leave(struct edges *e, const struct flux_multi *m) {
+  struct flux_lattice *t = &e->graph->lattice;
+  for (int s = 0; s < SIDES; s++) {
+    int64_t beyond[3]                                                = {m->k, m->j, m->i};
+    t->faces[s][flux_lattice_row(t, m->k, m->j, m->i) - t->first[0]] = 0;
+    beyond[s / 2] += s % 2 ? 1 : -1;
+    if (beyond[s / 2] < 0 || beyond[s / 2] >= t->boxes[s / 2]) continue;
+    t->faces[s ^ 1][flux_lattice_row(t, beyond[0], beyond[1], beyond[2]) - t->first[0]] = 0;
+  }
+  *flux_lattice_tie(t, m->k / 2, m->j / 2, m->i / 2) = TIE_LOOSE;
+}
+/* Edges of such boxes, and their neighbours' towards them. */
+static void multi_visit(struct edges *e, const struct flux_multi *m, uint16_t *length) {
+  const struct flux_fine *f = e->scan->fine;
+  const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
+  const int64_t box[3]      = {m->k, m->j, m->i};
+  edges_of_box(e, box);
+  edges_put(e, length);
+  for (int s = 0; s < SIDES; s++) {
+    int64_t beyond[3] = {m->k, m->j, m->i};
+    const int64_t c   = s % 2 ? m->box + step[s / 2] : m->box - step[s / 2];
+    beyond[s / 2] += s % 2 ? 1 : -1;
+    if (beyond[s / 2] < 0 || beyond[s / 2] >= f->boxes[s / 2] || f->box_node[c] < 0) continue;
+    e->n = 0;
+    edges_across(e, c, m->box, voxel_at(f, 2 * beyond[0], 2 * beyond[1], 2 * beyond[2]), s ^ 1);
+    edges_put(e, length);
+  }
+}
+/* Edges over a border of this rank to another, or to its own other side. */
+static void border_visit(struct edges *e, int s, uint16_t *length) {
+  const struct flux_fine *f = e->scan->fine;
+  const int a = s / 2, u = a == 0 ? 1 : 0, w = a == 2 ? 1 : 2;
+  if (f->side[s].rank == MPI_PROC_NULL) return;
+  for (int64_t p = 0; p < f->boxes[u]; p++)
+    for (int64_t q = 0; q < f->boxes[w]; q++) {
+      int64_t box[3];
+      box[a] = s % 2 ? f->boxes[a] - 1 : 0;
+      box[u] = p;
+      box[w] = q;
+      if (f->box_node[box_at(f, box[0], box[1], box[2])] < 0) continue;
+      e->n = 0;
+      edges_slow(e, box, s);
+      edges_put(e, length);
+    }
+}
+static void lattice_visit(struct edges *e, uint16_t *length) {
+  const struct flux_fine *f = e->scan->fine;
+  e->links                  = 0;
+  for (int64_t m = 0; m < f->multis; m++) multi_visit(e, &f->multi[m], length);
+  for (int s = 0; s < SIDES; s++) border_visit(e, s, length);
+}
+static enum status lattice_edges(struct edges *e, uint16_t *length) {
+  struct flux_graph *g      = e->graph;
+  const struct flux_fine *f = e->scan->fine;
+  lattice_visit(e, length);
+  TRY(flux_graph_rows(g, length));
+  TRY(memory_make(e->links, sizeof *g->lattice.link, "links", &g->lattice.link));
+  memset(length, 0, (size_t)g->loose * sizeof *length);
+  for (int64_t k = 0; k < f->boxes[0]; k++)
+    for (int64_t j = 0; j < f->boxes[1]; j++) lattice_faces(e, k, j);
+  for (int64_t m = 0; m < f->multis; m++) multi_leave(e, &f->multi[m]);
+  lattice_visit(e, length);
+  flux_lattice_finish(g, e->links);
+  return STATUS_OK;
+}
+/* Is a lattice worth its rows where nothing conducts? Over a periodic border of this rank its rows must meet the other colour,
+ * and other boxes than their neighbours; small graphs may be merged or solved at once. */
+static bool lattice_fits(const struct flux_scan *scan, int64_t nodes) {
   const struct flux_fine *f = scan->fine;
+  const int64_t boxes       = f->boxes[0] * f->boxes[1] * f->boxes[2];
+  const int64_t row         = (f->boxes[2] + 2 * LANES - 1) / (2 * LANES) * (2 * LANES);
+  const int64_t rows        = f->boxes[0] * f->boxes[1] * row;
+  bool fits = f->view.uniform && nodes >= LATTICE_NODES && !flux_merge_wanted(&f->plan, 1, nodes);
+  for (int a = 0; a < 3; a++)
+    if (f->side[2 * a].rank == f->rank)
+      fits = fits && f->view.n[a] % 2 == 0 && f->boxes[a] % 2 == 0 && f->boxes[a] >= 4;
+  return fits && rows < INT32_MAX / 4 && rows < 3 * scan->nodes && scan->multis < boxes / 16;
+}
+static enum status colours_make(struct edges *e) {
+  struct flux_scan *scan    = e->scan;
+  struct flux_graph *g      = e->graph;
+  const struct flux_fine *f = scan->fine;
+  const bool lattice        = lattice_fits(scan, e->nodes);
   int count[COLOURS]        = {0}, next[COLOURS];
   const int parity =
       (int)((f->mine.start[0] / 2 + f->mine.start[1] / 2 + f->mine.start[2] / 2) & 1);
@@ -362,33 +485,40 @@ static enum status colours_make(struct flux_scan *scan, struct flux_graph *g) {
     for (int64_t j = 0; j < f->boxes[1]; j++)
       for (int64_t i = 0; i < f->boxes[2]; i++) {
         const int parts = scan->several[box_at(f, k, j, i)], c = (int)((k + j + i + parity) & 1);
-        if (!parts) continue;
+        if (!parts || (lattice && parts == 1)) continue;
         count[c] += scan->plain ? parts : 1;
         if (!scan->plain) count[c + 2] += parts - 1;
       }
+  g->real = (int)scan->nodes;
+  if (lattice) {
+    TRY(flux_lattice_make(g, f->boxes, parity, count));
+    for (int c = 0; c < 2; c++) next[c] = g->colour_start[c];
+    return flux_scan_number(scan, next, &g->lattice);
+  }
   g->colours = scan->plain ? 2 : 4;
   for (int c = 0; c < g->colours; c++) {
     next[c]                = g->colour_start[c];
     g->colour_start[c + 1] = g->colour_start[c] + (count[c] + LANES - 1) / LANES * LANES;
-    g->real += count[c];
   }
-  g->n = g->colour_start[g->colours];
-  return flux_scan_number(scan, next);
+  g->n = g->loose = g->colour_start[g->colours];
+  return flux_scan_number(scan, next, NULL);
+}
+static enum status all_edges(struct edges *e, uint16_t *length) {
+  TRY(rows_find(e));
+  edges_visit(e, length);
+  TRY(flux_graph_rows(e->graph, length));
+  memset(length, 0, (size_t)e->graph->n * sizeof *length);
+  edges_visit(e, length);
+  return STATUS_OK;
 }
 static enum status first_graph(struct edges *e, uint16_t **length) {
   struct flux_graph *g = e->graph;
   TRY(fault_here("flux.graph"));
-  TRY(colours_make(e->scan, g));
+  TRY(colours_make(e));
   TRY(halo_make(e));
-  TRY(memory_make(g->n, sizeof **length, "row lengths", length));
-  TRY(memory_make(g->n, sizeof *g->place, "places", &g->place));
-  memset(g->place, -1, (size_t)g->n * sizeof *g->place);
-  places_set(e->scan->fine, e->scan, g);
-  TRY(rows_find(e));
-  edges_visit(e, *length);
-  TRY(flux_graph_rows(g, *length));
-  memset(*length, 0, (size_t)g->n * sizeof **length);
-  edges_visit(e, *length);
+  TRY(memory_make(g->loose, sizeof **length, "row lengths", length));
+  TRY(places_set(e->scan->fine, g));
+  TRY(g->lattice.pitch ? lattice_edges(e, *length) : all_edges(e, *length));
   TRY(faces_make(e->scan->fine, g));
   flux_graph_pad(g);
   return STATUS_OK;
@@ -438,6 +568,8 @@ enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_
   }
   s = AGREE(comm, flux_scan_all(&scan, answer->percolating));
   if (s != STATUS_OK) goto done;
+  e->nodes = scan.nodes;
+  MPI_Allreduce(MPI_IN_PLACE, &e->nodes, 1, MPI_INT64_T, MPI_SUM, comm);
   flux_layers_count(fine, true, answer->percolating);
   MPI_Allreduce(MPI_IN_PLACE, answer->percolating, FLUX_CODES, MPI_INT64_T, MPI_SUM, comm);
   flux_fine_swap_codes(fine);

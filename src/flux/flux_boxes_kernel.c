@@ -40,6 +40,17 @@ void ISA_NAME(flux_shared_faces)(const uint8_t *pattern, int64_t plane, int64_t 
   }
 }
 
+void ISA_NAME(flux_common_faces)(const uint8_t *before, const uint8_t *after, int axis, int64_t n,
+                                 uint8_t *restrict even, uint8_t *restrict odd) {
+  static const uint8_t low[3] = {0x0f, 0x33, 0x55};
+  const int shift             = 4 >> axis;
+  for (int64_t q = 0; q < n / 2; q++) {
+    even[q] = faces_in_common(before[2 * q], after[2 * q], shift, low[axis]);
+    odd[q]  = faces_in_common(before[2 * q + 1], after[2 * q + 1], shift, low[axis]);
+  }
+  if (n % 2) even[n / 2] = faces_in_common(before[n - 1], after[n - 1], shift, low[axis]);
+}
+
 void ISA_NAME(flux_open_faces)(const uint8_t *code, int64_t row, int64_t plane, int64_t nx,
                                uint8_t *restrict out) {
   for (int64_t i = 0; i < nx; i++) {

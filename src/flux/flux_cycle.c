@@ -230,25 +230,25 @@ static void cycle(struct flux_levels *levels, int at) {
     return;
   }
   memset(g->x, 0, (size_t)(g->n + g->ghosts) * sizeof *g->x);
-  for (int c = 0; c < g->colours; c++) ISA_PICK(flux_sweep)(g, c, c == 0);
+  for (int c = 0; c < g->colours; c++) flux_graph_sweep(g, c, true);
   flux_graph_swap(g, g->x);
   /* the last colour's residual is zero, except that the halo has changed */
   const int rows = g->ghosts ? g->n : g->colour_start[g->colours - 1];
-  ISA_PICK(flux_residual)(g, rows, g->r);
+  flux_graph_residual(g, rows, g->r);
   restrict_to(g, g->r, rows, next);
   solve(levels, at + 1);
   const float over = (float)levels->over;
   for (int i = 0; i < g->n; i++)
     if (g->agg[i] >= 0) g->x[i] += over * next->x[g->agg[i]];
   flux_graph_swap(g, g->x);
-  for (int c = g->colours - 1; c >= 0; c--) ISA_PICK(flux_sweep)(g, c, false);
+  for (int c = g->colours - 1; c >= 0; c--) flux_graph_sweep(g, c, false);
 }
 static void k_cycle(struct flux_levels *levels, int at) {
   struct flux_graph *g = &levels->graph[at];
   double first[5], second[3];
   cycle(levels, at);
   flux_graph_swap(g, g->x);
-  ISA_PICK(flux_apply)(g, g->x, NULL, g->v, first);
+  flux_graph_apply(g, g->x, NULL, g->v, first);
   first[3] = first[4] = 0;
   for (int i = 0; i < g->n; i++) first[3] += (double)g->b[i] * (double)g->b[i];
   dots_sum(g, first, 4);
@@ -266,7 +266,7 @@ static void k_cycle(struct flux_levels *levels, int at) {
   if (first[4] > second_step * second_step * first[3]) {
     cycle(levels, at);
     flux_graph_swap(g, g->x);
-    ISA_PICK(flux_apply)(g, g->x, g->v, NULL, second);
+    flux_graph_apply(g, g->x, g->v, NULL, second);
     dots_sum(g, second, 3);
     const double rest = second[0] - second[2] * second[2] / first[0];
     if (rest > 1e-12 * second[0]) {
@@ -314,7 +314,7 @@ static void nested_step(struct flux_levels *levels, int at, float *keep) {
   for (int i = 0; i < g->n; i++) g->x[i] = g->agg[i] >= 0 ? next->x[g->agg[i]] : 0;
   flux_graph_swap(g, g->x);
   source_set(g);
-  ISA_PICK(flux_residual)(g, g->n, g->r);
+  flux_graph_residual(g, g->n, g->r);
   memcpy(g->b, g->r, (size_t)g->n * sizeof *g->b);
   memcpy(keep, g->x, (size_t)g->n * sizeof *g->x);
   solve(levels, at);

@@ -1,20 +1,22 @@
 /* Graph levels: rows in slices, coarsening by connected components of boxes, halo. */
-#include "flux_inner.h"
+#include "flux_coarsen.h"
 #include <string.h>
 
 /* Slices as long as their longest row; unused entries point at their own row with weight 0. */
 enum status flux_graph_rows(struct flux_graph *g, const uint16_t *length) {
   TRY(memory_make(g->n / LANES + 1, sizeof *g->slice, "slices", &g->slice));
+  if (!g->lattice.pitch) g->loose = g->n;
   for (int s = 0; s < g->n / LANES; s++) {
-    int longest = 0;
-    for (int l = 0; l < LANES; l++)
+    int longest = s < g->loose / LANES ? 0 : SIDES;
+    for (int l = 0; l < LANES && s < g->loose / LANES; l++)
       if (length[s * LANES + l] > longest) longest = length[s * LANES + l];
     g->slice[s + 1] = g->slice[s] + (int64_t)longest * LANES;
   }
-  const int64_t entries = g->slice[g->n / LANES];
+  const int64_t entries = g->slice[g->loose / LANES];
+  g->lattice.entry      = entries;
   TRY(memory_make_raw(entries, sizeof *g->col, "graph", &g->col));
   TRY(memory_make(entries, sizeof *g->weight, "graph", &g->weight));
-  for (int s = 0; s < g->n / LANES; s++)
+  for (int s = 0; s < g->loose / LANES; s++)
     for (int64_t e = g->slice[s]; e < g->slice[s + 1]; e++)
       g->col[e] = s * LANES + (int32_t)(e % LANES);
   TRY(memory_make(g->n, sizeof *g->diagonal, "graph", &g->diagonal));
@@ -51,9 +53,23 @@ void flux_graph_free(struct flux_graph *g) {
                          g->linked,
                          g->up};
   for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) memory_free(owned[i]);
+  flux_lattice_free(&g->lattice);
   *g = (struct flux_graph){0};
 }
+static int64_t find_in_lattice(const struct flux_graph *g, int32_t row, int32_t col) {
+  const struct flux_lattice *t = &g->lattice;
+  int64_t at[3], step[SIDES];
+  const int colour = flux_lattice_place(t, row, at);
+  flux_lattice_steps(t, colour, at[0], at[1], step);
+  for (int s = 0; s < SIDES; s++)
+    if (row + step[s] == col && t->faces[s][row - t->first[0]])
+      return flux_lattice_entry(t, row) + s * LANES;
+  for (int l = flux_lattice_link(t, row); l < t->links[2] && t->link[l].row == row; l++)
+    if (t->link[l].col == col) return flux_lattice_link_entry(g, l);
+  return -1;
+}
 int64_t flux_graph_find(const struct flux_graph *g, int row, int32_t col) {
+  if (row >= g->loose) return find_in_lattice(g, row, col);
   const int64_t end = g->slice[row / LANES + 1];
   for (int64_t e = g->slice[row / LANES] + row % LANES; e < end; e += LANES)
     if (g->col[e] == col && g->weight[e] > 0) return e;
@@ -89,30 +105,21 @@ void flux_graph_swap_numbers(struct flux_graph *g, int32_t *number) {
 /* An edge is strong when it is not weaker than this times the largest of either end. */
 static const float strong = 0.1F;
 
-struct coarsening {
-  struct flux_graph *from, *to;
-  int32_t *parent;       /* union-find */
-  int32_t *first, *next; /* children of a new row, as a list */
-  int32_t *slot;         /* per new column: where its entry is in the row being made */
-  uint16_t *length;      /* of new rows; their entries one row after the other: */
-  int32_t *col;
-  double *weight;
-  int64_t room;
-  bool certify, by_strength;
-  float *largest;
-};
-static int32_t root_of(int32_t *parent, int32_t a) {
-  while (parent[a] != a) {
-    parent[a] = parent[parent[a]];
-    a         = parent[a];
+/* Of a node's box, as four 16-bit numbers. */
+static uint64_t place_of(const struct flux_graph *g, int row) {
+  int16_t place[4] = {0, 0, 0, -1};
+  int64_t at[3];
+  uint64_t all;
+  if (row >= g->loose) {
+    flux_lattice_place(&g->lattice, row, at);
+    for (int a = 0; a < 3; a++) place[a] = (int16_t)at[a];
   }
-  return a;
+  memcpy(&all, row < g->loose ? g->place[row] : place, sizeof all);
+  return all;
 }
-/* Places differ in their last bits at most: one comparison of four 16-bit numbers. */
+/* Places differ in their last bits at most. */
 static bool same_box(const struct flux_graph *g, int a, int b) {
-  uint64_t p, q;
-  memcpy(&p, g->place[a], sizeof p);
-  memcpy(&q, g->place[b], sizeof q);
+  const uint64_t p = place_of(g, a), q = place_of(g, b);
   return ((p ^ q) & 0xfffefffefffefffe) == 0;
 }
 static bool is_node(const struct flux_graph *g, int row) { return g->place[row][0] >= 0; }
@@ -131,11 +138,6 @@ static bool is_strong(const struct coarsening *k, int i, int j, float weight) {
   const float most = k->largest[i] > k->largest[j] ? k->largest[i] : k->largest[j];
   return weight >= strong * most;
 }
-static void tree_add(struct flux_graph *g, int i, int j) {
-  g->tree[2 * g->tree_edges]     = i;
-  g->tree[2 * g->tree_edges + 1] = j;
-  g->tree_edges++;
-}
 /* A node without any strong edge goes to the neighbour in its box that it is tied to most: to one only,
  * so it cannot weld two bodies. */
 static void join_weak(struct coarsening *k) {
@@ -153,25 +155,20 @@ static void join_weak(struct coarsening *k) {
       most = g->weight[e];
     }
     if (strong_one || best < 0) continue;
-    const int32_t a = root_of(k->parent, i), b = root_of(k->parent, best);
-    if (a == b) continue;
-    k->parent[a > b ? a : b] = a < b ? a : b;
-    tree_add(g, i, best);
+    flux_tree_join(g, k->parent, i, best);
   }
 }
 /* Joins nodes of one box; the joining edges form trees, kept for the certificate. */
 static void join_in_boxes(struct coarsening *k) {
   struct flux_graph *g = k->from;
-  for (int i = 0; i < g->n; i++) k->parent[i] = i;
-  for (int i = 0; i < g->n; i++)
+  for (int i = 0; i < g->loose; i++) k->parent[i] = i;
+  if (g->lattice.pitch) flux_lattice_join(k);
+  for (int i = 0; i < g->loose; i++)
     for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES) {
       const int32_t j = g->col[e];
       if (j >= g->n || j <= i || g->weight[e] <= 0 || !same_box(g, i, j)) continue;
       if (!is_strong(k, i, j, g->weight[e])) continue;
-      const int32_t a = root_of(k->parent, i), b = root_of(k->parent, j);
-      if (a == b) continue;
-      k->parent[a > b ? a : b] = a < b ? a : b;
-      tree_add(g, i, j);
+      flux_tree_join(g, k->parent, i, j);
     }
   if (k->by_strength) join_weak(k);
 }
@@ -194,18 +191,21 @@ enum status flux_graph_colour(struct flux_graph *g, const int count[2], int next
 static enum status rows_number(struct coarsening *k) {
   struct flux_graph *g = k->from, *to = k->to;
   int count[2] = {0}, next[2];
-  for (int i = 0; i < g->n; i++)
+  for (int i = 0; i < g->loose; i++)
     if (is_node(g, i) && k->parent[i] == i) count[colour_of(g, i)]++;
+  for (int c = 0; c < 2; c++) k->loose[c] = count[c];
+  if (g->lattice.pitch) flux_lattice_count(k, count);
   TRY(flux_graph_colour(to, count, next));
   for (int i = 0; i < g->n; i++) g->agg[i] = -1;
-  for (int i = 0; i < g->n; i++) {
+  for (int i = 0; i < g->loose; i++) {
     if (!is_node(g, i) || k->parent[i] != i) continue;
     const int row = next[colour_of(g, i)]++;
     g->agg[i]     = row;
     for (int a = 0; a < 3; a++) to->place[row][a] = (int16_t)(g->place[i][a] >> 1);
   }
-  for (int i = 0; i < g->n; i++)
-    if (is_node(g, i)) g->agg[i] = g->agg[root_of(k->parent, i)];
+  for (int i = 0; i < g->loose; i++)
+    if (is_node(g, i)) g->agg[i] = g->agg[flux_root(k->parent, i)];
+  if (g->lattice.pitch) flux_lattice_number(k, next);
   return STATUS_OK;
 }
 /* What the new graph sends: distinct parents of the nodes sent, in order of appearance, in which the neighbour finds its
@@ -259,14 +259,15 @@ static enum status children_list(struct coarsening *k) {
   TRY(memory_make_raw(k->to->n, sizeof *k->first, "children", &k->first));
   TRY(memory_make_raw(g->n, sizeof *k->next, "children", &k->next));
   for (int r = 0; r < k->to->n; r++) k->first[r] = -1;
-  for (int i = g->n - 1; i >= 0; i--) {
+  if (g->lattice.pitch) flux_lattice_children(k);
+  for (int i = g->loose - 1; i >= 0; i--) {
     if (g->agg[i] < 0) continue;
     k->next[i]          = k->first[g->agg[i]];
     k->first[g->agg[i]] = i;
   }
   return STATUS_OK;
 }
-static enum status entries_grow(struct coarsening *k) {
+enum status flux_entries_grow(struct coarsening *k) {
   const int64_t wanted = k->room ? 2 * k->room : 11 * (int64_t)k->to->real + 1024;
   const int64_t room   = wanted < INT32_MAX ? wanted : INT32_MAX; /* places in it are int32_t */
   int32_t *col         = NULL;
@@ -291,34 +292,27 @@ static enum status entries_grow(struct coarsening *k) {
   k->room   = room;
   return STATUS_OK;
 }
-/* Sums the edges of each new row, one row after the other; sums of whole numbers are exact. slot[] of
- * a column holds 1 + its place when it has one in the present row, else something smaller. The first
- * entry takes what lies inside the row's own aggregate and is not written. */
-static enum status rows_sum(struct coarsening *k) {
+static enum status children_sum(struct coarsening *k, int32_t start, int32_t *n, int i) {
   const struct flux_graph *g = k->from;
-  int32_t n                  = 0;
-  for (int row = 0; row < k->to->n; row++) {
-    const int32_t start = n;
-    if (k->first[row] < 0) continue;
-    if (n >= k->room) TRY(entries_grow(k));
-    k->slot[row] = ++n;
-    for (int i = k->first[row]; i >= 0; i = k->next[i])
-      for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES) {
-        if (!(g->weight[e] > 0)) continue;
-        const int32_t p = g->agg[g->col[e]];
-        if (k->slot[p] <= start) {
-          if (n >= k->room) TRY(entries_grow(k));
-          k->col[n]    = p;
-          k->weight[n] = 0;
-          k->slot[p]   = ++n;
-        }
-        const int32_t m = k->slot[p] - 1;
-        k->weight[m] += (double)g->weight[e];
-        const int32_t above = m - start - 1; /* -1 becomes UP_INSIDE */
-        if (g->up) g->up[e] = (uint8_t)(above < UP_SEARCH ? above : UP_SEARCH);
-      }
-    if (n - start > UINT16_MAX) return FAIL(STATUS_INTERNAL, "flux: a row of %d", n - start);
-    k->length[row] = (uint16_t)(n - start - 1);
+  for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
+    if (g->weight[e] > 0) TRY(flux_entry_sum(k, start, n, e, g->col[e], (double)g->weight[e]));
+  return STATUS_OK;
+}
+static enum status rows_sum(struct coarsening *k) {
+  const struct flux_graph *g = k->from, *to = k->to;
+  int32_t n = 0;
+  for (int c = 0; c < to->colours; c++) {
+    const bool lattice = g->lattice.pitch > 0;
+    const int end      = lattice ? to->colour_start[c] + k->loose[c] : to->colour_start[c + 1];
+    for (int row = to->colour_start[c]; row < end; row++) {
+      const int32_t start = n;
+      if (k->first[row] < 0) continue;
+      TRY(flux_row_begin(k, row, &n));
+      for (int i = k->first[row]; i >= 0; i = k->next[i])
+        TRY(i < g->loose ? children_sum(k, start, &n, i) : flux_lattice_sum_child(k, start, &n, i));
+      TRY(flux_row_end(k, row, start, n));
+    }
+    if (lattice) TRY(flux_lattice_sum(k, c, &n));
   }
   return STATUS_OK;
 }
@@ -328,7 +322,7 @@ static void rows_write(const struct coarsening *k) {
   for (int row = 0; row < to->n; row++) {
     double sum = 0;
     int64_t e  = to->slice[row / LANES] + row % LANES;
-    if (k->first[row] >= 0) from++;
+    if (is_node(to, row)) from++;
     for (int m = 0; m < k->length[row]; m++, e += LANES, from++) {
       to->col[e]    = k->col[from];
       to->weight[e] = (float)k->weight[from];
@@ -365,6 +359,12 @@ done:
   memory_free(sum[1]);
   return s;
 }
+static enum status up_make(struct flux_graph *g) {
+  const int64_t own = g->lattice.entry, all = flux_lattice_link_entry(g, g->lattice.links[2]);
+  TRY(memory_make_raw(all, 1, "flux of edges", &g->up));
+  memset(g->up + own, UP_INSIDE, (size_t)(all - own));
+  return STATUS_OK;
+}
 static enum status coarsen_begin(struct coarsening *k) {
   struct flux_graph *g = k->from;
   TRY(fault_here("flux.coarsen"));
@@ -373,7 +373,7 @@ static enum status coarsen_begin(struct coarsening *k) {
   TRY(memory_make_raw(2 * (int64_t)g->n, sizeof *g->tree, "trees", &g->tree));
   g->tree_edges = 0;
   TRY(strength_find(k));
-  if (k->certify) TRY(memory_make_raw(g->slice[g->n / LANES], 1, "flux of edges", &g->up));
+  if (k->certify) TRY(up_make(g));
   join_in_boxes(k);
   TRY(rows_number(k));
   return memory_make((int64_t)k->to->n + g->ghosts + 1, sizeof *k->slot, "marks", &k->slot);

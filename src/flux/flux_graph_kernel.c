@@ -1,21 +1,6 @@
 /* Kernels on graphs: slices of 16 rows, one lane per row. */
-#include "flux_inner.h"
-#include <string.h>
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
+#include "flux_floats.h"
 #ifdef __AVX512F__
-typedef __m512 lanes;
-INLINE lanes get(const float *p) { return _mm512_loadu_ps(p); }
-INLINE void put(float *p, lanes v) { _mm512_storeu_ps(p, v); }
-INLINE lanes zero(void) { return _mm512_setzero_ps(); }
-INLINE lanes divided(lanes a, lanes b) { return _mm512_div_ps(a, b); }
-INLINE lanes minus_product(lanes s, lanes a, lanes b) { return _mm512_fnmadd_ps(a, b, s); }
-INLINE lanes plus_product(lanes s, lanes a, lanes b) { return _mm512_fmadd_ps(a, b, s); }
-INLINE lanes negative(lanes a) { return _mm512_sub_ps(_mm512_setzero_ps(), a); }
-INLINE float total(lanes a) { return _mm512_reduce_add_ps(a); }
 INLINE lanes neighbours(const struct flux_graph *g, int64_t slice, const float *x, lanes s) {
   for (int64_t e = g->slice[slice]; e < g->slice[slice + 1]; e += LANES) {
     const __m512i col = _mm512_loadu_si512(g->col + e);
@@ -24,57 +9,6 @@ INLINE lanes neighbours(const struct flux_graph *g, int64_t slice, const float *
   return s;
 }
 #else
-/* Vectors as wide as the machine's: compilers pass wider ones through memory. */
-#ifdef __AVX2__
-enum { WIDE = 8 };
-#else
-enum { WIDE = 4 };
-#endif
-enum { PARTS = LANES / WIDE };
-typedef float part __attribute__((vector_size(4 * WIDE)));
-typedef struct {
-  part p[PARTS];
-} lanes;
-#define EACH_PART for (int h = 0; h < PARTS; h++)
-INLINE lanes get(const float *p) {
-  lanes r;
-  EACH_PART memcpy(&r.p[h], p + h * WIDE, sizeof r.p[h]);
-  return r;
-}
-INLINE void put(float *p, lanes v) { EACH_PART memcpy(p + h * WIDE, &v.p[h], sizeof v.p[h]); }
-INLINE lanes zero(void) {
-  lanes r;
-  EACH_PART r.p[h] = (part){0};
-  return r;
-}
-INLINE lanes divided(lanes a, lanes b) {
-  EACH_PART a.p[h] /= b.p[h];
-  return a;
-}
-INLINE lanes minus_product(lanes s, lanes a, lanes b) {
-  EACH_PART s.p[h] -= a.p[h] * b.p[h];
-  return s;
-}
-INLINE lanes plus_product(lanes s, lanes a, lanes b) {
-  EACH_PART s.p[h] += a.p[h] * b.p[h];
-  return s;
-}
-INLINE lanes negative(lanes a) {
-  EACH_PART a.p[h] = -a.p[h];
-  return a;
-}
-INLINE float total(lanes a) {
-  float t = 0;
-  for (int l = 0; l < LANES; l++) t += a.p[l / WIDE][l % WIDE];
-  return t;
-}
-INLINE part gathered(const float *x, const int32_t *col) {
-#ifdef __AVX2__
-  return (part)_mm256_i32gather_ps(x, _mm256_loadu_si256((const __m256i_u *)col), 4);
-#else
-  return (part){x[col[0]], x[col[1]], x[col[2]], x[col[3]]};
-#endif
-}
 INLINE lanes neighbours(const struct flux_graph *g, int64_t slice, const float *x, lanes s) {
   for (int64_t e = g->slice[slice]; e < g->slice[slice + 1]; e += LANES) EACH_PART {
       part weight;
@@ -104,9 +38,9 @@ void ISA_NAME(flux_apply)(const struct flux_graph *g, const float *x, const floa
                           double dots[3]) {
   enum { CHUNK = 64 * LANES };
   dots[0] = dots[1] = dots[2] = 0;
-  for (int first = 0; first < g->n; first += CHUNK) {
+  for (int first = 0; first < g->loose; first += CHUNK) {
     lanes a = zero(), b = zero(), c = zero();
-    for (int i = first; i < g->n && i < first + CHUNK; i += LANES) {
+    for (int i = first; i < g->loose && i < first + CHUNK; i += LANES) {
       const lanes here = get(x + i);
       const lanes ax =
           negative(minus_product(neighbours(g, i / LANES, x, zero()), get(g->diagonal + i), here));
@@ -124,7 +58,7 @@ void ISA_NAME(flux_apply)(const struct flux_graph *g, const float *x, const floa
 /* load -= A z scale, without the faces' part. */
 void ISA_NAME(flux_carry_potential)(const struct flux_graph *g, const float *z, double scale) {
   const float times = (float)scale;
-  for (int i = 0; i < g->n; i += LANES) {
+  for (int i = 0; i < g->loose; i += LANES) {
     double out[LANES] = {0};
     for (int64_t e = g->slice[i / LANES]; e < g->slice[i / LANES + 1]; e += LANES) {
       float flux[LANES];
@@ -139,7 +73,7 @@ void ISA_NAME(flux_carry_potential)(const struct flux_graph *g, const float *z, 
 void ISA_NAME(flux_split)(const struct flux_graph *g, const struct flux_graph *next, const float *z,
                           double scale) {
   const float times = (float)scale;
-  for (int i = 0; i < g->n; i += LANES) {
+  for (int i = 0; i < g->loose; i += LANES) {
     int64_t above[LANES]; /* first entry of the row above */
     double out[LANES] = {0};
     for (int l = 0; l < LANES; l++) {

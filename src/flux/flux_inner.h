@@ -112,11 +112,35 @@ static inline int32_t flux_boxes_node(const struct flux_fine *f, int64_t k, int6
 
 /* ---- graphs -------------------------------------------------------------------------------- */
 
+/* Most boxes of one conductance are one node each, with at most one edge per side, of 1 to 4 faces. The first graph of many
+ * such boxes keeps them as a lattice: a row for every box (also where none conducts, without edges), colour by colour in the
+ * order of the boxes, so that neighbours are found by place and a weight is a byte. Nodes of boxes that come apart keep rows
+ * of their own, before the lattice; edges from the lattice to those, to ghosts and to itself over a periodic border are its
+ * links, in order of rows. Entries: SIDES for each lattice row after those of the rows before, then one for each link. */
+struct flux_link {
+  int32_t row, col;
+  float weight;
+};
+struct flux_lattice {
+  int64_t boxes[3];
+  int pitch;     /* rows of a colour for each row of boxes, a multiple of LANES; 0: no lattice */
+  int parity;    /* of the first box */
+  int first[2];  /* row of each colour's first box */
+  int64_t entry; /* of the first lattice row */
+  uint8_t *faces[SIDES]; /* by row - first[0], shared with the box beyond that side */
+  uint8_t *kind;         /* by row - first[0]: LATTICE_NODE, LATTICE_LINKED */
+  uint32_t *tie;         /* by box of 2 x 2 x 2 boxes, see flux_lattice_tree */
+  int links[3];          /* where the links of each colour begin */
+  struct flux_link *link;
+};
+enum { LATTICE_NODE = 1, LATTICE_LINKED = 2 };
 struct flux_graph {
   MPI_Comm comm,
       team; /* of all ranks, in which neighbours are told; of those that hold a part (MPI_COMM_NULL: others) */
   int n, ghosts; /* rows (with padding rows between colours), halo nodes after them */
   int real;      /* rows that are nodes */
+  int loose;     /* rows before the lattice, in slices with columns and weights */
+  struct flux_lattice lattice;
   int colours, colour_start[COLOURS + 1];
   int64_t *slice; /* n/LANES + 1 offsets, in entries */
   int32_t *col;
@@ -224,6 +248,112 @@ int64_t flux_graph_find(const struct flux_graph *graph, int row, int32_t col);
 /* Rows without edges get a diagonal that keeps them at zero, whatever rounding leaves on their right-hand side. */
 void flux_graph_pad(struct flux_graph *graph);
 
+static inline int32_t flux_root(int32_t *parent, int32_t a) {
+  while (parent[a] != a) {
+    parent[a] = parent[parent[a]];
+    a         = parent[a];
+  }
+  return a;
+}
+/* Unites two rows; the edge between them is one of the trees'. */
+static inline void flux_tree_join(struct flux_graph *g, int32_t *parent, int32_t i, int32_t j) {
+  const int32_t a = flux_root(parent, i), b = flux_root(parent, j);
+  if (a == b) return;
+  parent[a > b ? a : b]          = a < b ? a : b;
+  g->tree[2 * g->tree_edges]     = i;
+  g->tree[2 * g->tree_edges + 1] = j;
+  g->tree_edges++;
+}
+
+/* flux_lattice.c */
+/* Local. Rows of a first graph whose other nodes, of two colours, are so many. */
+enum status flux_lattice_make(struct flux_graph *graph, const int64_t boxes[3], int parity,
+                              const int others[2]);
+/* Sorts the links and finishes the diagonal. */
+void flux_lattice_finish(struct flux_graph *graph, int links);
+void flux_lattice_free(struct flux_lattice *lattice);
+static inline int flux_lattice_colour(const struct flux_lattice *t, int64_t k, int64_t j,
+                                      int64_t i) {
+  return (int)((k + j + i + t->parity) & 1);
+}
+static inline int32_t flux_lattice_row(const struct flux_lattice *t, int64_t k, int64_t j,
+                                       int64_t i) {
+  return (int32_t)(t->first[flux_lattice_colour(t, k, j, i)] + (k * t->boxes[1] + j) * t->pitch +
+                   i / 2);
+}
+/* From a row of that colour in row (k, j) of boxes to those beyond each side; to itself at the lattice's ends along z and y,
+ * and anywhere near at those along x, where no faces are shared. */
+static inline void flux_lattice_steps(const struct flux_lattice *t, int colour, int64_t k,
+                                      int64_t j, int64_t step[SIDES]) {
+  const int64_t other = t->first[1 - colour] - t->first[colour];
+  const int64_t row = t->pitch, plane = row * t->boxes[1];
+  const int late =
+      flux_lattice_colour(t, k, j, colour); /* does the row begin with the other colour */
+  step[0] = k > 0 ? other - plane : 0;
+  step[1] = k < t->boxes[0] - 1 ? other + plane : 0;
+  step[2] = j > 0 ? other - row : 0;
+  step[3] = j < t->boxes[1] - 1 ? other + row : 0;
+  step[4] = other - 1 + late;
+  step[5] = other + late;
+}
+/* Place of a lattice row; gives its colour. */
+static inline int flux_lattice_place(const struct flux_lattice *t, int32_t row, int64_t at[3]) {
+  const int colour = row >= t->first[1];
+  const int n      = (int)t->boxes[1];
+  const int all = (row - t->first[colour]) / t->pitch, h = (row - t->first[colour]) % t->pitch;
+  at[0] = all / n;
+  at[1] = all % n;
+  at[2] = 2 * h + flux_lattice_colour(t, at[0], at[1], colour);
+  return colour;
+}
+/* Entry of a lattice row's edge over side 0; those over the others follow LANES apart. */
+static inline int64_t flux_lattice_entry(const struct flux_lattice *t, int32_t row) {
+  const int r = row - t->first[0];
+  return t->entry + (int64_t)(r / LANES) * LANES * SIDES + r % LANES;
+}
+static inline int64_t flux_lattice_link_entry(const struct flux_graph *g, int link) {
+  return g->slice[g->n / LANES] + link;
+}
+/* Which of 2 x 2 x 2 boxes have a node (bit 12 + 4 dz + 2 dy + dx), which of their 12 pairs share faces (x, y, z), and
+ * whether loose nodes lie among them: then their trees are in the graph's list, else they are the usual ones, of the pairs. */
+enum { TIE_PAIRS = 0xfff, TIE_NODES = 12, TIE_LOOSE = 1 << 20 };
+struct flux_tree {
+  uint8_t bodies, body[BOX]; /* components, of each box */
+  uint8_t moves;             /* from leaves to roots: over that side of `from` */
+  uint8_t from[BOX], to[BOX], side[BOX];
+};
+const struct flux_tree *flux_lattice_tree(uint32_t tie);
+/* Of the pair of box b (on the low side along the axis) and the next one. */
+static inline int flux_pair_bit(int b, int axis) {
+  return axis == 2 ? b >> 1 : axis == 1 ? 4 + (b >> 2 << 1 | (b & 1)) : 8 + b;
+}
+static inline uint32_t *flux_lattice_tie(const struct flux_lattice *t, int64_t k, int64_t j,
+                                         int64_t i) {
+  return t->tie + (k * ((t->boxes[1] + 1) / 2) + j) * ((t->boxes[2] + 1) / 2) + i;
+}
+/* Rows of the first 2 x 2 x 2 boxes of row (k, j) of such; the i-th's follow i rows later. -1: no such rows. */
+static inline void flux_lattice_eight(const struct flux_lattice *t, int64_t k, int64_t j,
+                                      int32_t row[BOX]) {
+  for (int b = 0; b < BOX; b++) {
+    const int64_t z = 2 * k + (b >> 2), y = 2 * j + (b >> 1 & 1);
+    row[b] = z < t->boxes[0] && y < t->boxes[1] ? flux_lattice_row(t, z, y, b & 1) : -1;
+  }
+}
+/* Links of a lattice row: from the returned one on as long as their row is this. */
+int flux_lattice_link(const struct flux_lattice *lattice, int32_t row);
+/* Loads go along the usual trees. */
+void flux_lattice_trees(struct flux_graph *graph);
+/* Weight of a row's entry. */
+double flux_graph_weight(const struct flux_graph *graph, int32_t row, int64_t entry);
+/* The kernels of a graph on all its rows. */
+void flux_graph_sweep(const struct flux_graph *graph, int colour, bool start);
+void flux_graph_residual(const struct flux_graph *graph, int rows, float *r);
+void flux_graph_apply(const struct flux_graph *graph, const float *x, const float *v, float *out,
+                      double dots[3]);
+void flux_graph_carry_potential(const struct flux_graph *graph, const float *z, double scale);
+void flux_graph_split(const struct flux_graph *graph, const struct flux_graph *next, const float *z,
+                      double scale);
+
 /* flux_merge.c */
 /* Local. Ranks that hold a part where `step` parts along each axis have come together; is a graph too small for
  * them; the next larger step. */
@@ -324,6 +454,17 @@ ISA_DECLARE(void, flux_apply, const struct flux_graph *graph, const float *x, co
 ISA_DECLARE(void, flux_carry_potential, const struct flux_graph *graph, const float *z,
             double scale)
 ISA_DECLARE(void, flux_split, const struct flux_graph *graph, const struct flux_graph *next,
+            const float *z, double scale)
+/* Faces that pairs of boxes share along an axis, of even and of odd ones. */
+ISA_DECLARE(void, flux_common_faces, const uint8_t *before, const uint8_t *after, int axis,
+            int64_t n, uint8_t *restrict even, uint8_t *restrict odd)
+ISA_DECLARE(void, flux_lattice_diagonal, const struct flux_graph *graph)
+ISA_DECLARE(void, flux_lattice_sweep, const struct flux_graph *graph, int colour, bool start)
+ISA_DECLARE(void, flux_lattice_residual, const struct flux_graph *graph, int colours, float *r)
+ISA_DECLARE(void, flux_lattice_apply, const struct flux_graph *graph, const float *x,
+            const float *v, float *out, double dots[3])
+ISA_DECLARE(void, flux_lattice_carry, const struct flux_graph *graph, const float *z, double scale)
+ISA_DECLARE(void, flux_lattice_split, const struct flux_graph *graph, const struct flux_graph *next,
             const float *z, double scale)
 ISA_DECLARE(void, flux_row_loads, const struct flux_row *row, double *load)
 /* Boxes with voxels of another code, in or beyond them, become PATH_MIXED. */

@@ -5,16 +5,9 @@
 
 /* ---- percolation ---- */
 
-static int32_t root_of(int32_t *parent, int32_t a) {
-  while (parent[a] != a) {
-    parent[a] = parent[parent[a]];
-    a         = parent[a];
-  }
-  return a;
-}
 static void join(int32_t *parent, int32_t a, int32_t b) {
-  a = root_of(parent, a);
-  b = root_of(parent, b);
+  a = flux_root(parent, a);
+  b = flux_root(parent, b);
   if (a < b)
     parent[b] = a;
   else
@@ -94,7 +87,7 @@ static void touch_faces(struct flux_scan *scan) {
         const uint8_t outer =
             f->code[f->side[s].outside + u * f->side[s].step_u + w * f->side[s].step_v];
         if (node >= 0 && (!f->middles || outer))
-          scan->touch[root_of(scan->parent, node)] |= s % 2 ? 2 : 1;
+          scan->touch[flux_root(scan->parent, node)] |= s % 2 ? 2 : 1;
       }
   }
 }
@@ -109,7 +102,7 @@ static int bond_order(const void *x, const void *y) {
   return p->b < q->b ? -1 : p->b > q->b;
 }
 static int64_t name_of(const struct flux_scan *scan, int32_t node) {
-  return node < 0 ? -1 : (int64_t)scan->fine->rank << 32 | (uint32_t)root_of(scan->parent, node);
+  return node < 0 ? -1 : (int64_t)scan->fine->rank << 32 | (uint32_t)flux_root(scan->parent, node);
 }
 static int64_t bonds_unique(struct bond *bond, int64_t n) {
   int64_t kept = 0;
@@ -190,11 +183,11 @@ static enum status bonds_settle(struct flux_scan *scan, struct bond *bond, int64
              (int32_t)name_index(name, names, bond[i].b));
     for (int64_t i = 0; i < n; i++)
       if (bond[i].b < 0)
-        touch[root_of(parent, (int32_t)name_index(name, names, bond[i].a))] |=
+        touch[flux_root(parent, (int32_t)name_index(name, names, bond[i].a))] |=
             (uint8_t)(-1 - bond[i].b);
     for (int64_t i = 0; i < names; i++)
       if (name[i] >> 32 == scan->fine->rank)
-        scan->touch[name[i] & 0xffffffff] |= touch[root_of(parent, (int32_t)i)];
+        scan->touch[name[i] & 0xffffffff] |= touch[flux_root(parent, (int32_t)i)];
   }
   memory_free(name);
   memory_free(parent);
@@ -236,7 +229,7 @@ done:
 static void block_rest(struct flux_scan *scan, uint8_t wanted) {
   struct flux_fine *f = scan->fine;
   for (int64_t n = 0; n < scan->nodes; n++)
-    scan->touch[n] |= scan->touch[root_of(scan->parent, (int32_t)n)];
+    scan->touch[n] |= scan->touch[flux_root(scan->parent, (int32_t)n)];
   for (int64_t k = 0; k < f->boxes[0]; k++)
     for (int64_t j = 0; j < f->boxes[1]; j++)
       for (int64_t i = 0; i < f->boxes[2]; i++) {

@@ -8,7 +8,8 @@
 
 static enum status graph_prepare(struct flux_graph *g) {
   if (g->entry_flux) return STATUS_OK;
-  TRY(memory_make_raw(g->slice[g->n / LANES], sizeof(float), "flux of edges", &g->entry_flux));
+  TRY(memory_make_raw(flux_lattice_link_entry(g, g->lattice.links[2]), sizeof(float),
+                      "flux of edges", &g->entry_flux));
   TRY(memory_make((int64_t)g->n + g->ghosts, sizeof(double), "load", &g->load));
   for (int h = 0; h < 2; h++)
     TRY(memory_make(g->faces, sizeof(double), "flux of faces", &g->face_flux[h]));
@@ -70,7 +71,7 @@ static void carry_merged(struct flux_levels *levels, struct flux_merge *w, int a
 /* The next graph's flux comes down to edges between aggregates and to faces. */
 static void split_flux(struct flux_graph *g, const struct flux_graph *next, const float *z,
                        double scale, int32_t *face_of) {
-  ISA_PICK(flux_split)(g, next, z, scale);
+  flux_graph_split(g, next, z, scale);
   for (int f = 0; f < next->faces; f++) face_of[next->face_node[f]] = f;
   for (int f = 0; f < g->faces; f++)
     for (int h = 0; h < 2; h++) {
@@ -83,6 +84,7 @@ static void split_flux(struct flux_graph *g, const struct flux_graph *next, cons
 /* Leaves of the trees give their load to the only node they are tied to; linked[] is the exclusive
  * or of a node's tree neighbours, which for a leaf is that node. */
 static void carry_trees(struct flux_graph *g) {
+  if (g->lattice.pitch) flux_lattice_trees(g);
   for (int i = 0; i < g->n; i++) g->degree[i] = g->linked[i] = 0;
   for (int t = 0; t < g->tree_edges; t++) {
     const int a = g->tree[2 * t], b = g->tree[2 * t + 1];
@@ -97,7 +99,7 @@ static void carry_trees(struct flux_graph *g) {
       const int to    = g->linked[leaf];
       const double q  = g->load[leaf];
       const int64_t e = flux_graph_find(g, leaf, to);
-      g->entry_flux[e] += (float)(q / (double)g->weight[e]);
+      g->entry_flux[e] += (float)(q / flux_graph_weight(g, leaf, e));
       g->entry_flux[flux_graph_find(g, to, leaf)] = -g->entry_flux[e];
       g->load[leaf]                               = 0;
       g->load[to] += q;
@@ -117,7 +119,7 @@ static void carry(struct flux_levels *levels, int at, double potential) {
   }
   for (int h = 0; h < 2; h++) memset(g->face_flux[h], 0, (size_t)g->faces * sizeof(double));
   if (potential > 0) {
-    ISA_PICK(flux_carry_potential)(g, g->x, potential);
+    flux_graph_carry_potential(g, g->x, potential);
     carry_to_faces(g, g->x, potential);
   }
   struct flux_merge *w = flux_levels_merge(levels, at);

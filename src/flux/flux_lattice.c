@@ -1,0 +1,212 @@
+/* The lattice of the first graph: its rows, links and trees, and a graph's kernels on rows inside and outside of it. */
+#include "flux_inner.h"
+#include <stdlib.h>
+
+static int in_slices(int n) { return (n + LANES - 1) / LANES * LANES; }
+
+/* ---- making ---- */
+
+enum status flux_lattice_make(struct flux_graph *g, const int64_t boxes[3], int parity,
+                              const int others[2]) {
+  struct flux_lattice *t = &g->lattice;
+  t->parity              = parity;
+  t->pitch               = in_slices((int)((boxes[2] + 1) / 2));
+  for (int a = 0; a < 3; a++) t->boxes[a] = boxes[a];
+  const int rows     = (int)(boxes[0] * boxes[1]) * t->pitch;
+  g->colours         = 4;
+  g->colour_start[1] = in_slices(others[0]);
+  g->colour_start[2] = g->colour_start[1] + in_slices(others[1]);
+  if (g->colour_start[2] == 0)
+    g->colour_start[2] = LANES; /* the first box looks at the row before */
+  g->colour_start[3] = g->colour_start[2] + rows;
+  g->colour_start[4] = g->colour_start[3] + rows;
+  g->loose           = g->colour_start[2];
+  g->n               = g->colour_start[4];
+  t->first[0]        = g->colour_start[2];
+  t->first[1]        = g->colour_start[3];
+  for (int s = 0; s < SIDES; s++) TRY(memory_make(2 * (int64_t)rows, 1, "lattice", &t->faces[s]));
+  TRY(memory_make(2 * (int64_t)rows, 1, "lattice", &t->kind));
+  return memory_make(((boxes[0] + 1) / 2) * ((boxes[1] + 1) / 2) * ((boxes[2] + 1) / 2),
+                     sizeof *t->tie, "lattice", &t->tie);
+}
+static int by_row(const void *a, const void *b) {
+  const struct flux_link *x = a, *y = b;
+  if (x->row != y->row) return x->row < y->row ? -1 : 1;
+  return (x->col > y->col) - (x->col < y->col);
+}
+void flux_lattice_finish(struct flux_graph *g, int links) {
+  struct flux_lattice *t = &g->lattice;
+  ISA_PICK(flux_lattice_diagonal)(g);
+  t->links[2] = links;
+  if (links) qsort(t->link, (size_t)links, sizeof *t->link, by_row);
+  for (int l = 0; l < links; l++) {
+    const struct flux_link *k = &t->link[l];
+    t->links[1] += k->row < t->first[1];
+    t->kind[k->row - t->first[0]] |= LATTICE_LINKED;
+    g->diagonal[k->row] += k->weight;
+  }
+}
+void flux_lattice_free(struct flux_lattice *t) {
+  for (int s = 0; s < SIDES; s++) memory_free(t->faces[s]);
+  memory_free(t->kind);
+  memory_free(t->tie);
+  memory_free(t->link);
+}
+int flux_lattice_link(const struct flux_lattice *t, int32_t row) {
+  int low = 0, high = t->links[2];
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    if (t->link[middle].row < row)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+/* ---- trees inside 2 x 2 x 2 boxes ---- */
+
+/* Breadth first from the lowest box of each body; moves go backwards. */
+static void tree_make(uint32_t pairs, struct flux_tree *tree) {
+  int queue[BOX], n = 0, done = 0;
+  uint8_t up[BOX] = {0}, over[BOX] = {0};
+  bool is_root[BOX] = {0};
+  for (int root = 0; root < BOX; root++) {
+    if (done >> root & 1) continue;
+    done |= 1 << root;
+    is_root[root]    = true;
+    tree->body[root] = tree->bodies;
+    queue[n++]       = root;
+    for (int q = n - 1; q < n; q++)
+      for (int side = 0; side < SIDES; side++) {
+        const int b = queue[q], other = b ^ 4 >> side / 2;
+        if ((side & 1) == (other < b) || !(pairs >> flux_pair_bit(b & other, side / 2) & 1))
+          continue;
+        if (done >> other & 1) continue;
+        done |= 1 << other;
+        tree->body[other] = tree->bodies;
+        up[other]         = (uint8_t)b;
+        over[other]       = (uint8_t)(side ^ 1);
+        queue[n++]        = other;
+      }
+    tree->bodies++;
+  }
+  for (int q = n - 1; q >= 0; q--) {
+    const int b = queue[q], m = tree->moves;
+    if (is_root[b]) continue;
+    tree->from[m] = (uint8_t)b;
+    tree->to[m]   = up[b];
+    tree->side[m] = over[b];
+    tree->moves++;
+  }
+}
+const struct flux_tree *flux_lattice_tree(uint32_t tie) {
+  static struct flux_tree table[TIE_PAIRS + 1];
+  static bool made;
+  for (uint32_t pairs = 0; pairs <= TIE_PAIRS && !made; pairs++) tree_make(pairs, &table[pairs]);
+  made = true;
+  return &table[tie & TIE_PAIRS];
+}
+static uint8_t faces_at(const struct flux_lattice *t, int side, int32_t row) {
+  return t->faces[side][row - t->first[0]];
+}
+static void carry_over(struct flux_graph *g, int32_t from, int32_t to, int side) {
+  const struct flux_lattice *t = &g->lattice;
+  float *out                   = &g->entry_flux[flux_lattice_entry(t, from) + side * LANES];
+  *out += (float)(g->load[from] / faces_at(t, side, from));
+  g->entry_flux[flux_lattice_entry(t, to) + (side ^ 1) * LANES] = -*out;
+  g->load[to] += g->load[from];
+  g->load[from] = 0;
+}
+void flux_lattice_trees(struct flux_graph *g) {
+  const struct flux_lattice *t = &g->lattice;
+  const int64_t n[3] = {(t->boxes[0] + 1) / 2, (t->boxes[1] + 1) / 2, (t->boxes[2] + 1) / 2};
+  for (int64_t k = 0; k < n[0]; k++)
+    for (int64_t j = 0; j < n[1]; j++) {
+      int32_t row[BOX];
+      flux_lattice_eight(t, k, j, row);
+      for (int32_t i = 0; i < n[2]; i++) {
+        const uint32_t tie           = *flux_lattice_tie(t, k, j, i);
+        const struct flux_tree *tree = flux_lattice_tree(tie);
+        for (int m = 0; m < tree->moves && !(tie & TIE_LOOSE); m++)
+          carry_over(g, row[tree->from[m]] + i, row[tree->to[m]] + i, tree->side[m]);
+      }
+    }
+}
+
+/* ---- all rows of a graph ---- */
+
+double flux_graph_weight(const struct flux_graph *g, int32_t row, int64_t e) {
+  const struct flux_lattice *t = &g->lattice;
+  const int64_t link           = e - flux_lattice_link_entry(g, 0);
+  if (e < t->entry) return (double)g->weight[e];
+  if (link >= 0) return (double)t->link[link].weight;
+  return faces_at(t, (int)((e - t->entry) / LANES % SIDES), row);
+}
+void flux_graph_sweep(const struct flux_graph *g, int colour, bool start) {
+  const struct flux_lattice *t = &g->lattice;
+  const int c                  = colour - 2;
+  if (g->colour_start[colour] < g->loose) {
+    ISA_PICK(flux_sweep)(g, colour, start && colour == 0);
+    return;
+  }
+  if (!t->pitch) return;
+  ISA_PICK(flux_lattice_sweep)(g, c, start && c == 0);
+  for (int l = t->links[c]; l < t->links[c + 1]; l++)
+    g->x[t->link[l].row] += t->link[l].weight * g->x[t->link[l].col] / g->diagonal[t->link[l].row];
+}
+void flux_graph_residual(const struct flux_graph *g, int rows, float *r) {
+  const struct flux_lattice *t = &g->lattice;
+  ISA_PICK(flux_residual)(g, rows < g->loose ? rows : g->loose, r);
+  if (!t->pitch) return;
+  const int colours = rows > t->first[1] ? 2 : 1;
+  ISA_PICK(flux_lattice_residual)(g, colours, r);
+  for (int l = 0; l < t->links[colours]; l++)
+    r[t->link[l].row] += t->link[l].weight * g->x[t->link[l].col];
+}
+void flux_graph_apply(const struct flux_graph *g, const float *x, const float *v, float *out,
+                      double dots[3]) {
+  const struct flux_lattice *t = &g->lattice;
+  ISA_PICK(flux_apply)(g, x, v, out, dots);
+  if (!t->pitch) return;
+  ISA_PICK(flux_lattice_apply)(g, x, v, out, dots);
+  for (int l = 0; l < t->links[2]; l++) {
+    const float over = t->link[l].weight * x[t->link[l].col];
+    if (out) out[t->link[l].row] -= over;
+    dots[0] -= (double)over * (double)x[t->link[l].row];
+  }
+}
+void flux_graph_carry_potential(const struct flux_graph *g, const float *z, double scale) {
+  const struct flux_lattice *t = &g->lattice;
+  const float times            = (float)scale;
+  ISA_PICK(flux_carry_potential)(g, z, scale);
+  if (!t->pitch) return;
+  ISA_PICK(flux_lattice_carry)(g, z, scale);
+  for (int l = 0; l < t->links[2]; l++) {
+    const int32_t i  = t->link[l].row;
+    const float flux = times * (z[i] - z[t->link[l].col]);
+    g->load[i] -= (double)t->link[l].weight * (double)flux;
+  }
+}
+static float above_of(const struct flux_graph *g, const struct flux_graph *next, int32_t i,
+                      int32_t col, uint8_t up) {
+  const int32_t row = g->agg[i];
+  if (up == UP_INSIDE) return 0;
+  if (up == UP_SEARCH) return next->entry_flux[flux_graph_find(next, row, g->agg[col])];
+  return next->entry_flux[next->slice[row / LANES] + row % LANES + (int64_t)up * LANES];
+}
+void flux_graph_split(const struct flux_graph *g, const struct flux_graph *next, const float *z,
+                      double scale) {
+  const struct flux_lattice *t = &g->lattice;
+  const float times            = (float)scale;
+  ISA_PICK(flux_split)(g, next, z, scale);
+  if (!t->pitch) return;
+  ISA_PICK(flux_lattice_split)(g, next, z, scale);
+  for (int l = 0; l < t->links[2]; l++) {
+    const int64_t e = flux_lattice_link_entry(g, l);
+    const int32_t i = t->link[l].row, col = t->link[l].col;
+    const float along = z ? times * (z[i] - z[col]) : 0;
+    g->entry_flux[e]  = along + above_of(g, next, i, col, g->up[e]);
+    g->load[i] -= (double)t->link[l].weight * ((double)g->entry_flux[e] - (double)along);
+  }
+}

@@ -1,0 +1,137 @@
+/* Kernels on the lattice of the first graph: a row of boxes of one colour after the other, with its neighbours' rows at fixed
+ * distances. A weight is the number of faces, 0 where there is none. */
+#include "flux_floats.h"
+
+/* A row of boxes of one colour. */
+struct line {
+  int64_t row, step[SIDES]; /* of the graph; to those beyond each side */
+};
+INLINE struct line line_of(const struct flux_lattice *t, int colour, int64_t k, int64_t j) {
+  struct line n = {.row = t->first[colour] + (k * t->boxes[1] + j) * t->pitch};
+  flux_lattice_steps(t, colour, k, j, n.step);
+  return n;
+}
+#define EACH_LINE(t, colour, n)                                                                    \
+  for (int64_t k_ = 0; k_ < (t)->boxes[0]; k_++)                                                   \
+    for (int64_t j_ = 0; j_ < (t)->boxes[1]; j_++)                                                 \
+      for (struct line n = line_of(t, colour, k_, j_), *once_ = &n; once_; once_ = NULL)
+#define EACH_SLICE(t, n, i) for (int64_t i = (n).row; i < (n).row + (t)->pitch; i += LANES)
+
+INLINE lanes neighbours(const struct flux_lattice *t, const struct line *n, int64_t i,
+                        const float *x, lanes s) {
+  for (int d = 0; d < SIDES; d++)
+    s = plus_product(s, bytes(t->faces[d] + i - t->first[0]), get(x + i + n->step[d]));
+  return s;
+}
+void ISA_NAME(flux_lattice_diagonal)(const struct flux_graph *g) {
+  const struct flux_lattice *t = &g->lattice;
+  for (int64_t i = t->first[0]; i < g->n; i += LANES) {
+    lanes sum = zero();
+    for (int d = 0; d < SIDES; d++) sum = plus(sum, bytes(t->faces[d] + i - t->first[0]));
+    put(g->diagonal + i, sum);
+  }
+}
+void ISA_NAME(flux_lattice_sweep)(const struct flux_graph *g, int colour, bool start) {
+  const struct flux_lattice *t = &g->lattice;
+  EACH_LINE(t, colour, n)
+  EACH_SLICE(t, n, i) {
+    lanes s = get(g->b + i);
+    if (!start) s = neighbours(t, &n, i, g->x, s);
+    put(g->x + i, divided(s, get(g->diagonal + i)));
+  }
+}
+/* r = b - A x of the first colours. */
+void ISA_NAME(flux_lattice_residual)(const struct flux_graph *g, int colours, float *r) {
+  const struct flux_lattice *t = &g->lattice;
+  for (int c = 0; c < colours; c++) EACH_LINE(t, c, n)
+  EACH_SLICE(t, n, i)
+  put(r + i, minus_product(neighbours(t, &n, i, g->x, get(g->b + i)), get(g->diagonal + i),
+                           get(g->x + i)));
+}
+/* As flux_apply; dots are added to. */
+void ISA_NAME(flux_lattice_apply)(const struct flux_graph *g, const float *x, const float *v,
+                                  float *out, double dots[3]) {
+  const struct flux_lattice *t = &g->lattice;
+  for (int colour = 0; colour < 2; colour++) EACH_LINE(t, colour, n) {
+      lanes a = zero(), b = zero(), c = zero();
+      EACH_SLICE(t, n, i) {
+        const lanes here = get(x + i);
+        const lanes ax =
+            negative(minus_product(neighbours(t, &n, i, x, zero()), get(g->diagonal + i), here));
+        if (out) put(out + i, ax);
+        a = plus_product(a, here, ax);
+        b = plus_product(b, here, get(g->b + i));
+        if (v) c = plus_product(c, here, get(v + i));
+      }
+      dots[0] += (double)total(a);
+      dots[1] += (double)total(b);
+      dots[2] += (double)total(c);
+    }
+}
+/* As flux_carry_potential. */
+void ISA_NAME(flux_lattice_carry)(const struct flux_graph *g, const float *z, double scale) {
+  const struct flux_lattice *t = &g->lattice;
+  const float times            = (float)scale;
+  for (int colour = 0; colour < 2; colour++) EACH_LINE(t, colour, n)
+  EACH_SLICE(t, n, i) {
+    double out[LANES] = {0};
+    for (int d = 0; d < SIDES; d++) {
+      const float *beyond  = z + i + n.step[d];
+      const uint8_t *faces = t->faces[d] + i - t->first[0];
+      for (int l = 0; l < LANES; l++) {
+        const float flux = times * (z[i + l] - beyond[l]);
+        out[l] += (double)faces[l] * (double)flux;
+      }
+    }
+    for (int l = 0; l < LANES; l++) g->load[i + l] -= out[l];
+  }
+}
+static bool all_inside(const uint8_t *up) {
+  uint64_t half[2];
+  memcpy(half, up, sizeof half);
+  return (half[0] & half[1]) == UINT64_MAX;
+}
+/* What of the next graph's flux goes over side d of the rows of a slice. */
+INLINE void split_get(const struct flux_graph *g, const struct flux_graph *next, int64_t i,
+                      const uint8_t *up, int64_t step, const int64_t above[LANES],
+                      float split[LANES]) {
+  bool search = false;
+  for (int l = 0; l < LANES; l++) {
+    const bool on = up[l] < UP_SEARCH;
+    split[l]      = on ? next->entry_flux[above[l] + (int64_t)up[l] * LANES] : 0;
+    search |= up[l] == UP_SEARCH;
+  }
+  for (int l = 0; l < LANES && search; l++)
+    if (up[l] == UP_SEARCH)
+      split[l] = next->entry_flux[flux_graph_find(next, g->agg[i + l], g->agg[i + l + step])];
+}
+/* As flux_split. */
+void ISA_NAME(flux_lattice_split)(const struct flux_graph *g, const struct flux_graph *next,
+                                  const float *z, double scale) {
+  const struct flux_lattice *t = &g->lattice;
+  const float times            = (float)scale;
+  for (int colour = 0; colour < 2; colour++) EACH_LINE(t, colour, n)
+  EACH_SLICE(t, n, i) {
+    const int64_t e = flux_lattice_entry(t, (int32_t)i);
+    int64_t above[LANES]; /* first entry of the row above */
+    double out[LANES] = {0};
+    for (int l = 0; l < LANES; l++) {
+      const int32_t up = g->agg[i + l] < 0 ? 0 : g->agg[i + l];
+      above[l]         = next->slice[up / LANES] + up % LANES;
+    }
+    for (int d = 0; d < SIDES; d++) {
+      const float *beyond  = z ? z + i + n.step[d] : NULL;
+      const uint8_t *faces = t->faces[d] + i - t->first[0], *up = g->up + e + d * LANES;
+      float *flux = g->entry_flux + e + d * LANES, along[LANES] = {0}, split[LANES];
+      for (int l = 0; l < LANES && z; l++) along[l] = times * (z[i + l] - beyond[l]);
+      memcpy(flux, along, sizeof along);
+      if (all_inside(up)) continue;
+      split_get(g, next, i, up, n.step[d], above, split);
+      for (int l = 0; l < LANES; l++) {
+        flux[l] += split[l];
+        out[l] += (double)faces[l] * ((double)flux[l] - (double)along[l]);
+      }
+    }
+    for (int l = 0; l < LANES; l++) g->load[i + l] -= out[l];
+  }
+}
