@@ -154,13 +154,28 @@ INLINE vec resistance(const struct flux_view *v, ivec code) {
 }
 #endif
 INLINE vec some(vec v, ivec on) { return (vec)((ivec)v & on); }
-INLINE vec neighbours_uniform(const struct flux_view *v, int64_t p) {
+/* Values before and after each of `here`'s. A load across the vector that was stored last would wait for it. */
+INLINE vec left(vec here, vec before) {
+#ifdef __AVX2__
+  return __builtin_shuffle(before, here, (ivec){7, 8, 9, 10, 11, 12, 13, 14});
+#else
+  return __builtin_shuffle(before, here, (ivec){3, 4, 5, 6});
+#endif
+}
+INLINE vec right(vec here, vec after) {
+#ifdef __AVX2__
+  return __builtin_shuffle(here, after, (ivec){1, 2, 3, 4, 5, 6, 7, 8});
+#else
+  return __builtin_shuffle(here, after, (ivec){1, 2, 3, 4});
+#endif
+}
+INLINE vec neighbours_uniform(const struct flux_view *v, int64_t p, vec l, vec r) {
   const float *x = v->x + p;
   return (load(x - v->plane) + load(x + v->plane)) + (load(x - v->row) + load(x + v->row)) +
-         (load(x - 1) + load(x + 1));
+         (l + r);
 }
 /* Sum of weight times neighbour, and of weights. */
-INLINE vec neighbours(const struct flux_view *v, int64_t p, ivec code, vec *total) {
+INLINE vec neighbours(const struct flux_view *v, int64_t p, ivec code, vec l, vec r, vec *total) {
   const int64_t step[3] = {v->plane, v->row, 1};
   const vec here        = resistance(v, code);
   vec sum               = {0};
@@ -169,7 +184,8 @@ INLINE vec neighbours(const struct flux_view *v, int64_t p, ivec code, vec *tota
     const vec before = 2 / (here + resistance(v, codes(v->code + p - step[a])));
     const vec after  = 2 / (here + resistance(v, codes(v->code + p + step[a])));
     const float *x   = v->x + p;
-    sum += v->weight[a] * (before * load(x - step[a]) + after * load(x + step[a]));
+    const vec low = a == 2 ? l : load(x - step[a]), high = a == 2 ? r : load(x + step[a]);
+    sum += v->weight[a] * (before * low + after * high);
     *total += v->weight[a] * (before + after);
   }
   return sum;
@@ -183,20 +199,31 @@ INLINE void store_some(float *p, vec value, int64_t n) {
 INLINE void relax_row(const struct flux_view *v, int64_t p, int colour, bool uniform, bool rhs) {
   ivec half;
   for (int l = 0; l < WIDTH; l++) half[l] = l % 2 == colour ? -1 : 0;
+  vec before = load(v->x + p - WIDTH), here = load(v->x + p);
   for (int64_t i = 0; i < v->n[2]; i += WIDTH, p += WIDTH) {
+    const vec after = load(v->x + p + WIDTH), l = left(here, before), r = right(here, after);
     const ivec c = codes(v->code + p), on = half & (c != 0);
-    vec total = __builtin_convertvector(c | (c == 0), vec);
-    vec s     = uniform ? neighbours_uniform(v, p) : neighbours(v, p, c, &total);
-    if (rhs) s += load(v->rhs + p);
-    store_some(v->x + p, (vec)((ivec)some(s / total, on) | ((ivec)load(v->x + p) & ~on)),
-               v->n[2] - i);
+    vec result;
+    if (uniform) {
+      vec s = neighbours_uniform(v, p, l, r);
+      if (rhs) s += load(v->rhs + p);
+      result = s * resistance(v, c);
+    } else {
+      vec total, s = neighbours(v, p, c, l, r, &total);
+      if (rhs) s += load(v->rhs + p);
+      result = s / total;
+    }
+    store_some(v->x + p, (vec)((ivec)some(result, on) | ((ivec)here & ~on)), v->n[2] - i);
+    before = here;
+    here   = after;
   }
 }
 INLINE void residual_row(const struct flux_view *v, int64_t p, float *sum, bool uniform, bool rhs) {
   for (int64_t i = 0; i < v->n[2]; i += WIDTH, p += WIDTH) {
     const ivec c = codes(v->code + p);
     vec total    = __builtin_convertvector(c, vec);
-    vec s        = uniform ? neighbours_uniform(v, p) : neighbours(v, p, c, &total);
+    const vec l = load(v->x + p - 1), r = load(v->x + p + 1);
+    vec s = uniform ? neighbours_uniform(v, p, l, r) : neighbours(v, p, c, l, r, &total);
     s -= total * load(v->x + p);
     if (rhs) s += load(v->rhs + p);
     store_some(sum + i, load(sum + i) + some(s, c != 0), v->n[2] - i);
