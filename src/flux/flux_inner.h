@@ -418,7 +418,7 @@ struct flux_box_sums {
 };
 /* How the certificate takes a box: by the kernel for one code and one component with neighbours like it; by the one for boxes
  * inside the rank's own; voxel by voxel. */
-enum flux_path { PATH_ALIKE, PATH_MIXED, PATH_VOXELS };
+enum flux_path { PATH_ALIKE = 0, PATH_MIXED, PATH_VOXELS };
 /* A row of boxes for the certificate. */
 struct flux_row {
   const struct flux_view *view;
