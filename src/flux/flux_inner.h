@@ -123,10 +123,10 @@ struct flux_link {
 };
 struct flux_lattice {
   int64_t boxes[3];
-  int pitch;     /* rows of a colour for each row of boxes, a multiple of LANES; 0: no lattice */
-  int parity;    /* of the first box */
-  int first[2];  /* row of each colour's first box */
-  int64_t entry; /* of the first lattice row */
+  int pitch, plane;      /* rows of a colour for each row, plane of boxes, whole slices; 0: none */
+  int parity;            /* of the first box */
+  int first[2];          /* row of each colour's first box */
+  int64_t entry;         /* of the first lattice row */
   uint8_t *faces[SIDES]; /* by row - first[0], shared with the box beyond that side */
   uint8_t *kind;         /* by row - first[0]: LATTICE_NODE, LATTICE_LINKED */
   uint32_t *tie;         /* by box of 2 x 2 x 2 boxes, see flux_lattice_tree */
@@ -278,15 +278,14 @@ static inline int flux_lattice_colour(const struct flux_lattice *t, int64_t k, i
 }
 static inline int32_t flux_lattice_row(const struct flux_lattice *t, int64_t k, int64_t j,
                                        int64_t i) {
-  return (int32_t)(t->first[flux_lattice_colour(t, k, j, i)] + (k * t->boxes[1] + j) * t->pitch +
-                   i / 2);
+  return (int32_t)(t->first[flux_lattice_colour(t, k, j, i)] + k * t->plane + j * t->pitch + i / 2);
 }
 /* From a row of that colour in row (k, j) of boxes to those beyond each side; to itself at the lattice's ends along z and y,
  * and anywhere near at those along x, where no faces are shared. */
 static inline void flux_lattice_steps(const struct flux_lattice *t, int colour, int64_t k,
                                       int64_t j, int64_t step[SIDES]) {
   const int64_t other = t->first[1 - colour] - t->first[colour];
-  const int64_t row = t->pitch, plane = row * t->boxes[1];
+  const int64_t row = t->pitch, plane = t->plane;
   const int late =
       flux_lattice_colour(t, k, j, colour); /* does the row begin with the other colour */
   step[0] = k > 0 ? other - plane : 0;
@@ -299,11 +298,10 @@ static inline void flux_lattice_steps(const struct flux_lattice *t, int colour, 
 /* Place of a lattice row; gives its colour. */
 static inline int flux_lattice_place(const struct flux_lattice *t, int32_t row, int64_t at[3]) {
   const int colour = row >= t->first[1];
-  const int n      = (int)t->boxes[1];
-  const int all = (row - t->first[colour]) / t->pitch, h = (row - t->first[colour]) % t->pitch;
-  at[0] = all / n;
-  at[1] = all % n;
-  at[2] = 2 * h + flux_lattice_colour(t, at[0], at[1], colour);
+  const int rest   = (row - t->first[colour]) % t->plane;
+  at[0]            = (row - t->first[colour]) / t->plane;
+  at[1]            = rest / t->pitch;
+  at[2]            = 2 * (rest % t->pitch) + flux_lattice_colour(t, at[0], at[1], colour);
   return colour;
 }
 /* Entry of a lattice row's edge over side 0; those over the others follow LANES apart. */

@@ -6,13 +6,19 @@ static int in_slices(int n) { return (n + LANES - 1) / LANES * LANES; }
 
 /* ---- making ---- */
 
+/* Rows between planes and colours, and bytes between arrays of faces, without which all that belongs to a box would often fall
+ * into the same sets of a cache. */
+enum { PLANE_GAP = 4 * LANES, COLOUR_GAP = 5 * LANES, FACES_GAP = 192 };
+
 enum status flux_lattice_make(struct flux_graph *g, const int64_t boxes[3], int parity,
                               const int others[2]) {
   struct flux_lattice *t = &g->lattice;
   t->parity              = parity;
   t->pitch               = in_slices((int)((boxes[2] + 1) / 2));
   for (int a = 0; a < 3; a++) t->boxes[a] = boxes[a];
-  const int rows     = (int)(boxes[0] * boxes[1]) * t->pitch;
+  t->plane           = (int)boxes[1] * t->pitch + PLANE_GAP;
+  const int rows     = (int)boxes[0] * t->plane + COLOUR_GAP;
+  const int64_t side = 2 * (int64_t)rows + FACES_GAP;
   g->colours         = 4;
   g->colour_start[1] = in_slices(others[0]);
   g->colour_start[2] = g->colour_start[1] + in_slices(others[1]);
@@ -24,7 +30,8 @@ enum status flux_lattice_make(struct flux_graph *g, const int64_t boxes[3], int 
   g->n               = g->colour_start[4];
   t->first[0]        = g->colour_start[2];
   t->first[1]        = g->colour_start[3];
-  for (int s = 0; s < SIDES; s++) TRY(memory_make(2 * (int64_t)rows, 1, "lattice", &t->faces[s]));
+  TRY(memory_make(SIDES * side, 1, "lattice", &t->faces[0]));
+  for (int s = 1; s < SIDES; s++) t->faces[s] = t->faces[0] + s * side;
   TRY(memory_make(2 * (int64_t)rows, 1, "lattice", &t->kind));
   return memory_make(((boxes[0] + 1) / 2) * ((boxes[1] + 1) / 2) * ((boxes[2] + 1) / 2),
                      sizeof *t->tie, "lattice", &t->tie);
@@ -47,7 +54,7 @@ void flux_lattice_finish(struct flux_graph *g, int links) {
   }
 }
 void flux_lattice_free(struct flux_lattice *t) {
-  for (int s = 0; s < SIDES; s++) memory_free(t->faces[s]);
+  memory_free(t->faces[0]);
   memory_free(t->kind);
   memory_free(t->tie);
   memory_free(t->link);
@@ -110,26 +117,32 @@ const struct flux_tree *flux_lattice_tree(uint32_t tie) {
 static uint8_t faces_at(const struct flux_lattice *t, int side, int32_t row) {
   return t->faces[side][row - t->first[0]];
 }
-static void carry_over(struct flux_graph *g, int32_t from, int32_t to, int side) {
-  const struct flux_lattice *t = &g->lattice;
-  float *out                   = &g->entry_flux[flux_lattice_entry(t, from) + side * LANES];
-  *out += (float)(g->load[from] / faces_at(t, side, from));
-  g->entry_flux[flux_lattice_entry(t, to) + (side ^ 1) * LANES] = -*out;
-  g->load[to] += g->load[from];
-  g->load[from] = 0;
+/* at: of the row among those that begin with `first`; entry: of theirs. */
+static void carry_over(struct flux_graph *g, const int32_t first[BOX], const int64_t entry[BOX],
+                       int32_t i, int64_t at, int from, int to, int side) {
+  static const double by[5] = {0, 1, 1. / 2, 1. / 3, 1. / 4};
+  const int32_t a = first[from] + i, b = first[to] + i;
+  float *out = &g->entry_flux[entry[from] + at + side * LANES];
+  *out += (float)(g->load[a] * by[faces_at(&g->lattice, side, a)]);
+  g->entry_flux[entry[to] + at + (side ^ 1) * LANES] = -*out;
+  g->load[b] += g->load[a];
+  g->load[a] = 0;
 }
 void flux_lattice_trees(struct flux_graph *g) {
   const struct flux_lattice *t = &g->lattice;
   const int64_t n[3] = {(t->boxes[0] + 1) / 2, (t->boxes[1] + 1) / 2, (t->boxes[2] + 1) / 2};
   for (int64_t k = 0; k < n[0]; k++)
     for (int64_t j = 0; j < n[1]; j++) {
-      int32_t row[BOX];
-      flux_lattice_eight(t, k, j, row);
+      const uint32_t *tie = flux_lattice_tie(t, k, j, 0);
+      int32_t first[BOX];
+      int64_t entry[BOX];
+      flux_lattice_eight(t, k, j, first);
+      for (int b = 0; b < BOX; b++) entry[b] = first[b] < 0 ? 0 : flux_lattice_entry(t, first[b]);
       for (int32_t i = 0; i < n[2]; i++) {
-        const uint32_t tie           = *flux_lattice_tie(t, k, j, i);
-        const struct flux_tree *tree = flux_lattice_tree(tie);
-        for (int m = 0; m < tree->moves && !(tie & TIE_LOOSE); m++)
-          carry_over(g, row[tree->from[m]] + i, row[tree->to[m]] + i, tree->side[m]);
+        const struct flux_tree *tree = flux_lattice_tree(tie[i]);
+        const int64_t at             = i / LANES * LANES * SIDES + i % LANES;
+        for (int m = 0; m < tree->moves && !(tie[i] & TIE_LOOSE); m++)
+          carry_over(g, first, entry, i, at, tree->from[m], tree->to[m], tree->side[m]);
       }
     }
 }

@@ -7,7 +7,7 @@ struct line {
   int64_t row, step[SIDES]; /* of the graph; to those beyond each side */
 };
 INLINE struct line line_of(const struct flux_lattice *t, int colour, int64_t k, int64_t j) {
-  struct line n = {.row = t->first[colour] + (k * t->boxes[1] + j) * t->pitch};
+  struct line n = {.row = t->first[colour] + k * t->plane + j * t->pitch};
   flux_lattice_steps(t, colour, k, j, n.step);
   return n;
 }

@@ -83,9 +83,24 @@ static void split_flux(struct flux_graph *g, const struct flux_graph *next, cons
 }
 /* Leaves of the trees give their load to the only node they are tied to; linked[] is the exclusive
  * or of a node's tree neighbours, which for a leaf is that node. */
+static void carry_leaf(struct flux_graph *g, int leaf) {
+  while (g->degree[leaf] == 1) {
+    const int to    = g->linked[leaf];
+    const double q  = g->load[leaf];
+    const int64_t e = flux_graph_find(g, leaf, to);
+    g->entry_flux[e] += (float)(q / flux_graph_weight(g, leaf, e));
+    g->entry_flux[flux_graph_find(g, to, leaf)] = -g->entry_flux[e];
+    g->load[leaf]                               = 0;
+    g->load[to] += q;
+    g->degree[leaf] = 0;
+    g->degree[to]--;
+    g->linked[to] ^= leaf;
+    leaf = to;
+  }
+}
 static void carry_trees(struct flux_graph *g) {
   if (g->lattice.pitch) flux_lattice_trees(g);
-  for (int i = 0; i < g->n; i++) g->degree[i] = g->linked[i] = 0;
+  for (int t = 0; t < 2 * g->tree_edges; t++) g->degree[g->tree[t]] = g->linked[g->tree[t]] = 0;
   for (int t = 0; t < g->tree_edges; t++) {
     const int a = g->tree[2 * t], b = g->tree[2 * t + 1];
     g->degree[a]++;
@@ -93,22 +108,7 @@ static void carry_trees(struct flux_graph *g) {
     g->linked[a] ^= b;
     g->linked[b] ^= a;
   }
-  for (int i = 0; i < g->n; i++) {
-    int leaf = i;
-    while (g->degree[leaf] == 1) {
-      const int to    = g->linked[leaf];
-      const double q  = g->load[leaf];
-      const int64_t e = flux_graph_find(g, leaf, to);
-      g->entry_flux[e] += (float)(q / flux_graph_weight(g, leaf, e));
-      g->entry_flux[flux_graph_find(g, to, leaf)] = -g->entry_flux[e];
-      g->load[leaf]                               = 0;
-      g->load[to] += q;
-      g->degree[leaf] = 0;
-      g->degree[to]--;
-      g->linked[to] ^= leaf;
-      leaf = to;
-    }
-  }
+  for (int t = 0; t < 2 * g->tree_edges; t++) carry_leaf(g, g->tree[t]);
 }
 /* potential times graph->x (with its halo) is a correction for graph->load; 0: there is none. */
 static void carry(struct flux_levels *levels, int at, double potential) {
