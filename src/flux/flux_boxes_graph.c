@@ -523,6 +523,19 @@ static enum status first_graph(struct edges *e, uint16_t **length) {
   flux_graph_pad(g);
   return STATUS_OK;
 }
+/* A face at what is fixed counts twice, also that of a voxel without another. */
+static void fixed_add(const struct flux_fine *f, int64_t k, int64_t j, const uint8_t *code,
+                      uint8_t *row) {
+  const int64_t *n = f->view.n, at[2] = {k, j};
+  for (int s = 0; s < SIDES; s++) {
+    const int a          = s / 2;
+    const int64_t border = s % 2 ? n[a] - 1 : 0;
+    if (!f->side[s].dirichlet || f->middles || (a < 2 && at[a] != border)) continue;
+    const int64_t first = a == 2 ? border : 0, end = a == 2 ? border + 1 : n[2];
+    for (int64_t i = first; i < end; i++)
+      if (code[i]) row[i] = (uint8_t)(row[i] + 2);
+  }
+}
 /* Codes become sums of open faces, or get their Dirichlet halo. */
 static enum status codes_finish(struct flux_fine *f) {
   const struct flux_view *v = &f->view;
@@ -532,19 +545,16 @@ static enum status codes_finish(struct flux_fine *f) {
     for (int64_t j = 0; j < v->n[1]; j++) {
       uint8_t *code = f->code + voxel_at(f, k, j, 0);
       ISA_PICK(flux_open_faces)(code, v->row, v->plane, v->n[2], row);
+      fixed_add(f, k, j, code, row);
       memcpy(code, row, (size_t)v->n[2]);
     }
   memory_free(row);
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &f->side[s];
-    for (int64_t u = 0; side->dirichlet && u < side->nu; u++)
-      for (int64_t w = 0; w < side->nv; w++) {
-        const int64_t in  = side->inside + u * side->step_u + w * side->step_v;
-        const int64_t out = side->outside + u * side->step_u + w * side->step_v;
-        if (f->middles) continue;
-        if (v->uniform && f->code[in]) f->code[in] = (uint8_t)(f->code[in] + 2);
-        if (!v->uniform) f->code[out] = FLUX_CODE_FACE;
-      }
+    if (v->uniform || f->middles || !side->dirichlet) continue;
+    for (int64_t u = 0; u < side->nu; u++)
+      for (int64_t w = 0; w < side->nv; w++)
+        f->code[side->outside + u * side->step_u + w * side->step_v] = FLUX_CODE_FACE;
   }
   flux_fine_faces(f, 1);
   return STATUS_OK;

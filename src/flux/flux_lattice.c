@@ -159,11 +159,10 @@ double flux_graph_weight(const struct flux_graph *g, int32_t row, int64_t e) {
 void flux_graph_sweep(const struct flux_graph *g, int colour, bool start) {
   const struct flux_lattice *t = &g->lattice;
   const int c                  = colour - 2;
-  if (g->colour_start[colour] < g->loose) {
+  if (!t->pitch || colour < 2) {
     ISA_PICK(flux_sweep)(g, colour, start && colour == 0);
     return;
   }
-  if (!t->pitch) return;
   ISA_PICK(flux_lattice_sweep)(g, c, start && c == 0);
   for (int l = t->links[c]; l < t->links[c + 1]; l++)
     g->x[t->link[l].row] += t->link[l].weight * g->x[t->link[l].col] / g->diagonal[t->link[l].row];

@@ -194,18 +194,24 @@ static inline void random_make(struct random_case *c, enum flux_kind kind, uint6
   p->negligible = 1e-9;
 }
 static inline void random_free(struct random_case *c) { free(c->code); }
+/* This rank's share of the codes. */
+static inline enum status random_field(MPI_Comm comm, const struct random_case *c,
+                                       const struct grid_plan *plan, struct grid_field *codes) {
+  TRY(grid_field_make(comm, plan, GRID_U8, (int64_t[3]){0, 0, 0}, codes));
+  const struct grid_box *m = &codes->mine;
+  for (int64_t z = 0; z < m->n[0]; z++)
+    for (int64_t y = 0; y < m->n[1]; y++)
+      memcpy((uint8_t *)codes->data + z * codes->row[0] + y * codes->row[1],
+             c->code + ((z + m->start[0]) * c->n[1] + y + m->start[1]) * c->n[2] + m->start[2],
+             (size_t)m->n[2]);
+  return STATUS_OK;
+}
 static inline enum status random_solve(MPI_Comm comm, const struct random_case *c,
                                        struct flux_answer *answer, struct flux_state *state) {
   struct grid_plan plan   = {0};
   struct grid_field codes = {0};
   TRY(flux_plan_make(comm, c->n, &plan));
-  TRY(grid_field_make(comm, &plan, GRID_U8, (int64_t[3]){0, 0, 0}, &codes));
-  const struct grid_box *m = &codes.mine;
-  for (int64_t z = 0; z < m->n[0]; z++)
-    for (int64_t y = 0; y < m->n[1]; y++)
-      memcpy((uint8_t *)codes.data + z * codes.row[0] + y * codes.row[1],
-             c->code + ((z + m->start[0]) * c->n[1] + y + m->start[1]) * c->n[2] + m->start[2],
-             (size_t)m->n[2]);
+  TRY(random_field(comm, c, &plan, &codes));
   enum status s = flux_solve(comm, &c->problem, &codes, answer, state);
   grid_field_free(&codes);
   grid_plan_free(&plan);

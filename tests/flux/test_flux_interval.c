@@ -53,3 +53,27 @@ TEST(the_kernels_sum_what_voxels_sum) {
   for (uint64_t seed = 1; seed <= last; seed++)
     random_paths_check(comm, (enum flux_kind)(seed % 3), seed, 3, 26);
 }
+/* What is on a fixed face and touches nothing else still has walls. */
+TEST(an_electrode_counts_lone_voxels_on_its_face) {
+  for (int phases = 1; phases <= 2; phases++)
+    for (int axis = 0; axis < 3; axis++) {
+      struct random_case c;
+      struct flux_answer a;
+      random_make(&c, FLUX_ELECTRODE, 5, 11, 14);
+      c.problem.axis           = axis;
+      c.problem.diffusivity[1] = c.problem.diffusivity[2] = 1;
+      for (int b = 0; b < 3; b++) c.problem.spacing[b] = 1;
+      memset(c.code, 0, (size_t)c.problem.volume_vox);
+      const int64_t *n = c.n, step[3] = {n[1] * n[2], n[2], 1};
+      const int64_t u = step[(axis + 1) % 3], w = step[(axis + 2) % 3];
+      for (int64_t i = 0; i < 8; i++) c.code[i * step[axis] + 2 * u + 3 * w] = (uint8_t)phases;
+      c.code[6 * u + 6 * w] = 1;
+      c.code[9 * u + 7 * w] = 1;
+      c.truth               = random_truth(&c);
+      CHECK_OK(random_solve(comm, &c, &a, NULL));
+      CHECK(a.converged && a.lower <= c.truth * (1 + 1e-10) && c.truth <= a.upper * (1 + 1e-10),
+            "axis %d, %d phases: %.12g outside %.12g .. %.12g", axis, phases, c.truth, a.lower,
+            a.upper);
+      random_free(&c);
+    }
+}

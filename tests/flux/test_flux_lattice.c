@@ -1,0 +1,254 @@
+/* The first graph as a lattice: the same answers, and the same next graph, as from a graph like any other.
+ * np: 1 2 3 5 8 */
+#include "flux_inner.h"
+#include "flux_random.h"
+
+/* Boxes that come apart: diagonal voxels alone. odd: of both colours, else of the first alone. */
+static void come_apart(struct random_case *c, int boxes, bool odd) {
+  for (int m = 0; m < boxes; m++) {
+    const int64_t box[3] = {c->n[0] / 4, c->n[1] / 4, (c->n[2] / (2 * boxes + 2)) * (m + 1)};
+    const int shift      = (int)((box[0] + box[1] + box[2]) & 1) ^ (odd && m % 2);
+    for (int t = 0; t < BOX; t++) {
+      const int64_t at[3] = {2 * box[0] + (t >> 2), 2 * box[1] + (t >> 1 & 1),
+                             2 * (box[2] + shift) + (t & 1)};
+      c->code[(at[0] * c->n[1] + at[1]) * c->n[2] + at[2]] = t == 0 || t == BOX - 1;
+    }
+  }
+}
+static void case_make(MPI_Comm comm, struct random_case *c, enum flux_kind kind,
+                      const int64_t n[3], double porosity) {
+  uint64_t seed = (uint64_t)(n[0] + n[2]);
+  int rank;
+  MPI_Comm_rank(comm, &rank);
+  *c = (struct random_case){
+      .n       = {n[0], n[1], n[2]},
+      .problem = {.kind           = kind,
+                  .gradient       = {1, 0.3, 0},
+                  .spacing        = {1, 1, 1},
+                  .diffusivity    = {0, 1, 1},
+                  .volume_vox     = n[0] * n[1] * n[2],
+                  .tolerance      = 1e-6,
+                  .iterations_max = 30,
+                  .certify        = true}
+  };
+  c->code = malloc((size_t)c->problem.volume_vox);
+  if (rank == 0) random_codes(c, &seed, porosity, 1, 6);
+  if (rank == 0) come_apart(c, 6, true);
+  MPI_Bcast(c->code, (int)c->problem.volume_vox, MPI_BYTE, 0, comm);
+}
+/* The first graph of a case, with what it is made from. */
+static void graph_make(MPI_Comm comm, const struct random_case *c, struct flux_fine *fine,
+                       struct flux_graph *graph) {
+  struct grid_plan plan     = {0};
+  struct grid_field codes   = {0};
+  struct flux_answer answer = {0};
+  CHECK_OK(flux_plan_make(comm, c->n, &plan));
+  CHECK_OK(random_field(comm, c, &plan, &codes));
+  CHECK_OK(flux_fine_make(comm, &c->problem, &codes, fine));
+  CHECK_OK(flux_boxes_percolate(comm, &c->problem, fine, &answer));
+  CHECK_OK(flux_boxes_graph(comm, fine, &answer, graph));
+  grid_field_free(&codes);
+  grid_plan_free(&plan);
+}
+static int lattices(MPI_Comm comm, const struct random_case *c) {
+  struct flux_fine fine   = {0};
+  struct flux_graph graph = {0};
+  graph_make(comm, c, &fine, &graph);
+  int n = graph.lattice.pitch > 0 || grid_box_voxels(&fine.mine) == 0;
+  flux_graph_free(&graph);
+  flux_fine_free(&fine);
+  MPI_Allreduce(MPI_IN_PLACE, &n, 1, MPI_INT, MPI_SUM, comm);
+  return n;
+}
+static void meet(const char *what, const struct flux_answer *a, const struct flux_answer *b) {
+  CHECK(b->converged, "%s: %.9g .. %.9g after %d", what, b->lower, b->upper, b->iterations);
+  CHECK(a->lower <= b->upper * (1 + 1e-10) && b->lower <= a->upper * (1 + 1e-10),
+        "%s: %.12g .. %.12g and %.12g .. %.12g", what, a->lower, a->upper, b->lower, b->upper);
+}
+/* Two conductors of one diffusivity are no lattice's: their interval is the truth. */
+static void other_answers(MPI_Comm comm, struct random_case *c, const struct flux_answer *a) {
+  struct flux_answer alone = {0}, truth = {0};
+  int rank;
+  MPI_Comm_rank(comm, &rank);
+  if (rank == 0) random_solve(MPI_COMM_SELF, c, &alone, NULL);
+  MPI_Bcast(&alone, sizeof alone, MPI_BYTE, 0, comm);
+  meet("alone", a, &alone);
+  CHECK(abs(a->iterations - alone.iterations) <= 2, "%d cycles, alone %d", a->iterations,
+        alone.iterations);
+  for (int64_t p = 0; p < c->problem.volume_vox; p++)
+    if (c->code[p]) c->code[p] = (uint8_t)(1 + p / 7 % 2);
+  c->problem.tolerance = 2e-9;
+  CHECK(lattices(MPI_COMM_SELF, c) == 0, "two conductors as a lattice");
+  CHECK_OK(random_solve(comm, c, &truth, NULL));
+  meet("as another graph", a, &truth);
+}
+/* every: on each rank the graph is a lattice. */
+static void check_case(MPI_Comm comm, struct random_case *c, bool every) {
+  struct flux_answer a, b;
+  struct flux_state state = {0};
+  int size;
+  MPI_Comm_size(comm, &size);
+  const int n = lattices(comm, c);
+  CHECK(!every || n == size, "a lattice on %d of %d ranks", n, size);
+  CHECK_OK(random_solve(comm, c, &a, NULL));
+  CHECK(a.converged && a.iterations <= 8, "%.9g .. %.9g after %d", a.lower, a.upper, a.iterations);
+  CHECK_OK(random_solve(comm, c, &b, &state));
+  CHECK(b.divergence < 1e-5, "divergence %g", b.divergence);
+  CHECK(fabs(a.upper - b.upper) <= 1e-11 * a.upper, "%.14g, not %.14g", b.upper, a.upper);
+  flux_state_free(&state);
+  other_answers(comm, c, &a);
+  random_free(c);
+}
+static void through(MPI_Comm comm, const int64_t n[3], int axis, double porosity, bool middles) {
+  struct random_case c;
+  case_make(comm, &c, FLUX_THROUGH, n, porosity);
+  c.problem.axis     = axis;
+  c.problem.middles  = middles;
+  c.problem.periodic = axis == 1 && !middles;
+  check_case(comm, &c, !c.problem.periodic);
+}
+TEST(through_even_edges) { through(comm, (int64_t[3]){74, 66, 70}, 0, 0.75, false); }
+TEST(through_odd_edges) { through(comm, (int64_t[3]){75, 67, 71}, 2, 0.95, false); }
+TEST(through_with_periodic_sides) { through(comm, (int64_t[3]){72, 66, 68}, 1, 0.95, false); }
+TEST(between_middles) { through(comm, (int64_t[3]){74, 67, 72}, 0, 0.95, true); }
+TEST(along_a_thin_bar) { through(comm, (int64_t[3]){16, 40, 600}, 2, 0.75, false); }
+TEST(along_a_thin_tower) { through(comm, (int64_t[3]){600, 16, 40}, 0, 0.95, false); }
+static void other_kind(MPI_Comm comm, enum flux_kind kind, const int64_t n[3], bool every) {
+  struct random_case c;
+  case_make(comm, &c, kind, n, 0.95);
+  c.problem.periodic = kind == FLUX_CELL;
+  check_case(comm, &c, every);
+}
+TEST(a_cell_of_even_boxes) { other_kind(comm, FLUX_CELL, (int64_t[3]){68, 64, 64}, true); }
+TEST(a_cell_of_odd_boxes) { other_kind(comm, FLUX_CELL, (int64_t[3]){66, 62, 70}, false); }
+TEST(an_electrode) { other_kind(comm, FLUX_ELECTRODE, (int64_t[3]){70, 65, 66}, true); }
+
+TEST(boxes_of_one_colour_alone_may_come_apart) {
+  struct random_case c;
+  case_make(comm, &c, FLUX_THROUGH, (int64_t[3]){72, 64, 64}, 0.9);
+  memset(c.code, 1, (size_t)c.problem.volume_vox);
+  come_apart(&c, 3, false);
+  check_case(comm, &c, true);
+}
+
+/* ---- the next graph ---- */
+
+struct edge {
+  int32_t row, col;
+  float weight;
+};
+static int by_ends(const void *x, const void *y) {
+  const struct edge *a = x, *b = y;
+  return a->row != b->row ? (a->row > b->row) - (a->row < b->row)
+                          : (a->col > b->col) - (a->col < b->col);
+}
+/* A lattice's edges in slices like those of any graph, of the same rows. */
+static void generic_make(const struct flux_graph *g, struct flux_graph *to) {
+  uint16_t *length = calloc((size_t)g->n, sizeof *length);
+  *to              = (struct flux_graph){0};
+  to->comm         = g->comm;
+  to->team         = g->team;
+  to->n            = g->n;
+  to->ghosts       = g->ghosts;
+  to->real         = g->real;
+  for (int i = 0; i < g->n; i++) length[i] = i < g->loose ? 64 : 32;
+  CHECK_OK(flux_graph_rows(to, length));
+  memset(length, 0, (size_t)g->n * sizeof *length);
+  CHECK_OK(memory_make(g->n, sizeof *to->place, "places", &to->place));
+  memset(to->place, -1, (size_t)g->n * sizeof *to->place);
+#define PUT(i, j, w)                                                                               \
+  do {                                                                                             \
+    const int64_t e_  = to->slice[(i) / LANES] + (int64_t)length[i]++ * LANES + (i) % LANES;       \
+    to->col[e_]       = (int32_t)(j);                                                              \
+    to->weight[e_]    = (float)(w);                                                                \
+    to->diagonal[i]  += (float)(w);                                                                \
+  } while (0)
+  for (int i = 0; i < g->loose; i++) {
+    memcpy(to->place[i], g->place[i], sizeof *g->place);
+    for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
+      if (g->weight[e] > 0) PUT(i, g->col[e], g->weight[e]);
+  }
+  const struct flux_lattice *t = &g->lattice;
+  for (int i = g->loose; i < g->n; i++) {
+    int64_t at[3], beyond[3];
+    flux_lattice_place(t, i, at);
+    if (!(t->kind[i - t->first[0]] & LATTICE_NODE)) continue;
+    for (int a = 0; a < 3; a++) to->place[i][a] = (int16_t)at[a];
+    for (int s = 0; s < SIDES; s++) {
+      memcpy(beyond, at, sizeof at);
+      beyond[s / 2] += s % 2 ? 1 : -1;
+      const uint8_t faces = t->faces[s][i - t->first[0]];
+      if (faces) PUT(i, flux_lattice_row(t, beyond[0], beyond[1], beyond[2]), faces);
+    }
+  }
+  for (int l = 0; l < t->links[2]; l++) PUT(t->link[l].row, t->link[l].col, t->link[l].weight);
+#undef PUT
+  const int sends = g->send_start[g->neighbours];
+  CHECK_OK(memory_make(sends, sizeof *to->send, "halo nodes", &to->send));
+  CHECK_OK(memory_make(sends, sizeof *to->send_buffer, "halo", &to->send_buffer));
+  if (sends) memcpy(to->send, g->send, (size_t)sends * sizeof *g->send);
+  to->neighbours = g->neighbours;
+  memcpy(to->neighbour, g->neighbour, sizeof g->neighbour);
+  memcpy(to->side, g->side, sizeof g->side);
+  memcpy(to->send_start, g->send_start, sizeof g->send_start);
+  memcpy(to->ghost_start, g->ghost_start, sizeof g->ghost_start);
+  free(length);
+}
+/* Edges of a coarse graph with rows renamed by name[] (NULL: as they are), sorted. */
+static int64_t edges_of(const struct flux_graph *g, const int32_t *name, struct edge *edge) {
+  int64_t n = 0;
+  for (int i = 0; i < g->n; i++)
+    for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
+      if (g->weight[e] > 0)
+        edge[n++] = (struct edge){name ? name[i] : i, name ? name[g->col[e]] : g->col[e], g->weight[e]};
+  qsort(edge, (size_t)n, sizeof *edge, by_ends);
+  return n;
+}
+static void compare(const struct flux_graph *g, const struct flux_graph *other,
+                    const struct flux_graph *next, const struct flux_graph *its) {
+  const int all = its->n + its->ghosts;
+  int64_t bad = 0, differ = 0;
+  int32_t *name = malloc((size_t)(all + 1) * sizeof *name);
+  memset(name, -1, (size_t)all * sizeof *name);
+  for (int i = 0; i < g->n + g->ghosts; i++) {
+    bad += (g->agg[i] < 0) != (other->agg[i] < 0);
+    if (g->agg[i] < 0 || other->agg[i] < 0) continue;
+    if (name[other->agg[i]] < 0) name[other->agg[i]] = g->agg[i];
+    bad += name[other->agg[i]] != g->agg[i];
+  }
+  for (int i = 0; i < its->n; i++)
+    if (name[i] >= 0) bad += memcmp(its->place[i], next->place[name[i]], 6) != 0;
+  CHECK(next->real == its->real && next->n == its->n && next->ghosts == its->ghosts && !bad,
+        "%d nodes of %d rows, %d ghosts; not %d of %d, %d; %lld wrong", next->real, next->n,
+        next->ghosts, its->real, its->n, its->ghosts, (long long)bad);
+  const int64_t room = next->slice[next->n / LANES] + its->slice[its->n / LANES] + 1;
+  struct edge *a = malloc((size_t)room * sizeof *a), *b = malloc((size_t)room * sizeof *b);
+  const int64_t m = edges_of(next, NULL, a), n = bad ? m : edges_of(its, name, b);
+  for (int64_t e = 0; e < m && e < n && !bad; e++)
+    differ += a[e].row != b[e].row || a[e].col != b[e].col || a[e].weight != b[e].weight;
+  CHECK(m == n && differ == 0, "%lld edges, not %lld; %lld differ", (long long)m, (long long)n,
+        (long long)differ);
+  free(a);
+  free(b);
+  free(name);
+}
+static void coarsen(MPI_Comm comm, enum flux_kind kind, const int64_t n[3], double porosity) {
+  struct random_case c;
+  struct flux_fine fine    = {0};
+  struct flux_graph g[2]   = {{0}}, to[2] = {{0}};
+  case_make(comm, &c, kind, n, porosity);
+  c.problem.periodic = kind == FLUX_CELL;
+  graph_make(comm, &c, &fine, &g[0]);
+  generic_make(&g[0], &g[1]);
+  for (int i = 0; i < 2; i++) CHECK_OK(flux_graph_coarsen(comm, &g[i], true, false, &to[i]));
+  compare(&g[0], &g[1], &to[0], &to[1]);
+  for (int i = 0; i < 2; i++) flux_graph_free(&g[i]);
+  for (int i = 0; i < 2; i++) flux_graph_free(&to[i]);
+  flux_fine_free(&fine);
+  random_free(&c);
+}
+TEST(the_next_graph_is_that_of_any_graph) {
+  coarsen(comm, FLUX_THROUGH, (int64_t[3]){74, 66, 70}, 0.75);
+  coarsen(comm, FLUX_THROUGH, (int64_t[3]){71, 69, 75}, 0.95);
+  coarsen(comm, FLUX_CELL, (int64_t[3]){68, 64, 64}, 0.95);
+}
