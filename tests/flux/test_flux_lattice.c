@@ -73,8 +73,6 @@ static void other_answers(MPI_Comm comm, struct random_case *c, const struct flu
   if (rank == 0) random_solve(MPI_COMM_SELF, c, &alone, NULL);
   MPI_Bcast(&alone, sizeof alone, MPI_BYTE, 0, comm);
   meet("alone", a, &alone);
-  CHECK(abs(a->iterations - alone.iterations) <= 2, "%d cycles, alone %d", a->iterations,
-        alone.iterations);
   for (int64_t p = 0; p < c->problem.volume_vox; p++)
     if (c->code[p]) c->code[p] = (uint8_t)(1 + p / 7 % 2);
   c->problem.tolerance = 2e-9;
@@ -232,6 +230,46 @@ static void compare(const struct flux_graph *g, const struct flux_graph *other,
   free(b);
   free(name);
 }
+/* The kernels on a lattice do what they do on the same graph in slices, which has the lattice's colours. */
+static double furthest(const float *a, const float *b, int n) {
+  double most = 0;
+  for (int i = 0; i < n; i++) most = fmax(most, fabs((double)(a[i] - b[i])));
+  return most;
+}
+static void kernels_compare(struct flux_graph g[2]) {
+  double dots[2][3];
+  uint64_t seed = 17;
+  g[1].colours  = g[0].colours;
+  memcpy(g[1].colour_start, g[0].colour_start, sizeof g[0].colour_start);
+  memcpy(g[1].diagonal, g[0].diagonal, (size_t)g[0].n * sizeof *g[0].diagonal);
+  for (int i = 0; i < g[0].n; i++) {
+    const bool node = g[1].place[i][0] >= 0;
+    for (int k = 0; k < 2; k++) g[k].b[i] = 0;
+    if (node) g[0].b[i] = g[1].b[i] = (float)random_unit(&seed) - 0.5F;
+    g[0].x[i] = g[1].x[i] = node ? (float)random_unit(&seed) - 0.5F : 0;
+  }
+  for (int k = 0; k < 2; k++) {
+    flux_graph_swap(&g[k], g[k].x);
+    flux_graph_apply(&g[k], g[k].x, g[k].b, g[k].v, dots[k]);
+    flux_graph_residual(&g[k], g[k].n, g[k].r);
+  }
+  CHECK(furthest(g[0].v, g[1].v, g[0].n) < 1e-5, "A x differs by %g",
+        furthest(g[0].v, g[1].v, g[0].n));
+  CHECK(furthest(g[0].r, g[1].r, g[0].n) < 1e-5, "residuals differ by %g",
+        furthest(g[0].r, g[1].r, g[0].n));
+  for (int d = 0; d < 3; d++)
+    CHECK(fabs(dots[0][d] - dots[1][d]) < 1e-5 * (fabs(dots[1][0]) + g[0].n), "dot %d: %g, not %g",
+          d, dots[0][d], dots[1][d]);
+  for (int start = 1; start >= 0; start--) {
+    for (int k = 0; k < 2; k++) {
+      if (start) memset(g[k].x, 0, (size_t)(g[k].n + g[k].ghosts) * sizeof(float));
+      for (int c = 0; c < g[k].colours; c++) flux_graph_sweep(&g[k], c, start);
+      flux_graph_swap(&g[k], g[k].x);
+    }
+    CHECK(furthest(g[0].x, g[1].x, g[0].n) < 1e-5, "sweeps differ by %g",
+          furthest(g[0].x, g[1].x, g[0].n));
+  }
+}
 static void coarsen(MPI_Comm comm, enum flux_kind kind, const int64_t n[3], double porosity) {
   struct random_case c;
   struct flux_fine fine    = {0};
@@ -242,12 +280,13 @@ static void coarsen(MPI_Comm comm, enum flux_kind kind, const int64_t n[3], doub
   generic_make(&g[0], &g[1]);
   for (int i = 0; i < 2; i++) CHECK_OK(flux_graph_coarsen(comm, &g[i], true, false, &to[i]));
   compare(&g[0], &g[1], &to[0], &to[1]);
+  kernels_compare(g);
   for (int i = 0; i < 2; i++) flux_graph_free(&g[i]);
   for (int i = 0; i < 2; i++) flux_graph_free(&to[i]);
   flux_fine_free(&fine);
   random_free(&c);
 }
-TEST(the_next_graph_is_that_of_any_graph) {
+TEST(kernels_and_next_graph_are_those_of_any_graph) {
   coarsen(comm, FLUX_THROUGH, (int64_t[3]){74, 66, 70}, 0.75);
   coarsen(comm, FLUX_THROUGH, (int64_t[3]){71, 69, 75}, 0.95);
   coarsen(comm, FLUX_CELL, (int64_t[3]){68, 64, 64}, 0.95);
