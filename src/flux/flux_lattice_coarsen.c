@@ -139,7 +139,7 @@ static enum status eight_sum(struct coarsening *k, uint32_t tie, const int32_t f
     for (int c = b; c < BOX; c++) {
       if (!has_node(tie, c) || agg[first[c] + i] != row) continue;
       done |= 1 << c;
-      TRY(row_sum(k, start, n, first[c] + i, step[c], tie & TIE_LOOSE ? ALL_SIDES : outward(c)));
+      TRY(row_sum(k, start, n, first[c] + i, step[c], outward(c)));
     }
     TRY(flux_row_end(k, row, start, *n));
   }
