@@ -245,19 +245,14 @@ static void cycle(struct flux_levels *levels, int at) {
 }
 static void k_cycle(struct flux_levels *levels, int at) {
   struct flux_graph *g = &levels->graph[at];
-  double first[5], second[3];
+  double first[5], second[4];
   cycle(levels, at);
   flux_graph_swap(g, g->x);
   flux_graph_apply(g, g->x, NULL, g->v, first);
-  first[3] = first[4] = 0;
-  for (int i = 0; i < g->n; i++) first[3] += (double)g->b[i] * (double)g->b[i];
   dots_sum(g, first, 4);
   if (!(first[0] > 0)) return;
   const float a = (float)(first[1] / first[0]);
-  for (int i = 0; i < g->n; i++) {
-    g->b[i] -= a * g->v[i];
-    first[4] += (double)g->b[i] * (double)g->b[i];
-  }
+  first[4]      = ISA_PICK(flux_less)(g->b, g->v, a, g->n);
   dots_sum(g, &first[4], 1);
   float *t     = g->c;
   g->c         = g->x;
@@ -277,7 +272,7 @@ static void k_cycle(struct flux_levels *levels, int at) {
   }
   if (at == 0) levels->gain = gain;
   const float p = (float)along, q = (float)across;
-  for (int i = 0; i < g->n; i++) g->x[i] = p * g->c[i] + (across != 0 ? q * g->x[i] : 0);
+  ISA_PICK(flux_combine)(g->x, g->c, p, q, g->n);
 }
 static void solve(struct flux_levels *levels, int at) {
   struct flux_merge *w = flux_levels_merge(levels, at);

@@ -12,6 +12,7 @@ typedef __m512 lanes;
 INLINE lanes get(const float *p) { return _mm512_loadu_ps(p); }
 INLINE void put(float *p, lanes v) { _mm512_storeu_ps(p, v); }
 INLINE lanes zero(void) { return _mm512_setzero_ps(); }
+INLINE lanes all_lanes(float v) { return _mm512_set1_ps(v); }
 INLINE lanes divided(lanes a, lanes b) { return _mm512_div_ps(a, b); }
 INLINE lanes plus(lanes a, lanes b) { return _mm512_add_ps(a, b); }
 INLINE lanes minus_product(lanes s, lanes a, lanes b) { return _mm512_fnmadd_ps(a, b, s); }
@@ -43,6 +44,11 @@ INLINE void put(float *p, lanes v) { EACH_PART memcpy(p + h * WIDE, &v.p[h], siz
 INLINE lanes zero(void) {
   lanes r;
   EACH_PART r.p[h] = (part){0};
+  return r;
+}
+INLINE lanes all_lanes(float v) {
+  lanes r;
+  EACH_PART r.p[h] = v - (part){0};
   return r;
 }
 INLINE lanes divided(lanes a, lanes b) {

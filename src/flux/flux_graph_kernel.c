@@ -33,25 +33,50 @@ void ISA_NAME(flux_residual)(const struct flux_graph *g, int rows, float *r) {
     put(r + i, minus_product(neighbours(g, i / LANES, g->x, get(g->b + i)), get(g->diagonal + i),
                              get(g->x + i)));
 }
-/* out = A x (where out is not NULL); dots: x.Ax, x.b, x.v (v may be NULL). */
+/* out = A x (where out is not NULL); dots: x.Ax, x.b, x.v (v may be NULL), b.b. */
 void ISA_NAME(flux_apply)(const struct flux_graph *g, const float *x, const float *v, float *out,
-                          double dots[3]) {
+                          double dots[4]) {
   enum { CHUNK = 64 * LANES };
-  dots[0] = dots[1] = dots[2] = 0;
+  dots[0] = dots[1] = dots[2] = dots[3] = 0;
   for (int first = 0; first < g->loose; first += CHUNK) {
-    lanes a = zero(), b = zero(), c = zero();
+    lanes a = zero(), b = zero(), c = zero(), d = zero();
     for (int i = first; i < g->loose && i < first + CHUNK; i += LANES) {
-      const lanes here = get(x + i);
+      const lanes here = get(x + i), right = get(g->b + i);
       const lanes ax =
           negative(minus_product(neighbours(g, i / LANES, x, zero()), get(g->diagonal + i), here));
       if (out) put(out + i, ax);
       a = plus_product(a, here, ax);
-      b = plus_product(b, here, get(g->b + i));
+      b = plus_product(b, here, right);
+      d = plus_product(d, right, right);
       if (v) c = plus_product(c, here, get(v + i));
     }
     dots[0] += (double)total(a);
     dots[1] += (double)total(b);
     dots[2] += (double)total(c);
+    dots[3] += (double)total(d);
+  }
+}
+/* b -= a v; gives b.b. */
+double ISA_NAME(flux_less)(float *b, const float *v, float a, int n) {
+  enum { CHUNK = 64 * LANES };
+  double all = 0;
+  for (int first = 0; first < n; first += CHUNK) {
+    lanes sum = zero();
+    for (int i = first; i < n && i < first + CHUNK; i += LANES) {
+      const lanes rest = minus_product(get(b + i), all_lanes(a), get(v + i));
+      put(b + i, rest);
+      sum = plus_product(sum, rest, rest);
+    }
+    all += (double)total(sum);
+  }
+  return all;
+}
+/* x = p c + q x. */
+void ISA_NAME(flux_combine)(float *x, const float *c, float p, float q, int n) {
+  for (int i = 0; i < n; i += LANES) {
+    lanes sum = plus_product(zero(), all_lanes(p), get(c + i));
+    if (q != 0) sum = plus_product(sum, all_lanes(q), get(x + i));
+    put(x + i, sum);
   }
 }
 

@@ -347,7 +347,7 @@ double flux_graph_weight(const struct flux_graph *graph, int32_t row, int64_t en
 void flux_graph_sweep(const struct flux_graph *graph, int colour, bool start);
 void flux_graph_residual(const struct flux_graph *graph, int rows, float *r);
 void flux_graph_apply(const struct flux_graph *graph, const float *x, const float *v, float *out,
-                      double dots[3]);
+                      double dots[4]);
 void flux_graph_carry_potential(const struct flux_graph *graph, const float *z, double scale);
 void flux_graph_split(const struct flux_graph *graph, const struct flux_graph *next, const float *z,
                       double scale);
@@ -448,7 +448,9 @@ ISA_DECLARE(void, flux_pass, struct flux_view *view, bool prolong, int half_swee
 ISA_DECLARE(void, flux_sweep, const struct flux_graph *graph, int colour, bool zero)
 ISA_DECLARE(void, flux_residual, const struct flux_graph *graph, int rows, float *r)
 ISA_DECLARE(void, flux_apply, const struct flux_graph *graph, const float *x, const float *v,
-            float *out, double dots[3])
+            float *out, double dots[4])
+ISA_DECLARE(double, flux_less, float *b, const float *v, float a, int n)
+ISA_DECLARE(void, flux_combine, float *x, const float *c, float p, float q, int n)
 ISA_DECLARE(void, flux_carry_potential, const struct flux_graph *graph, const float *z,
             double scale)
 ISA_DECLARE(void, flux_split, const struct flux_graph *graph, const struct flux_graph *next,
@@ -460,7 +462,7 @@ ISA_DECLARE(void, flux_lattice_diagonal, const struct flux_graph *graph)
 ISA_DECLARE(void, flux_lattice_sweep, const struct flux_graph *graph, int colour, bool start)
 ISA_DECLARE(void, flux_lattice_residual, const struct flux_graph *graph, int colours, float *r)
 ISA_DECLARE(void, flux_lattice_apply, const struct flux_graph *graph, const float *x,
-            const float *v, float *out, double dots[3])
+            const float *v, float *out, double dots[4])
 ISA_DECLARE(void, flux_lattice_carry, const struct flux_graph *graph, const float *z, double scale)
 ISA_DECLARE(void, flux_lattice_split, const struct flux_graph *graph, const struct flux_graph *next,
             const float *z, double scale)

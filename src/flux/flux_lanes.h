@@ -19,9 +19,6 @@ enum { PARTS = 2, WIDE = 4 };
 #endif
 typedef double part __attribute__((vector_size(8 * WIDE)));
 typedef int64_t ipart __attribute__((vector_size(8 * WIDE)));
-typedef float fpart __attribute__((vector_size(4 * WIDE)));
-typedef double pairs __attribute__((vector_size(4 * WIDE)));
-typedef uint16_t pair2 __attribute__((vector_size(8)));
 /* Eight doubles, or masks of as many. */
 typedef struct {
   part p[PARTS];
@@ -39,15 +36,6 @@ INLINE vec minus(vec a, vec b) {
 INLINE vec times(vec a, double b) {
   EACH_PART a.p[h] *= b;
   return a;
-}
-/* a^2 + b^2 */
-INLINE vec squares(vec a, vec b) {
-  EACH_PART a.p[h] = a.p[h] * a.p[h] + b.p[h] * b.p[h];
-  return a;
-}
-INLINE vec masked(vec v, vec on) {
-  EACH_PART v.p[h] = (part)((ipart)v.p[h] & (ipart)on.p[h]);
-  return v;
 }
 INLINE vec size_of(vec v) {
   EACH_PART v.p[h] = (part)((ipart)v.p[h] & INT64_MAX);
@@ -94,16 +82,4 @@ INLINE vec plus_matrix(vec x, const double column[BOX][BOX], vec y) {
     }
   }
   return x;
-}
-/* Masks of the lanes whose byte is 1, not 0. */
-INLINE vec lanes_of(uint64_t bytes) {
-  static const int64_t bits[BOX] = {1, 1 << 8, 1 << 16, 1 << 24, 1, 1 << 8, 1 << 16, 1 << 24};
-  vec on;
-  EACH_PART {
-    ipart bit, word;
-    memcpy(&bit, bits, sizeof bit);
-    for (int l = 0; l < WIDE; l++) word[l] = (int64_t)(bytes >> 32 * (h + l / 4));
-    on.p[h] = (part)((word & bit) == bit);
-  }
-  return on;
 }

@@ -177,7 +177,7 @@ void flux_graph_residual(const struct flux_graph *g, int rows, float *r) {
     r[t->link[l].row] += t->link[l].weight * g->x[t->link[l].col];
 }
 void flux_graph_apply(const struct flux_graph *g, const float *x, const float *v, float *out,
-                      double dots[3]) {
+                      double dots[4]) {
   const struct flux_lattice *t = &g->lattice;
   ISA_PICK(flux_apply)(g, x, v, out, dots);
   if (!t->pitch) return;

@@ -50,22 +50,24 @@ void ISA_NAME(flux_lattice_residual)(const struct flux_graph *g, int colours, fl
 }
 /* As flux_apply; dots are added to. */
 void ISA_NAME(flux_lattice_apply)(const struct flux_graph *g, const float *x, const float *v,
-                                  float *out, double dots[3]) {
+                                  float *out, double dots[4]) {
   const struct flux_lattice *t = &g->lattice;
   for (int colour = 0; colour < 2; colour++) EACH_LINE(t, colour, n) {
-      lanes a = zero(), b = zero(), c = zero();
+      lanes a = zero(), b = zero(), c = zero(), d = zero();
       EACH_SLICE(t, n, i) {
-        const lanes here = get(x + i);
+        const lanes here = get(x + i), right = get(g->b + i);
         const lanes ax =
             negative(minus_product(neighbours(t, &n, i, x, zero()), get(g->diagonal + i), here));
         if (out) put(out + i, ax);
         a = plus_product(a, here, ax);
-        b = plus_product(b, here, get(g->b + i));
+        b = plus_product(b, here, right);
+        d = plus_product(d, right, right);
         if (v) c = plus_product(c, here, get(v + i));
       }
       dots[0] += (double)total(a);
       dots[1] += (double)total(b);
       dots[2] += (double)total(c);
+      dots[3] += (double)total(d);
     }
 }
 /* As flux_carry_potential. */

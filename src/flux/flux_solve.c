@@ -215,7 +215,7 @@ static double relative_width(const struct flux_answer *a) {
 static enum status iterate(struct run *run) {
   const struct flux_case *p = run->problem;
   struct flux_levels *l     = &run->levels;
-  double before = HUGE_VAL, width = 2.2; /* of the interval, over the estimate: mostly 1.8 to 2.4 */
+  double before = HUGE_VAL, width = 2.6; /* of the interval, over the estimate: mostly 1.8 to 2.8 */
   int slow = 0;
   for (run->answer->iterations = 0;; run->answer->iterations++) {
     struct flux_traffic traffic = traffic_add((struct flux_traffic){0, 0, 0, 0}, traffic_of(l), -1);

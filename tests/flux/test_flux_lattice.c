@@ -15,14 +15,14 @@ static void come_apart(struct random_case *c, int boxes, bool odd) {
     }
   }
 }
-static void case_make(MPI_Comm comm, struct random_case *c, enum flux_kind kind,
-                      const int64_t n[3], double porosity) {
+static void case_make(MPI_Comm comm, struct random_case *c, enum flux_kind kind, const int64_t n[3],
+                      double porosity) {
   uint64_t seed = (uint64_t)(n[0] + n[2]);
   int rank;
   MPI_Comm_rank(comm, &rank);
   *c = (struct random_case){
-      .n       = {n[0], n[1], n[2]},
-      .problem = {.kind           = kind,
+      .n       = {n[0],                   n[1], n[2]},
+      .problem = { .kind           = kind,
                   .gradient       = {1, 0.3, 0},
                   .spacing        = {1, 1, 1},
                   .diffusivity    = {0, 1, 1},
@@ -156,10 +156,10 @@ static void generic_make(const struct flux_graph *g, struct flux_graph *to) {
   memset(to->place, -1, (size_t)g->n * sizeof *to->place);
 #define PUT(i, j, w)                                                                               \
   do {                                                                                             \
-    const int64_t e_  = to->slice[(i) / LANES] + (int64_t)length[i]++ * LANES + (i) % LANES;       \
-    to->col[e_]       = (int32_t)(j);                                                              \
-    to->weight[e_]    = (float)(w);                                                                \
-    to->diagonal[i]  += (float)(w);                                                                \
+    const int64_t e_ = to->slice[(i) / LANES] + (int64_t)length[i]++ * LANES + (i) % LANES;        \
+    to->col[e_]      = (int32_t)(j);                                                               \
+    to->weight[e_]   = (float)(w);                                                                 \
+    to->diagonal[i] += (float)(w);                                                                 \
   } while (0)
   for (int i = 0; i < g->loose; i++) {
     memcpy(to->place[i], g->place[i], sizeof *g->place);
@@ -198,7 +198,8 @@ static int64_t edges_of(const struct flux_graph *g, const int32_t *name, struct 
   for (int i = 0; i < g->n; i++)
     for (int64_t e = g->slice[i / LANES] + i % LANES; e < g->slice[i / LANES + 1]; e += LANES)
       if (g->weight[e] > 0)
-        edge[n++] = (struct edge){name ? name[i] : i, name ? name[g->col[e]] : g->col[e], g->weight[e]};
+        edge[n++] =
+            (struct edge){name ? name[i] : i, name ? name[g->col[e]] : g->col[e], g->weight[e]};
   qsort(edge, (size_t)n, sizeof *edge, by_ends);
   return n;
 }
@@ -237,7 +238,7 @@ static double furthest(const float *a, const float *b, int n) {
   return most;
 }
 static void kernels_compare(struct flux_graph g[2]) {
-  double dots[2][3];
+  double dots[2][4];
   uint64_t seed = 17;
   g[1].colours  = g[0].colours;
   memcpy(g[1].colour_start, g[0].colour_start, sizeof g[0].colour_start);
@@ -257,7 +258,7 @@ static void kernels_compare(struct flux_graph g[2]) {
         furthest(g[0].v, g[1].v, g[0].n));
   CHECK(furthest(g[0].r, g[1].r, g[0].n) < 1e-5, "residuals differ by %g",
         furthest(g[0].r, g[1].r, g[0].n));
-  for (int d = 0; d < 3; d++)
+  for (int d = 0; d < 4; d++)
     CHECK(fabs(dots[0][d] - dots[1][d]) < 1e-5 * (fabs(dots[1][0]) + g[0].n), "dot %d: %g, not %g",
           d, dots[0][d], dots[1][d]);
   for (int start = 1; start >= 0; start--) {
@@ -272,8 +273,8 @@ static void kernels_compare(struct flux_graph g[2]) {
 }
 static void coarsen(MPI_Comm comm, enum flux_kind kind, const int64_t n[3], double porosity) {
   struct random_case c;
-  struct flux_fine fine    = {0};
-  struct flux_graph g[2]   = {{0}}, to[2] = {{0}};
+  struct flux_fine fine  = {0};
+  struct flux_graph g[2] = {{0}}, to[2] = {{0}};
   case_make(comm, &c, kind, n, porosity);
   c.problem.periodic = kind == FLUX_CELL;
   graph_make(comm, &c, &fine, &g[0]);
