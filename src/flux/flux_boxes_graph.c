@@ -471,7 +471,7 @@ static bool lattice_fits(const struct flux_scan *scan, int64_t nodes) {
   for (int a = 0; a < 3; a++)
     if (f->side[2 * a].rank == f->rank)
       fits = fits && f->view.n[a] % 2 == 0 && f->boxes[a] % 2 == 0 && f->boxes[a] >= 4;
-  return fits && rows < INT32_MAX / 4 && rows < 2 * scan->nodes && scan->multis < boxes / 16;
+  return fits && rows < INT32_MAX / 4 && rows < 3 * scan->nodes && scan->multis < boxes / 16;
 }
 static enum status colours_make(struct edges *e) {
   struct flux_scan *scan    = e->scan;
