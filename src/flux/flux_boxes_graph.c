@@ -1,29 +1,9 @@
 /* From boxes to the first graph: a row per node, an entry per face that it shares with another. */
-#include "flux_boxes.h"
+#include "flux_edges.h"
 #include <string.h>
-
-enum { LATTICE_NODES = 4000 };
 
 /* ---- the first graph ---- */
 
-/* Edges out of the nodes of one box, before they go into rows. */
-struct edge {
-  int32_t from, to;
-  double weight;
-  int side; /* -1: of no one of its own */
-};
-struct edges {
-  struct flux_scan *scan;
-  struct flux_graph *graph;
-  int n;
-  bool sided;      /* at most one edge per side, which has its place in the row */
-  double face[3];  /* weight of a face across each axis, with one kind of conductors */
-  uint8_t *split;  /* per row of boxes, with one kind: some come apart */
-  uint8_t *shared; /* of a row */
-  struct edge edge[96];
-  int64_t nodes; /* of all ranks */
-  int links;     /* of the lattice's rows, counted or written */
-};
 double flux_boxes_face(const struct flux_fine *f, uint8_t in, uint8_t out, int axis) {
   if (!f->middles) return 2 * flux_boxes_count(f, in, in, axis);
   return out ? flux_boxes_count(f, in, out, axis) : 0;
@@ -38,7 +18,7 @@ static void edge_add(struct edges *e, int32_t from, int32_t to, double weight) {
   e->edge[e->n++] = (struct edge){from, to, weight, -1};
 }
 /* Voxel by voxel over one face of a box. */
-static void edges_slow(struct edges *e, const int64_t box[3], int s) {
+void flux_edges_slow(struct edges *e, const int64_t box[3], int s) {
   const struct flux_fine *f = e->scan->fine;
   const int a = s / 2, u = a == 0 ? 1 : 0, w = a == 2 ? 1 : 2;
   const struct flux_side *side = &f->side[s];
@@ -89,7 +69,7 @@ static unsigned shared(const struct flux_scan *scan, int64_t b, int64_t c, int s
   return s % 2 ? common(pattern[b], pattern[c], s / 2) : common(pattern[c], pattern[b], s / 2);
 }
 /* Over a face of box b to box c of this rank: one edge between boxes of one component each. */
-static void edges_across(struct edges *e, int64_t b, int64_t c, int64_t at, int s) {
+void flux_edges_across(struct edges *e, int64_t b, int64_t c, int64_t at, int s) {
   const struct flux_fine *f = e->scan->fine;
   const bool single         = f->box_node[b] >= 0 && f->box_node[c] >= -1;
   const int64_t step        = s / 2 == 0 ? f->view.plane : s / 2 == 1 ? f->view.row : 1;
@@ -106,7 +86,7 @@ static void edges_across(struct edges *e, int64_t b, int64_t c, int64_t at, int 
   }
   if (sum > 0) e->edge[e->n++] = (struct edge){f->box_node[b], f->box_node[c], sum, s};
 }
-static void edges_of_box(struct edges *e, const int64_t box[3]) {
+void flux_edges_of_box(struct edges *e, const int64_t box[3]) {
   const struct flux_fine *f = e->scan->fine;
   const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
   const int64_t b           = box_at(f, box[0], box[1], box[2]);
@@ -120,9 +100,9 @@ static void edges_of_box(struct edges *e, const int64_t box[3]) {
     const int64_t c = b + (s % 2 ? step[a] : -step[a]);
     if (edge && f->side[s].rank == MPI_PROC_NULL) continue;
     if (edge)
-      edges_slow(e, box, s);
+      flux_edges_slow(e, box, s);
     else
-      edges_across(e, b, c, at, s);
+      flux_edges_across(e, b, c, at, s);
     e->sided = e->sided && !edge && f->box_node[c] >= -1;
   }
   if (node < -1 && !e->scan->plain) edges_inside(e, box);
@@ -164,7 +144,7 @@ static void simple_box(struct edges *e, int64_t b, uint16_t *length) {
   }
   g->diagonal[row] = sum;
 }
-static void edges_put(struct edges *e, uint16_t *length) {
+void flux_edges_put(struct edges *e, uint16_t *length) {
   struct flux_graph *g = e->graph;
   for (int q = 0; q < e->n; q++) {
     const int32_t row = e->edge[q].from;
@@ -193,8 +173,8 @@ static void any_box(struct edges *e, const int64_t box[3], uint16_t *length) {
     simple_box(e, b, length);
     return;
   }
-  edges_of_box(e, box);
-  edges_put(e, length);
+  flux_edges_of_box(e, box);
+  flux_edges_put(e, length);
   if (e->sided) length[f->box_node[b]] = SIDES;
 }
 /* Rows of boxes that have neighbours on all sides and none of which, nor of theirs, comes apart. */
@@ -369,115 +349,11 @@ static enum status places_set(const struct flux_fine *f, struct flux_graph *g) {
   return STATUS_OK;
 }
 
-/* ---- as a lattice ---- */
-
-/* Faces between neighbours, as if all boxes were one node each. */
-static void lattice_faces(struct edges *e, int64_t k, int64_t j) {
-  const struct flux_scan *scan = e->scan;
-  const struct flux_fine *f    = scan->fine;
-  struct flux_lattice *t       = &e->graph->lattice;
-  const int64_t place[2] = {k, j}, step[2] = {f->view.box_plane, f->view.box_row};
-  const int64_t n = f->boxes[2], b = box_at(f, k, j, 0);
-  const uint8_t *own = scan->pattern + b;
-  const int32_t even = flux_lattice_row(t, k, j, 0) - t->first[0],
-                odd  = flux_lattice_row(t, k, j, 1) - t->first[0];
-  for (int s = 0; s < 4; s++) {
-    const int a = s / 2;
-    if (s % 2 ? place[a] == f->boxes[a] - 1 : place[a] == 0) continue;
-    const uint8_t *other = s % 2 ? own + step[a] : own - step[a];
-    ISA_PICK(flux_common_faces)
-    (s % 2 ? own : other, s % 2 ? other : own, a, n, t->faces[s] + even, t->faces[s] + odd);
-  }
-  ISA_PICK(flux_common_faces)
-  (own, own + 1, 2, n - 1, t->faces[4] + odd, t->faces[4] + even + 1);
-  ISA_PICK(flux_common_faces)(own, own + 1, 2, n - 1, t->faces[5] + even, t->faces[5] + odd);
-  for (int64_t i = 0; i < n; i++)
-    t->kind[(i % 2 ? odd : even) + i / 2] = scan->several[b + i] == 1 ? LATTICE_NODE : 0;
-}
-/* Boxes that come apart leave the lattice. */
-static void multi_leave(struct edges *e, const struct flux_multi *m) {
-  struct flux_lattice *t = &e->graph->lattice;
-  for (int s = 0; s < SIDES; s++) {
-    int64_t beyond[3]                                                = {m->k, m->j, m->i};
-    t->faces[s][flux_lattice_row(t, m->k, m->j, m->i) - t->first[0]] = 0;
-    beyond[s / 2] += s % 2 ? 1 : -1;
-    if (beyond[s / 2] < 0 || beyond[s / 2] >= t->boxes[s / 2]) continue;
-    t->faces[s ^ 1][flux_lattice_row(t, beyond[0], beyond[1], beyond[2]) - t->first[0]] = 0;
-  }
-  *flux_lattice_tie(t, m->k / 2, m->j / 2, m->i / 2) = TIE_LOOSE;
-}
-/* Edges of such boxes, and their neighbours' towards them. */
-static void multi_visit(struct edges *e, const struct flux_multi *m, uint16_t *length) {
-  const struct flux_fine *f = e->scan->fine;
-  const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
-  const int64_t box[3]      = {m->k, m->j, m->i};
-  edges_of_box(e, box);
-  edges_put(e, length);
-  for (int s = 0; s < SIDES; s++) {
-    int64_t beyond[3] = {m->k, m->j, m->i};
-    const int64_t c   = s % 2 ? m->box + step[s / 2] : m->box - step[s / 2];
-    beyond[s / 2] += s % 2 ? 1 : -1;
-    if (beyond[s / 2] < 0 || beyond[s / 2] >= f->boxes[s / 2] || f->box_node[c] < 0) continue;
-    e->n = 0;
-    edges_across(e, c, m->box, voxel_at(f, 2 * beyond[0], 2 * beyond[1], 2 * beyond[2]), s ^ 1);
-    edges_put(e, length);
-  }
-}
-/* Edges over a border of this rank to another, or to its own other side. */
-static void border_visit(struct edges *e, int s, uint16_t *length) {
-  const struct flux_fine *f = e->scan->fine;
-  const int a = s / 2, u = a == 0 ? 1 : 0, w = a == 2 ? 1 : 2;
-  if (f->side[s].rank == MPI_PROC_NULL) return;
-  for (int64_t p = 0; p < f->boxes[u]; p++)
-    for (int64_t q = 0; q < f->boxes[w]; q++) {
-      int64_t box[3];
-      box[a] = s % 2 ? f->boxes[a] - 1 : 0;
-      box[u] = p;
-      box[w] = q;
-      if (f->box_node[box_at(f, box[0], box[1], box[2])] < 0) continue;
-      e->n = 0;
-      edges_slow(e, box, s);
-      edges_put(e, length);
-    }
-}
-static void lattice_visit(struct edges *e, uint16_t *length) {
-  const struct flux_fine *f = e->scan->fine;
-  e->links                  = 0;
-  for (int64_t m = 0; m < f->multis; m++) multi_visit(e, &f->multi[m], length);
-  for (int s = 0; s < SIDES; s++) border_visit(e, s, length);
-}
-static enum status lattice_edges(struct edges *e, uint16_t *length) {
-  struct flux_graph *g      = e->graph;
-  const struct flux_fine *f = e->scan->fine;
-  lattice_visit(e, length);
-  TRY(flux_graph_rows(g, length));
-  TRY(memory_make(e->links, sizeof *g->lattice.link, "links", &g->lattice.link));
-  memset(length, 0, (size_t)g->loose * sizeof *length);
-  for (int64_t k = 0; k < f->boxes[0]; k++)
-    for (int64_t j = 0; j < f->boxes[1]; j++) lattice_faces(e, k, j);
-  for (int64_t m = 0; m < f->multis; m++) multi_leave(e, &f->multi[m]);
-  lattice_visit(e, length);
-  flux_lattice_finish(g, e->links);
-  return STATUS_OK;
-}
-/* Is a lattice worth its rows where nothing conducts? Over a periodic border of this rank its rows must meet the other colour,
- * and other boxes than their neighbours; small graphs may be merged or solved at once. */
-static bool lattice_fits(const struct flux_scan *scan, int64_t nodes) {
-  const struct flux_fine *f = scan->fine;
-  const int64_t boxes       = f->boxes[0] * f->boxes[1] * f->boxes[2];
-  const int64_t row         = (f->boxes[2] + 2 * LANES - 1) / (2 * LANES) * (2 * LANES);
-  const int64_t rows        = f->boxes[0] * (f->boxes[1] * row + 8 * LANES);
-  bool fits = f->view.uniform && nodes >= LATTICE_NODES && !flux_merge_wanted(&f->plan, 1, nodes);
-  for (int a = 0; a < 3; a++)
-    if (f->side[2 * a].rank == f->rank)
-      fits = fits && f->view.n[a] % 2 == 0 && f->boxes[a] % 2 == 0 && f->boxes[a] >= 4;
-  return fits && rows < INT32_MAX / 4 && rows < 3 * scan->nodes && scan->multis < boxes / 16;
-}
 static enum status colours_make(struct edges *e) {
   struct flux_scan *scan    = e->scan;
   struct flux_graph *g      = e->graph;
   const struct flux_fine *f = scan->fine;
-  const bool lattice        = lattice_fits(scan, e->nodes);
+  const bool lattice        = flux_lattice_fits(scan, e->nodes);
   int count[COLOURS]        = {0}, next[COLOURS];
   const int parity =
       (int)((f->mine.start[0] / 2 + f->mine.start[1] / 2 + f->mine.start[2] / 2) & 1);
@@ -518,7 +394,7 @@ static enum status first_graph(struct edges *e, uint16_t **length) {
   TRY(halo_make(e));
   TRY(memory_make(g->loose, sizeof **length, "row lengths", length));
   TRY(places_set(e->scan->fine, g));
-  TRY(g->lattice.pitch ? lattice_edges(e, *length) : all_edges(e, *length));
+  TRY(g->lattice.pitch ? flux_lattice_edges(e, *length) : all_edges(e, *length));
   TRY(faces_make(e->scan->fine, g));
   flux_graph_pad(g);
   return STATUS_OK;
