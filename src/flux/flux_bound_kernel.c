@@ -58,11 +58,8 @@ INLINE bool any(ifour m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 struct boxes {
   ifour open[BOX], lanes;
   four x[BOX];
-  four cross
-      [3]
-      [BOX]; /* falls of potential over the boxes' faces, of each voxel, per axis; 0 where closed */
+  four cross[3][BOX]; /* falls of potential over the faces of the boxes; 0 where closed */
   ifour across[3][BOX];
-  ifour outer[BOX]; /* faces at a Dirichlet side */
 };
 INLINE void potentials(const struct flux_row *row, int64_t p, four *even, four *odd) {
   two_of(row->view->x + p, even, odd);

@@ -1,6 +1,6 @@
 /* Private to the boxes: their scan, which percolation and the first graph both begin with. */
 #pragma once
-#include "flux_inner.h"
+#include "flux_lattice.h"
 
 enum { KIND_SEVERAL = 255 };
 struct flux_scan {

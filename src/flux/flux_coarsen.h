@@ -1,6 +1,6 @@
 /* Private to coarsening: aggregates are the connected components of the nodes in 2 x 2 x 2 boxes. */
 #pragma once
-#include "flux_inner.h"
+#include "flux_lattice.h"
 
 struct coarsening {
   struct flux_graph *from, *to;

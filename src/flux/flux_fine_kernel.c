@@ -203,16 +203,10 @@ INLINE void relax_row(const struct flux_view *v, int64_t p, int colour, bool uni
   for (int64_t i = 0; i < v->n[2]; i += WIDTH, p += WIDTH) {
     const vec after = load(v->x + p + WIDTH), l = left(here, before), r = right(here, after);
     const ivec c = codes(v->code + p), on = half & (c != 0);
-    vec result;
-    if (uniform) {
-      vec s = neighbours_uniform(v, p, l, r);
-      if (rhs) s += load(v->rhs + p);
-      result = s * resistance(v, c);
-    } else {
-      vec total, s = neighbours(v, p, c, l, r, &total);
-      if (rhs) s += load(v->rhs + p);
-      result = s / total;
-    }
+    vec total = {0};
+    vec s     = uniform ? neighbours_uniform(v, p, l, r) : neighbours(v, p, c, l, r, &total);
+    if (rhs) s += load(v->rhs + p);
+    const vec result = uniform ? s * resistance(v, c) : s / total;
     store_some(v->x + p, (vec)((ivec)some(result, on) | ((ivec)here & ~on)), v->n[2] - i);
     before = here;
     here   = after;

@@ -1,6 +1,6 @@
 /* Private to the graphs' kernels: LANES floats, one vector with AVX-512, else two or four. */
 #pragma once
-#include "flux_inner.h"
+#include "flux_lattice.h"
 #include <string.h>
 #ifdef __AVX2__
 #include <immintrin.h>
@@ -96,3 +96,24 @@ INLINE lanes bytes(const uint8_t *p) {
   return r;
 }
 #endif
+
+/* Sums of x.Ax, x.b, x.v (v may be NULL) and b.b over some slices. */
+struct dots {
+  lanes of[4];
+};
+INLINE void dots_begin(struct dots *d) {
+  for (int k = 0; k < 4; k++) d->of[k] = zero();
+}
+/* A slice of which A x is -minus_ax; out = A x, where it is not NULL. */
+INLINE void dots_add(struct dots *d, const struct flux_graph *g, int64_t i, const float *x,
+                     const float *v, lanes minus_ax, float *out) {
+  const lanes ax = negative(minus_ax), here = get(x + i), right = get(g->b + i);
+  if (out) put(out + i, ax);
+  d->of[0] = plus_product(d->of[0], here, ax);
+  d->of[1] = plus_product(d->of[1], here, right);
+  if (v) d->of[2] = plus_product(d->of[2], here, get(v + i));
+  d->of[3] = plus_product(d->of[3], right, right);
+}
+INLINE void dots_end(const struct dots *d, double dots[4]) {
+  for (int k = 0; k < 4; k++) dots[k] += (double)total(d->of[k]);
+}

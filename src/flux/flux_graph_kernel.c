@@ -39,21 +39,13 @@ void ISA_NAME(flux_apply)(const struct flux_graph *g, const float *x, const floa
   enum { CHUNK = 64 * LANES };
   dots[0] = dots[1] = dots[2] = dots[3] = 0;
   for (int first = 0; first < g->loose; first += CHUNK) {
-    lanes a = zero(), b = zero(), c = zero(), d = zero();
-    for (int i = first; i < g->loose && i < first + CHUNK; i += LANES) {
-      const lanes here = get(x + i), right = get(g->b + i);
-      const lanes ax =
-          negative(minus_product(neighbours(g, i / LANES, x, zero()), get(g->diagonal + i), here));
-      if (out) put(out + i, ax);
-      a = plus_product(a, here, ax);
-      b = plus_product(b, here, right);
-      d = plus_product(d, right, right);
-      if (v) c = plus_product(c, here, get(v + i));
-    }
-    dots[0] += (double)total(a);
-    dots[1] += (double)total(b);
-    dots[2] += (double)total(c);
-    dots[3] += (double)total(d);
+    struct dots sum;
+    dots_begin(&sum);
+    for (int i = first; i < g->loose && i < first + CHUNK; i += LANES)
+      dots_add(&sum, g, i, x, v,
+               minus_product(neighbours(g, i / LANES, x, zero()), get(g->diagonal + i), get(x + i)),
+               out);
+    dots_end(&sum, dots);
   }
 }
 /* b -= a v; gives b.b. */

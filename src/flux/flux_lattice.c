@@ -1,5 +1,5 @@
 /* The lattice of the first graph: its rows, links and trees, and a graph's kernels on rows inside and outside of it. */
-#include "flux_inner.h"
+#include "flux_lattice.h"
 #include <stdlib.h>
 
 static int in_slices(int n) { return (n + LANES - 1) / LANES * LANES; }

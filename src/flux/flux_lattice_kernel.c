@@ -53,21 +53,13 @@ void ISA_NAME(flux_lattice_apply)(const struct flux_graph *g, const float *x, co
                                   float *out, double dots[4]) {
   const struct flux_lattice *t = &g->lattice;
   for (int colour = 0; colour < 2; colour++) EACH_LINE(t, colour, n) {
-      lanes a = zero(), b = zero(), c = zero(), d = zero();
-      EACH_SLICE(t, n, i) {
-        const lanes here = get(x + i), right = get(g->b + i);
-        const lanes ax =
-            negative(minus_product(neighbours(t, &n, i, x, zero()), get(g->diagonal + i), here));
-        if (out) put(out + i, ax);
-        a = plus_product(a, here, ax);
-        b = plus_product(b, here, right);
-        d = plus_product(d, right, right);
-        if (v) c = plus_product(c, here, get(v + i));
-      }
-      dots[0] += (double)total(a);
-      dots[1] += (double)total(b);
-      dots[2] += (double)total(c);
-      dots[3] += (double)total(d);
+      struct dots sum;
+      dots_begin(&sum);
+      EACH_SLICE(t, n, i)
+      dots_add(&sum, g, i, x, v,
+               minus_product(neighbours(t, &n, i, x, zero()), get(g->diagonal + i), get(x + i)),
+               out);
+      dots_end(&sum, dots);
     }
 }
 /* As flux_carry_potential. */

@@ -61,19 +61,15 @@ static void join_inside(struct flux_scan *scan, const struct flux_multi *multi) 
     }
 }
 static enum status join_here(struct flux_scan *scan) {
-  struct flux_fine *f   = scan->fine;
-  const int64_t step[3] = {f->view.box_plane, f->view.box_row, 1};
+  struct flux_fine *f = scan->fine;
   TRY(memory_make_raw(scan->nodes, sizeof *scan->parent, "components", &scan->parent));
   TRY(memory_make(scan->nodes, 1, "components", &scan->touch));
   for (int64_t n = 0; n < scan->nodes; n++) scan->parent[n] = (int32_t)n;
   for (int64_t k = 0; k < f->boxes[0]; k++)
     for (int64_t j = 0; j < f->boxes[1]; j++)
       for (int64_t i = 0; i < f->boxes[2]; i++) {
-        const int64_t box[3] = {k, j, i}, b = box_at(f, k, j, i);
-        const unsigned pattern = scan->pattern[b];
-        for (int a = 0; a < 3 && pattern; a++)
-          if (box[a] == f->boxes[a] - 1 || common(pattern, scan->pattern[b + step[a]], a))
-            join_boxes(scan, box, a);
+        const int64_t box[3] = {k, j, i};
+        for (int a = 0; a < 3 && scan->pattern[box_at(f, k, j, i)]; a++) join_boxes(scan, box, a);
       }
   if (!scan->plain)
     for (int64_t m = 0; m < f->multis; m++) join_inside(scan, &f->multi[m]);

@@ -3,7 +3,7 @@
  * next graph, its edges' flux is split over the edges that make them up by conductance, and what is
  * then unbalanced inside an aggregate goes along a spanning tree of it. The last graph is solved
  * exactly. An edge's flux is computed alike, with opposite sign, from both of its ends, on any rank. */
-#include "flux_inner.h"
+#include "flux_lattice.h"
 #include <string.h>
 
 static enum status graph_prepare(struct flux_graph *g) {

@@ -1,6 +1,6 @@
 /* The first graph as a lattice: the same answers, and the same next graph, as from a graph like any other.
  * np: 1 2 3 5 8 */
-#include "flux_inner.h"
+#include "flux_lattice.h"
 #include "flux_random.h"
 
 /* Boxes that come apart: diagonal voxels alone. odd: of both colours, else of the first alone. */
