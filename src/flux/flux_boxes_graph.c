@@ -368,6 +368,8 @@ static enum status colours_make(struct edges *e) {
   g->real = (int)scan->nodes;
   if (lattice) {
     TRY(flux_lattice_make(g, f->boxes, parity, count));
+    g->lattice.most = 4;
+    for (int a = 0; a < 3; a++) g->lattice.around[a] = f->side[2 * a].rank == f->rank;
     for (int c = 0; c < 2; c++) next[c] = g->colour_start[c];
     return flux_scan_number(scan, next, &g->lattice);
   }

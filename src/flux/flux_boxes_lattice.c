@@ -2,8 +2,6 @@
 #include "flux_edges.h"
 #include <string.h>
 
-enum { LATTICE_NODES = 4000 };
-
 /* Is a lattice worth its rows where nothing conducts? Over a periodic border of this rank its rows must meet the other colour,
  * and other boxes than their neighbours; small graphs may be merged or solved at once. */
 bool flux_lattice_fits(const struct flux_scan *scan, int64_t nodes) {

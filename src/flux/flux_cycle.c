@@ -128,7 +128,7 @@ static enum status graphs_make(MPI_Comm comm, struct flux_levels *levels) {
       continue;
     }
     if (team == 1 && (size[0] <= DENSE || size[1] == 0)) break;
-    TRY(flux_graph_coarsen(comm, last, true, by_strength, next));
+    TRY(flux_graph_coarsen(comm, &levels->fine.plan, last, by_strength, next));
     memory_free(last->place);
     last->place = NULL;
     before      = size[0];
@@ -217,12 +217,6 @@ static void solve_merged(struct flux_levels *levels, struct flux_merge *w, int a
   if (w->leads) solve(levels, at + 1);
   flux_merge_up(w, g, next);
 }
-static void restrict_to(const struct flux_graph *g, const float *r, int rows,
-                        struct flux_graph *to) {
-  memset(to->b, 0, (size_t)to->n * sizeof *to->b);
-  for (int i = 0; i < rows; i++)
-    if (g->agg[i] >= 0) to->b[g->agg[i]] += r[i];
-}
 static void cycle(struct flux_levels *levels, int at) {
   struct flux_graph *g = &levels->graph[at], *next = g + 1;
   if (at == levels->graphs - 1) {
@@ -235,11 +229,9 @@ static void cycle(struct flux_levels *levels, int at) {
   /* the last colour's residual is zero, except that the halo has changed */
   const int rows = g->ghosts ? g->n : g->colour_start[g->colours - 1];
   flux_graph_residual(g, rows, g->r);
-  restrict_to(g, g->r, rows, next);
+  flux_graph_restrict(g, g->r, rows, next);
   solve(levels, at + 1);
-  const float over = (float)levels->over;
-  for (int i = 0; i < g->n; i++)
-    if (g->agg[i] >= 0) g->x[i] += over * next->x[g->agg[i]];
+  flux_graph_prolong(g, next, (float)levels->over);
   flux_graph_swap(g, g->x);
   for (int c = g->colours - 1; c >= 0; c--) flux_graph_sweep(g, c, false);
 }

@@ -181,24 +181,34 @@ enum status flux_graph_colour(struct flux_graph *g, const int count[2], int next
   g->colour_start[1] = (count[0] + LANES - 1) / LANES * LANES;
   g->colour_start[2] = g->colour_start[1] + (count[1] + LANES - 1) / LANES * LANES;
   g->n               = g->colour_start[2];
-  next[0]            = 0;
-  next[1]            = g->colour_start[1];
+  for (int c = 0; c < 2; c++) next[c] = g->colour_start[c];
   TRY(memory_make(g->n, sizeof *g->place, "places", &g->place));
   memset(g->place, -1, (size_t)g->n * sizeof *g->place);
   return STATUS_OK;
 }
+static void rows_count(struct coarsening *k) {
+  struct flux_graph *g = k->from;
+  for (int i = 0; i < g->loose; i++) {
+    if (!is_node(g, i) || k->parent[i] != i) continue;
+    k->nodes[colour_of(g, i)]++;
+    if (g->lattice.pitch) flux_lattice_count_loose(k, g->place[i]);
+  }
+  for (int c = 0; c < 2; c++) k->loose[c] = k->nodes[c];
+  if (g->lattice.pitch) flux_lattice_count(k);
+}
 /* New rows, colour by colour in the order of their first children; agg of own nodes. */
 static enum status rows_number(struct coarsening *k) {
   struct flux_graph *g = k->from, *to = k->to;
-  int count[2] = {0}, next[2];
-  for (int i = 0; i < g->loose; i++)
-    if (is_node(g, i) && k->parent[i] == i) count[colour_of(g, i)]++;
-  for (int c = 0; c < 2; c++) k->loose[c] = count[c];
-  if (g->lattice.pitch) flux_lattice_count(k, count);
-  TRY(flux_graph_colour(to, count, next));
+  int next[2];
+  if (k->lattice)
+    TRY(flux_lattice_next_make(k, next));
+  else
+    TRY(flux_graph_colour(to, k->nodes, next));
   for (int i = 0; i < g->n; i++) g->agg[i] = -1;
   for (int i = 0; i < g->loose; i++) {
     if (!is_node(g, i) || k->parent[i] != i) continue;
+    g->agg[i] = flux_lattice_next_row(k, g->place[i]);
+    if (g->agg[i] >= 0) continue;
     const int row = next[colour_of(g, i)]++;
     g->agg[i]     = row;
     for (int a = 0; a < 3; a++) to->place[row][a] = (int16_t)(g->place[i][a] >> 1);
@@ -256,12 +266,13 @@ static enum status ghosts_number(struct coarsening *k) {
 }
 static enum status children_list(struct coarsening *k) {
   const struct flux_graph *g = k->from;
-  TRY(memory_make_raw(k->to->n, sizeof *k->first, "children", &k->first));
+  const int rows             = k->lattice ? k->to->colour_start[2] : k->to->n;
+  TRY(memory_make_raw(rows, sizeof *k->first, "children", &k->first));
   TRY(memory_make_raw(g->n, sizeof *k->next, "children", &k->next));
-  for (int r = 0; r < k->to->n; r++) k->first[r] = -1;
+  for (int r = 0; r < rows; r++) k->first[r] = -1;
   if (g->lattice.pitch) flux_lattice_children(k);
   for (int i = g->loose - 1; i >= 0; i--) {
-    if (g->agg[i] < 0) continue;
+    if (g->agg[i] < 0 || g->agg[i] >= rows) continue;
     k->next[i]          = k->first[g->agg[i]];
     k->first[g->agg[i]] = i;
   }
@@ -301,7 +312,7 @@ static enum status children_sum(struct coarsening *k, int32_t start, int32_t *n,
 static enum status rows_sum(struct coarsening *k) {
   const struct flux_graph *g = k->from, *to = k->to;
   int32_t n = 0;
-  for (int c = 0; c < to->colours; c++) {
+  for (int c = 0; c < 2; c++) {
     const bool lattice = g->lattice.pitch > 0;
     const int end      = lattice ? to->colour_start[c] + k->loose[c] : to->colour_start[c + 1];
     for (int row = to->colour_start[c]; row < end; row++) {
@@ -312,14 +323,14 @@ static enum status rows_sum(struct coarsening *k) {
         TRY(i < g->loose ? children_sum(k, start, &n, i) : flux_lattice_sum_child(k, start, &n, i));
       TRY(flux_row_end(k, row, start, n));
     }
-    if (lattice) TRY(flux_lattice_sum(k, c, &n));
+    if (lattice && !k->lattice) TRY(flux_lattice_sum(k, c, &n));
   }
   return STATUS_OK;
 }
 static void rows_write(const struct coarsening *k) {
   struct flux_graph *to = k->to;
   int64_t from          = 0;
-  for (int row = 0; row < to->n; row++) {
+  for (int row = 0; row < to->loose; row++) {
     double sum = 0;
     int64_t e  = to->slice[row / LANES] + row % LANES;
     if (is_node(to, row)) from++;
@@ -373,8 +384,13 @@ static enum status coarsen_begin(struct coarsening *k) {
   TRY(memory_make_raw(2 * (int64_t)g->n, sizeof *g->tree, "trees", &g->tree));
   g->tree_edges = 0;
   TRY(strength_find(k));
-  if (k->certify) TRY(up_make(g));
+  TRY(up_make(g));
   join_in_boxes(k);
+  rows_count(k);
+  return STATUS_OK;
+}
+static enum status coarsen_go_on(struct coarsening *k) {
+  const struct flux_graph *g = k->from;
   TRY(rows_number(k));
   return memory_make((int64_t)k->to->n + g->ghosts + 1, sizeof *k->slot, "marks", &k->slot);
 }
@@ -383,21 +399,29 @@ static enum status coarsen_end(struct coarsening *k) {
   TRY(ghosts_number(k));
   TRY(children_list(k));
   TRY(memory_make(to->n, sizeof *k->length, "row lengths", &k->length));
+  if (k->lattice) ISA_PICK(flux_lattice_fold)(k->from, to);
   TRY(rows_sum(k));
   TRY(flux_graph_rows(to, k->length));
   rows_write(k);
+  if (k->lattice) TRY(flux_lattice_next_edges(k));
   return faces_sum(k);
 }
 void flux_graph_pad(struct flux_graph *g) {
   for (int i = 0; i < g->n; i++)
     if (!(g->diagonal[i] > 0)) g->diagonal[i] = 1e30F;
 }
-enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool certify,
+enum status flux_graph_coarsen(MPI_Comm comm, const struct grid_plan *plan, struct flux_graph *from,
                                bool by_strength, struct flux_graph *to) {
-  struct coarsening k = {.from = from, .to = to, .certify = certify, .by_strength = by_strength};
+  struct coarsening k = {.from = from, .to = to, .by_strength = by_strength};
   to->comm            = comm;
   to->team            = from->team;
   enum status s       = AGREE(comm, coarsen_begin(&k));
+  int64_t nodes[2]    = {k.nodes[0] + k.nodes[1], from->real};
+  if (s == STATUS_OK) {
+    MPI_Allreduce(MPI_IN_PLACE, nodes, 2, MPI_INT64_T, MPI_SUM, comm);
+    k.lattice = flux_lattice_goes_on(&k, plan, nodes);
+    s         = AGREE(comm, coarsen_go_on(&k));
+  }
   if (s == STATUS_OK) s = AGREE(comm, halo_number(&k));
   if (s == STATUS_OK) s = AGREE(comm, coarsen_end(&k));
   if (s == STATUS_OK) flux_graph_pad(to);

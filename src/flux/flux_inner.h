@@ -116,7 +116,8 @@ static inline int32_t flux_boxes_node(const struct flux_fine *f, int64_t k, int6
  * such boxes keeps them as a lattice: a row for every box (also where none conducts, without edges), colour by colour in the
  * order of the boxes, so that neighbours are found by place and a weight is a byte. Nodes of boxes that come apart keep rows
  * of their own, before the lattice; edges from the lattice to those, to ghosts and to itself over a periodic border are its
- * links, in order of rows. Entries: SIDES for each lattice row after those of the rows before, then one for each link. */
+ * links, in order of rows. Entries: SIDES for each lattice row after those of the rows before, then one for each link.
+ * The graphs after it are lattices, too, as long as weights are bytes and most of their boxes are one node. */
 struct flux_link {
   int32_t row, col;
   float weight;
@@ -125,6 +126,8 @@ struct flux_lattice {
   int64_t boxes[3];
   int pitch, plane;      /* rows of a colour for each row, plane of boxes, whole slices; 0: none */
   int parity;            /* of the first box */
+  bool around[3];        /* the axis is periodic, and all of it is this rank's */
+  int most;              /* a weight */
   int first[2];          /* row of each colour's first box */
   int64_t entry;         /* of the first lattice row */
   uint8_t *faces[SIDES]; /* by row - first[0], shared with the box beyond that side */
@@ -132,6 +135,8 @@ struct flux_lattice {
   uint32_t *tie;         /* by box of 2 x 2 x 2 boxes, see flux_lattice_tree */
   int links[3];          /* where the links of each colour begin */
   struct flux_link *link;
+  int strays; /* rows that went into rows outside of the next lattice */
+  int32_t *stray;
 };
 enum { LATTICE_NODE = 1, LATTICE_LINKED = 2 };
 struct flux_graph {
@@ -238,8 +243,8 @@ double flux_boxes_face(const struct flux_fine *fine, uint8_t in, uint8_t out, in
  * where each colour's rows begin. */
 enum status flux_graph_colour(struct flux_graph *graph, const int count[2], int next[2]);
 enum status flux_graph_rows(struct flux_graph *graph, const uint16_t *length);
-/* certify: remembers what the certificate's routing needs. by_strength: weak edges do not join. */
-enum status flux_graph_coarsen(MPI_Comm comm, struct flux_graph *from, bool certify,
+/* plan: of the voxels, none of whose ranks was merged if `from` is a lattice. by_strength: weak edges do not join. */
+enum status flux_graph_coarsen(MPI_Comm comm, const struct grid_plan *plan, struct flux_graph *from,
                                bool by_strength, struct flux_graph *to);
 void flux_graph_free(struct flux_graph *graph);
 void flux_graph_swap(struct flux_graph *graph, float *x);
@@ -274,6 +279,11 @@ void flux_graph_sweep(const struct flux_graph *graph, int colour, bool start);
 void flux_graph_residual(const struct flux_graph *graph, int rows, float *r);
 void flux_graph_apply(const struct flux_graph *graph, const float *x, const float *v, float *out,
                       double dots[4]);
+/* next->b = sums of r, of which only the first rows are not zero; x += over * next->x, also in rows that are no nodes, which
+ * the next sweep puts right. */
+void flux_graph_restrict(const struct flux_graph *graph, const float *r, int rows,
+                         struct flux_graph *next);
+void flux_graph_prolong(struct flux_graph *graph, const struct flux_graph *next, float over);
 void flux_graph_carry_potential(const struct flux_graph *graph, const float *z, double scale);
 void flux_graph_split(const struct flux_graph *graph, const struct flux_graph *next, const float *z,
                       double scale);
@@ -384,6 +394,16 @@ ISA_DECLARE(void, flux_split, const struct flux_graph *graph, const struct flux_
 /* Faces that pairs of boxes share along an axis, of even and of odd ones. */
 ISA_DECLARE(void, flux_common_faces, const uint8_t *before, const uint8_t *after, int axis,
             int64_t n, uint8_t *restrict even, uint8_t *restrict odd)
+/* Nodes and pairs of 2 x 2 x 2 boxes into their ties; rows of a next lattice, where such boxes are one body; that lattice's
+ * weights, and through which of its entries edges go up. */
+ISA_DECLARE(void, flux_lattice_ties, const struct flux_lattice *lattice)
+ISA_DECLARE(void, flux_lattice_agg, const struct flux_graph *graph, const struct flux_graph *next)
+ISA_DECLARE(void, flux_lattice_fold, const struct flux_graph *graph, const struct flux_graph *next)
+/* Of lattice rows below `rows`; to those of the next lattice. */
+ISA_DECLARE(void, flux_lattice_restrict, const struct flux_graph *graph, const float *r, int rows,
+            struct flux_graph *next)
+ISA_DECLARE(void, flux_lattice_prolong, struct flux_graph *graph, const struct flux_graph *next,
+            float over)
 ISA_DECLARE(void, flux_lattice_diagonal, const struct flux_graph *graph)
 ISA_DECLARE(void, flux_lattice_sweep, const struct flux_graph *graph, int colour, bool start)
 ISA_DECLARE(void, flux_lattice_residual, const struct flux_graph *graph, int colours, float *r)

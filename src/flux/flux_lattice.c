@@ -1,6 +1,7 @@
-/* The lattice of the first graph: its rows, links and trees, and a graph's kernels on rows inside and outside of it. */
+/* The lattices of the first graphs: rows, links and trees, and a graph's kernels on rows inside and outside of them. */
 #include "flux_lattice.h"
 #include <stdlib.h>
+#include <string.h>
 
 static int in_slices(int n) { return (n + LANES - 1) / LANES * LANES; }
 
@@ -44,9 +45,16 @@ static int by_row(const void *a, const void *b) {
 void flux_lattice_finish(struct flux_graph *g, int links) {
   struct flux_lattice *t = &g->lattice;
   ISA_PICK(flux_lattice_diagonal)(g);
-  t->links[2] = links;
   if (links) qsort(t->link, (size_t)links, sizeof *t->link, by_row);
+  int n = 0;
   for (int l = 0; l < links; l++) {
+    if (n && by_row(&t->link[l], &t->link[n - 1]) == 0)
+      t->link[n - 1].weight += t->link[l].weight;
+    else
+      t->link[n++] = t->link[l];
+  }
+  t->links[2] = n;
+  for (int l = 0; l < n; l++) {
     const struct flux_link *k = &t->link[l];
     t->links[1] += k->row < t->first[1];
     t->kind[k->row - t->first[0]] |= LATTICE_LINKED;
@@ -58,6 +66,7 @@ void flux_lattice_free(struct flux_lattice *t) {
   memory_free(t->kind);
   memory_free(t->tie);
   memory_free(t->link);
+  memory_free(t->stray);
 }
 int flux_lattice_link(const struct flux_lattice *t, int32_t row) {
   int low = 0, high = t->links[2];
@@ -83,7 +92,8 @@ static void tree_make(uint32_t pairs, struct flux_tree *tree) {
     done |= 1 << root;
     is_root[root]    = true;
     tree->body[root] = tree->bodies;
-    queue[n++]       = root;
+    tree->roots |= (uint8_t)(1 << root);
+    queue[n++] = root;
     for (int q = n - 1; q < n; q++)
       for (int side = 0; side < SIDES; side++) {
         const int b = queue[q], other = b ^ 4 >> side / 2;
@@ -120,10 +130,9 @@ static uint8_t faces_at(const struct flux_lattice *t, int side, int32_t row) {
 /* at: of the row among those that begin with `first`; entry: of theirs. */
 static void carry_over(struct flux_graph *g, const int32_t first[BOX], const int64_t entry[BOX],
                        int32_t i, int64_t at, int from, int to, int side) {
-  static const double by[5] = {0, 1, 1. / 2, 1. / 3, 1. / 4};
   const int32_t a = first[from] + i, b = first[to] + i;
   float *out = &g->entry_flux[entry[from] + at + side * LANES];
-  *out += (float)(g->load[a] * by[faces_at(&g->lattice, side, a)]);
+  *out += (float)(g->load[a] / faces_at(&g->lattice, side, a));
   g->entry_flux[entry[to] + at + (side ^ 1) * LANES] = -*out;
   g->load[b] += g->load[a];
   g->load[a] = 0;
@@ -187,6 +196,27 @@ void flux_graph_apply(const struct flux_graph *g, const float *x, const float *v
     if (out) out[t->link[l].row] -= over;
     dots[0] -= (double)over * (double)x[t->link[l].row];
   }
+}
+void flux_graph_restrict(const struct flux_graph *g, const float *r, int rows,
+                         struct flux_graph *next) {
+  const struct flux_lattice *t = &g->lattice;
+  const bool lattice           = next->lattice.pitch > 0;
+  const int singly             = lattice && rows > g->loose ? g->loose : rows;
+  memset(next->b, 0, (size_t)next->loose * sizeof *next->b);
+  if (lattice) ISA_PICK(flux_lattice_restrict)(g, r, rows, next);
+  for (int i = 0; i < singly; i++)
+    if (g->agg[i] >= 0) next->b[g->agg[i]] += r[i];
+  for (int s = 0; s < t->strays; s++)
+    if (t->stray[s] < rows) next->b[g->agg[t->stray[s]]] += r[t->stray[s]];
+}
+void flux_graph_prolong(struct flux_graph *g, const struct flux_graph *next, float over) {
+  const struct flux_lattice *t = &g->lattice;
+  const bool lattice           = next->lattice.pitch > 0;
+  const int singly             = lattice ? g->loose : g->n;
+  if (lattice) ISA_PICK(flux_lattice_prolong)(g, next, over);
+  for (int i = 0; i < singly; i++)
+    if (g->agg[i] >= 0) g->x[i] += over * next->x[g->agg[i]];
+  for (int s = 0; s < t->strays; s++) g->x[t->stray[s]] += over * next->x[g->agg[t->stray[s]]];
 }
 void flux_graph_carry_potential(const struct flux_graph *g, const float *z, double scale) {
   const struct flux_lattice *t = &g->lattice;

@@ -1,12 +1,15 @@
-/* Private to flux: places, entries and trees of the lattice of the first graph (struct flux_lattice in flux_inner.h). */
+/* Private to flux: places, entries and trees of the lattices of the first graphs (struct flux_lattice in flux_inner.h). */
 #pragma once
 #include "flux_inner.h"
 
+/* Fewer nodes are no lattice's. */
+enum { LATTICE_NODES = 4000 };
+
 /* flux_lattice.c */
-/* Local. Rows of a first graph whose other nodes, of two colours, are so many. */
+/* Local. Rows of a graph whose other nodes, of two colours, are so many. */
 enum status flux_lattice_make(struct flux_graph *graph, const int64_t boxes[3], int parity,
                               const int others[2]);
-/* Sorts the links and finishes the diagonal. */
+/* Sorts the links, those of the same ends become one, and finishes the diagonal. */
 void flux_lattice_finish(struct flux_graph *graph, int links);
 static inline int flux_lattice_colour(const struct flux_lattice *t, int64_t k, int64_t j,
                                       int64_t i) {
@@ -49,10 +52,18 @@ static inline int64_t flux_lattice_link_entry(const struct flux_graph *g, int li
   return g->slice[g->n / LANES] + link;
 }
 /* Which of 2 x 2 x 2 boxes have a node (bit 12 + 4 dz + 2 dy + dx), which of their 12 pairs share faces (x, y, z), and
- * whether loose nodes lie among them: then their trees are in the graph's list, else they are the usual ones, of the pairs. */
-enum { TIE_PAIRS = 0xfff, TIE_NODES = 12, TIE_LOOSE = 1 << 20 };
+ * whether loose nodes lie among them: then their trees are in the graph's list, else they are the usual ones, of the pairs.
+ * Are they one body, or several, loose nodes included? */
+enum {
+  TIE_PAIRS   = 0xfff,
+  TIE_NODES   = 12,
+  TIE_LOOSE   = 1 << 20,
+  TIE_ONE     = 1 << 21,
+  TIE_SEVERAL = 1 << 22
+};
 struct flux_tree {
   uint8_t bodies, body[BOX]; /* components, of each box */
+  uint8_t roots;             /* the first box of each, as bits */
   uint8_t moves;             /* from leaves to roots: over that side of `from` */
   uint8_t from[BOX], to[BOX], side[BOX];
 };
@@ -72,6 +83,18 @@ static inline void flux_lattice_eight(const struct flux_lattice *t, int64_t k, i
     const int64_t z = 2 * k + (b >> 2), y = 2 * j + (b >> 1 & 1);
     row[b] = z < t->boxes[0] && y < t->boxes[1] ? flux_lattice_row(t, z, y, b & 1) : -1;
   }
+}
+#define EACH_EIGHT(t, k, j, row)                                                                   \
+  for (int64_t k = 0; k < ((t)->boxes[0] + 1) / 2; k++)                                            \
+    for (int64_t j = 0; j < ((t)->boxes[1] + 1) / 2; j++)                                          \
+      for (int32_t row[BOX], *once_ = (flux_lattice_eight(t, k, j, row), row); once_; once_ = NULL)
+static inline int32_t flux_lattice_eights(const struct flux_lattice *t) {
+  return (int32_t)((t->boxes[2] + 1) / 2);
+}
+static inline bool flux_tie_node(uint32_t tie, int b) { return tie >> (TIE_NODES + b) & 1; }
+/* Of box b: sides that look out of the eight, as bits. */
+static inline unsigned flux_lattice_outward(int b) {
+  return 1u << (b >> 2) | 4u << (b >> 1 & 1) | 16u << (b & 1);
 }
 /* Links of a lattice row: from the returned one on as long as their row is this. */
 int flux_lattice_link(const struct flux_lattice *lattice, int32_t row);

@@ -1,55 +1,50 @@
-/* Coarsening of the lattice of the first graph: boxes of 2 x 2 x 2 boxes are told by a word each, so most of it needs neither
- * lists nor a search for roots. Where loose nodes are among them, they are treated as rows of any graph are. */
+/* Coarsening of lattices: boxes of 2 x 2 x 2 boxes are told by a word each, so most of it needs neither lists nor a search
+ * for roots. Where loose nodes are among them, they are treated as rows of any graph are. */
 #include "flux_coarsen.h"
-
-#define EACH_EIGHT(t, k, j, row)                                                                   \
-  for (int64_t k = 0; k < ((t)->boxes[0] + 1) / 2; k++)                                            \
-    for (int64_t j = 0; j < ((t)->boxes[1] + 1) / 2; j++)                                          \
-      for (int32_t row[BOX], *once_ = (flux_lattice_eight(t, k, j, row), row); once_; once_ = NULL)
-
-static int32_t eights(const struct flux_lattice *t) { return (int32_t)((t->boxes[2] + 1) / 2); }
-static bool has_node(uint32_t tie, int b) { return tie >> (TIE_NODES + b) & 1; }
 
 void flux_lattice_join(struct coarsening *k) {
   struct flux_graph *g         = k->from;
   const struct flux_lattice *t = &g->lattice;
+  ISA_PICK(flux_lattice_ties)(t);
   EACH_EIGHT(t, z, y, row)
-  for (int32_t i = 0; i < eights(t); i++) {
-    uint32_t *tie = flux_lattice_tie(t, z, y, i);
-    for (int b = 0; b < BOX; b++) {
-      if (row[b] < 0) continue;
-      const int32_t r = row[b] + i;
-      *tie |= (uint32_t)(t->kind[r - t->first[0]] & LATTICE_NODE) << (TIE_NODES + b);
-      for (int a = 0; a < 3; a++)
-        if (!(b & 4 >> a) && t->faces[2 * a + 1][r - t->first[0]])
-          *tie |= 1u << flux_pair_bit(b, a);
-    }
-    if (!(*tie & TIE_LOOSE)) continue;
+  for (int32_t i = 0; i < flux_lattice_eights(t); i++) {
+    const uint32_t tie = *flux_lattice_tie(t, z, y, i);
+    if (!(tie & TIE_LOOSE)) continue;
     for (int b = 0; b < BOX; b++)
-      if (has_node(*tie, b)) k->parent[row[b] + i] = row[b] + i;
+      if (flux_tie_node(tie, b)) k->parent[row[b] + i] = row[b] + i;
     for (int b = 0; b < BOX; b++)
       for (int a = 0; a < 3; a++)
-        if (!(b & 4 >> a) && *tie >> flux_pair_bit(b, a) & 1)
+        if (!(b & 4 >> a) && tie >> flux_pair_bit(b, a) & 1)
           flux_tree_join(g, k->parent, row[b] + i, row[b | 4 >> a] + i);
   }
 }
-/* Is the box the first of a body, or the root of one without loose nodes? */
-static bool begins(const struct coarsening *k, uint32_t tie, const int32_t row[BOX], int b,
-                   int32_t i, unsigned *seen) {
-  if (!has_node(tie, b)) return false;
-  if (tie & TIE_LOOSE) return k->parent[row[b] + i] == row[b] + i;
-  const unsigned body = 1u << flux_lattice_tree(tie)->body[b];
-  const bool first    = !(*seen & body);
-  *seen |= body;
+/* Which of the boxes are the first of a body, or the root of one without loose nodes, as bits? */
+static unsigned begins(const struct coarsening *k, uint32_t tie, const int32_t row[BOX],
+                       int32_t i) {
+  unsigned first = 0;
+  if (!(tie & TIE_LOOSE)) return flux_lattice_tree(tie)->roots & tie >> TIE_NODES;
+  for (int b = 0; b < BOX; b++)
+    if (flux_tie_node(tie, b) && k->parent[row[b] + i] == row[b] + i) first |= 1u << b;
   return first;
 }
-void flux_lattice_count(const struct coarsening *k, int count[2]) {
+static void bodies_add(uint32_t *tie, int n) {
+  if (n == 0) return;
+  const bool more = n > 1 || *tie & (TIE_ONE | TIE_SEVERAL);
+  *tie            = (*tie & ~(uint32_t)TIE_ONE) | (more ? TIE_SEVERAL : TIE_ONE);
+}
+void flux_lattice_count_loose(const struct coarsening *k, const int16_t place[3]) {
+  bodies_add(flux_lattice_tie(&k->from->lattice, place[0] >> 1, place[1] >> 1, place[2] >> 1), 1);
+}
+void flux_lattice_count(struct coarsening *k) {
   const struct flux_lattice *t = &k->from->lattice;
   EACH_EIGHT(t, z, y, row)
-  for (int32_t i = 0; i < eights(t); i++) {
-    const uint32_t tie = *flux_lattice_tie(t, z, y, i);
-    unsigned seen      = 0;
-    for (int b = 0; b < BOX; b++) count[(z + y + i) & 1] += begins(k, tie, row, b, i, &seen);
+  for (int32_t i = 0; i < flux_lattice_eights(t); i++) {
+    uint32_t *tie = flux_lattice_tie(t, z, y, i);
+    const int n = __builtin_popcount(begins(k, *tie, row, i)), colour = (z + y + i) & 1;
+    bodies_add(tie, n);
+    k->nodes[colour] += n;
+    k->ones[colour] += (*tie & TIE_ONE) != 0;
+    k->several += (*tie & TIE_SEVERAL) != 0;
   }
 }
 static int32_t row_new(struct coarsening *k, int64_t z, int64_t y, int32_t i, int next[2]) {
@@ -59,41 +54,49 @@ static int32_t row_new(struct coarsening *k, int64_t z, int64_t y, int32_t i, in
   for (int a = 0; a < 3; a++) place[a] = (int16_t)at[a];
   return row;
 }
-void flux_lattice_number(struct coarsening *k, int next[2]) {
+/* Rows of the bodies of 2 x 2 x 2 boxes, one after the other; loose nodes have theirs. */
+static void eight_number(struct coarsening *k, int64_t z, int64_t y, const int32_t row[BOX],
+                         int32_t i, int next[2]) {
   struct flux_graph *g         = k->from;
-  const struct flux_lattice *t = &g->lattice;
-  EACH_EIGHT(t, z, y, row)
-  for (int32_t i = 0; i < eights(t); i++) {
-    const uint32_t tie           = *flux_lattice_tie(t, z, y, i);
-    const struct flux_tree *tree = flux_lattice_tree(tie);
-    int32_t of_body[BOX]         = {0};
-    unsigned seen                = 0;
-    for (int b = 0; b < BOX; b++) {
-      const int32_t own = row[b] + i;
-      if (!has_node(tie, b)) continue;
-      if (tie & TIE_LOOSE) {
-        const int32_t root = flux_root(k->parent, own);
-        if (g->agg[root] < 0) g->agg[root] = row_new(k, z, y, i, next);
-        g->agg[own] = g->agg[root];
-        continue;
-      }
-      if (begins(k, tie, row, b, i, &seen)) of_body[tree->body[b]] = row_new(k, z, y, i, next);
-      g->agg[own] = of_body[tree->body[b]];
+  const uint32_t tie           = *flux_lattice_tie(&g->lattice, z, y, i);
+  const struct flux_tree *tree = flux_lattice_tree(tie);
+  int32_t of_body[BOX]         = {0};
+  const unsigned first         = begins(k, tie, row, i);
+  for (int b = 0; b < BOX; b++) {
+    const int32_t own = row[b] + i;
+    if (!flux_tie_node(tie, b)) continue;
+    if (tie & TIE_LOOSE) {
+      const int32_t root = flux_root(k->parent, own);
+      if (g->agg[root] < 0) g->agg[root] = row_new(k, z, y, i, next);
+      g->agg[own] = g->agg[root];
+      continue;
     }
+    if (first >> b & 1) of_body[tree->body[b]] = row_new(k, z, y, i, next);
+    g->agg[own] = of_body[tree->body[b]];
   }
 }
+void flux_lattice_number(struct coarsening *k, int next[2]) {
+  const struct flux_lattice *t = &k->from->lattice;
+  const uint32_t skipped       = k->lattice ? TIE_ONE : 0;
+  if (k->lattice) ISA_PICK(flux_lattice_agg)(k->from, k->to);
+  EACH_EIGHT(t, z, y, row)
+  for (int32_t i = 0; i < flux_lattice_eights(t); i++)
+    if (!(*flux_lattice_tie(t, z, y, i) & skipped)) eight_number(k, z, y, row, i, next);
+}
+/* Is a new row summed child by child? */
 static bool is_loose(const struct coarsening *k, int32_t row) {
   const int colour = row >= k->to->colour_start[1];
   return row - k->to->colour_start[colour] < k->loose[colour];
 }
 void flux_lattice_children(struct coarsening *k) {
   const struct flux_lattice *t = &k->from->lattice;
+  const uint32_t listed        = k->lattice ? TIE_SEVERAL : TIE_LOOSE;
   EACH_EIGHT(t, z, y, row)
-  for (int32_t i = 0; i < eights(t); i++) {
+  for (int32_t i = 0; i < flux_lattice_eights(t); i++) {
     const uint32_t tie = *flux_lattice_tie(t, z, y, i);
-    for (int b = 0; b < BOX && tie & TIE_LOOSE; b++) {
+    for (int b = 0; b < BOX && tie & listed; b++) {
       const int32_t own = row[b] + i;
-      if (!has_node(tie, b) || !is_loose(k, k->from->agg[own])) continue;
+      if (!flux_tie_node(tie, b) || !is_loose(k, k->from->agg[own])) continue;
       k->next[own]                = k->first[k->from->agg[own]];
       k->first[k->from->agg[own]] = own;
     }
@@ -124,22 +127,19 @@ enum status flux_lattice_sum_child(struct coarsening *k, int32_t start, int32_t 
   flux_lattice_steps(t, colour, at[0], at[1], step);
   return row_sum(k, start, n, i, step, ALL_SIDES);
 }
-/* Of box b: those that look out of the eight. */
-static unsigned outward(int b) { return 1u << (b >> 2) | 4u << (b >> 1 & 1) | 16u << (b & 1); }
-
 /* The rows of one box of boxes. */
 static enum status eight_sum(struct coarsening *k, uint32_t tie, const int32_t first[BOX],
                              int64_t step[BOX][SIDES], int32_t i, int32_t *n) {
   const int32_t *agg = k->from->agg;
   for (int b = 0, done = 0; b < BOX; b++) {
-    if (!has_node(tie, b) || done >> b & 1) continue;
+    if (!flux_tie_node(tie, b) || done >> b & 1) continue;
     const int32_t start = *n, row = agg[first[b] + i];
     if (tie & TIE_LOOSE && is_loose(k, row)) continue;
     TRY(flux_row_begin(k, row, n));
     for (int c = b; c < BOX; c++) {
-      if (!has_node(tie, c) || agg[first[c] + i] != row) continue;
+      if (!flux_tie_node(tie, c) || agg[first[c] + i] != row) continue;
       done |= 1 << c;
-      TRY(row_sum(k, start, n, first[c] + i, step[c], outward(c)));
+      TRY(row_sum(k, start, n, first[c] + i, step[c], flux_lattice_outward(c)));
     }
     TRY(flux_row_end(k, row, start, *n));
   }
@@ -153,7 +153,7 @@ enum status flux_lattice_sum(struct coarsening *k, int colour, int32_t *n) {
       if (row[b] >= 0)
         flux_lattice_steps(t, row[b] >= t->first[1], 2 * z + (b >> 2), 2 * y + (b >> 1 & 1),
                            step[b]);
-    for (int32_t i = (z + y + colour) & 1; i < eights(t); i += 2)
+    for (int32_t i = (z + y + colour) & 1; i < flux_lattice_eights(t); i += 2)
       TRY(eight_sum(k, *flux_lattice_tie(t, z, y, i), row, step, i, n));
   }
   return STATUS_OK;

@@ -1,4 +1,4 @@
-/* Kernels on the lattice of the first graph: a row of boxes of one colour after the other, with its neighbours' rows at fixed
+/* Kernels on lattices: a row of boxes of one colour after the other, with its neighbours' rows at fixed
  * distances. A weight is the number of faces, 0 where there is none. */
 #include "flux_floats.h"
 
@@ -127,5 +127,109 @@ void ISA_NAME(flux_lattice_split)(const struct flux_graph *g, const struct flux_
       }
     }
     for (int l = 0; l < LANES; l++) g->load[i + l] -= out[l];
+  }
+}
+
+/* ---- 2 x 2 x 2 boxes at once, which the next graph's rows are ---- */
+
+void ISA_NAME(flux_lattice_ties)(const struct flux_lattice *t) {
+  const int32_t n = flux_lattice_eights(t);
+  EACH_EIGHT(t, k, j, row) {
+    uint32_t *restrict tie = flux_lattice_tie(t, k, j, 0);
+    for (int b = 0; b < BOX; b++) {
+      if (row[b] < 0) continue;
+      const uint8_t *restrict kind = t->kind + row[b] - t->first[0];
+      for (int32_t i = 0; i < n; i++)
+        tie[i] |= (uint32_t)(kind[i] & LATTICE_NODE) << (TIE_NODES + b);
+      for (int a = 0; a < 3; a++) {
+        const uint8_t *restrict faces = t->faces[2 * a + 1] + row[b] - t->first[0];
+        const int bit                 = flux_pair_bit(b, a);
+        for (int32_t i = 0; i < n && !(b & 4 >> a); i++) tie[i] |= (uint32_t)(faces[i] != 0) << bit;
+      }
+    }
+  }
+}
+/* Where the rows of a row of such boxes begin in the next lattice, by the box's last bit. */
+INLINE void rows_begin(const struct flux_graph *next, int64_t k, int64_t j, int32_t row[2]) {
+  for (int odd = 0; odd < 2; odd++) row[odd] = flux_lattice_row(&next->lattice, k, j, odd);
+}
+void ISA_NAME(flux_lattice_agg)(const struct flux_graph *g, const struct flux_graph *next) {
+  const struct flux_lattice *t = &g->lattice;
+  const int32_t n              = flux_lattice_eights(t);
+  EACH_EIGHT(t, k, j, row) {
+    const uint32_t *restrict tie = flux_lattice_tie(t, k, j, 0);
+    int32_t above[2];
+    rows_begin(next, k, j, above);
+    for (int b = 0; b < BOX; b++) {
+      if (row[b] < 0) continue;
+      int32_t *restrict agg = g->agg + row[b];
+      const uint32_t wanted = TIE_ONE | 1u << (TIE_NODES + b);
+      for (int32_t i = 0; i < n; i++) {
+        const int32_t one = above[i & 1] + i / 2;
+        agg[i]            = (tie[i] & wanted) == wanted ? one : -1;
+      }
+    }
+  }
+}
+void ISA_NAME(flux_lattice_fold)(const struct flux_graph *g, const struct flux_graph *next) {
+  const struct flux_lattice *t = &g->lattice, *u = &next->lattice;
+  const int32_t n = flux_lattice_eights(t);
+  EACH_EIGHT(t, k, j, row) {
+    const uint32_t *tie = flux_lattice_tie(t, k, j, 0);
+    int32_t above[2];
+    rows_begin(next, k, j, above);
+    for (int odd = 0; odd < 2; odd++) above[odd] -= u->first[0];
+    for (int32_t i = 0; i < n; i++)
+      u->kind[above[i & 1] + i / 2] = tie[i] & TIE_ONE ? LATTICE_NODE : 0;
+    for (int s = 0; s < SIDES; s++)
+      for (int32_t i = 0; i < n; i += LANES) {
+        uint8_t sum[LANES] = {0};
+        for (int b = 0; b < BOX; b++) {
+          if (row[b] < 0 || !(flux_lattice_outward(b) >> s & 1)) continue;
+          const uint8_t *faces = t->faces[s] + row[b] - t->first[0] + i;
+          uint8_t *up          = g->up + flux_lattice_entry(t, row[b]) + i * SIDES + s * LANES;
+          for (int l = 0; l < LANES; l++) {
+            sum[l] = (uint8_t)(sum[l] + faces[l]);
+            up[l]  = faces[l] ? (uint8_t)s : UP_INSIDE;
+          }
+        }
+        for (int l = 0; l < LANES; l++) u->faces[s][above[l & 1] + i / 2 + l / 2] = sum[l];
+      }
+  }
+}
+void ISA_NAME(flux_lattice_restrict)(const struct flux_graph *g, const float *r, int rows,
+                                     struct flux_graph *next) {
+  const struct flux_lattice *t = &g->lattice, *u = &next->lattice;
+  EACH_EIGHT(t, k, j, row) {
+    int32_t above[2];
+    rows_begin(next, k, j, above);
+    for (int32_t i = 0; i < flux_lattice_eights(t); i += LANES) {
+      lanes sum = zero();
+      float all[LANES];
+      for (int b = 0; b < BOX; b++)
+        if (row[b] >= 0 && row[b] < rows) sum = plus(sum, get(r + row[b] + i));
+      put(all, sum);
+      for (int odd = 0; odd < 2; odd++) {
+        float *restrict b            = next->b + above[odd] + i / 2;
+        const uint8_t *restrict kind = u->kind + above[odd] - u->first[0] + i / 2;
+        for (int l = 0; l < LANES / 2; l++) b[l] = kind[l] & LATTICE_NODE ? all[2 * l + odd] : 0;
+      }
+    }
+  }
+}
+void ISA_NAME(flux_lattice_prolong)(struct flux_graph *g, const struct flux_graph *next,
+                                    float over) {
+  const struct flux_lattice *t = &g->lattice;
+  EACH_EIGHT(t, k, j, row) {
+    int32_t above[2];
+    rows_begin(next, k, j, above);
+    for (int32_t i = 0; i < flux_lattice_eights(t); i += LANES) {
+      float all[LANES];
+      for (int l = 0; l < LANES; l++) all[l] = next->x[above[l & 1] + i / 2 + l / 2];
+      for (int b = 0; b < BOX; b++) {
+        float *x = g->x + row[b] + i;
+        if (row[b] >= 0) put(x, plus_product(get(x), all_lanes(over), get(all)));
+      }
+    }
   }
 }
