@@ -58,14 +58,6 @@ void flux_scan_free(struct flux_scan *scan) {
   memory_free(scan->parent);
   memory_free(scan->touch);
 }
-enum status flux_scan_make(struct flux_scan *scan, struct flux_fine *fine) {
-  *scan = (struct flux_scan){.fine = fine, .one_kind = true};
-  for (int t = 0; t < BOX; t++)
-    scan->corner[t] = (t >> 2) * fine->view.plane + (t >> 1 & 1) * fine->view.row + (t & 1);
-  TRY(memory_make(fine->box_cells, 1, "box patterns", &scan->pattern));
-  TRY(memory_make(fine->box_cells, 1, "box components", &scan->several));
-  return STATUS_OK;
-}
 /* Codes of the same order are within a factor of `alike` of the strongest of them. */
 static void orders_set(struct flux_scan *scan, const double conductance[FLUX_CODES][FLUX_CODES]) {
   double strongest = HUGE_VAL;
@@ -115,11 +107,53 @@ static void split_box(struct flux_scan *scan, int64_t k, int64_t j, int64_t i, u
       f->code[voxel_of_box(f, k, j, i, t)] = (uint8_t)(code[t] | of[t] << COMPONENT_SHIFT);
   scan->several[box_at(f, k, j, i)] = (uint8_t)n;
 }
+static void components_find(struct flux_scan *scan, int64_t k, int64_t j, int64_t i,
+                            unsigned pattern) {
+  const int64_t b  = box_at(scan->fine, k, j, i);
+  scan->several[b] = table_get()->components[pattern];
+  if (scan->kind) scan->kind[b] = 0;
+  if (pattern && (!scan->plain || scan->several[b] > 1)) split_box(scan, k, j, i, pattern);
+  scan->nodes += scan->several[b];
+  scan->multis += scan->several[b] > 1;
+}
+void flux_scan_change(struct flux_scan *scan, int64_t k, int64_t j, int64_t i, uint8_t pattern) {
+  const int64_t b = box_at(scan->fine, k, j, i);
+  scan->nodes -= scan->several[b];
+  scan->multis -= scan->several[b] > 1;
+  scan->pattern[b] = pattern;
+  components_find(scan, k, j, i, pattern);
+}
+/* Are this box and the next seven, all of the row, alike and plain: without any conductor, or all conductors? */
+static bool eight_alike(const struct flux_scan *scan, int64_t b, int64_t rest, bool *full) {
+  uint64_t eight;
+  if (rest < 8 || !scan->plain) return false;
+  memcpy(&eight, scan->pattern + b, sizeof eight);
+  *full = eight != 0;
+  return eight == 0 || eight == UINT64_MAX;
+}
+/* Components of a row of boxes; gives the number of voxels that conduct. */
+static int64_t row_scan(struct flux_scan *scan, int64_t k, int64_t j) {
+  const int64_t n = scan->fine->boxes[2], b = box_at(scan->fine, k, j, 0);
+  int64_t ones = 0;
+  for (int64_t i = 0; i < n;) {
+    bool full;
+    if (eight_alike(scan, b + i, n - i, &full)) {
+      memset(scan->several + b + i, full, 8);
+      scan->nodes += full ? 8 : 0;
+      ones += full ? 64 : 0;
+      i += 8;
+      continue;
+    }
+    const unsigned p = scan->pattern[b + i];
+    ones += bits_of[p & 15] + bits_of[p >> 4];
+    components_find(scan, k, j, i++, p);
+  }
+  return ones;
+}
 /* Patterns, components and counts of voxels by code. */
 static void scan_boxes(struct flux_scan *scan, const uint8_t *zeros, int64_t count[FLUX_CODES]) {
   struct flux_fine *f       = scan->fine;
   const struct flux_view *v = &f->view;
-  const struct table *table = table_get();
   int64_t ones              = 0;
   scan->nodes = scan->multis = 0;
   for (int64_t k = 0; k < f->boxes[0]; k++)
@@ -129,27 +163,38 @@ static void scan_boxes(struct flux_scan *scan, const uint8_t *zeros, int64_t cou
         const int64_t z = 2 * k + m / 2, y = 2 * j + m % 2;
         row[m] = z < v->n[0] && y < v->n[1] ? f->code + voxel_at(f, z, y, 0) : zeros;
       }
-      const int64_t b  = box_at(f, k, j, 0);
-      uint8_t *pattern = scan->pattern + b;
-      ISA_PICK(flux_patterns)(row, v->n[2], pattern);
-      for (int64_t i = 0; i < f->boxes[2]; i++) {
-        const unsigned p = pattern[i];
-        ones += bits_of[p & 15] + bits_of[p >> 4];
-        scan->several[b + i] = table->components[p];
-        if (p && (!scan->plain || table->components[p] > 1)) split_box(scan, k, j, i, p);
-        scan->nodes += scan->several[b + i];
-        scan->multis += scan->several[b + i] > 1;
-      }
+      ISA_PICK(flux_patterns)(row, v->n[2], scan->pattern + box_at(f, k, j, 0));
+      ones += row_scan(scan, k, j);
     }
-  if (scan->one_kind) {
-    for (int c = 1; c < FLUX_CODE_FACE; c++)
-      if (count[c] < 0) count[c] = ones;
-    return;
-  }
+  for (int c = 0; c < FLUX_CODES; c++)
+    count[c] = scan->one_kind && c && c == f->first_kind ? ones : 0;
+  if (scan->one_kind) return;
   for (int64_t k = 0; k < v->n[0]; k++)
     for (int64_t j = 0; j < v->n[1]; j++)
       for (int64_t i = 0; i < v->n[2]; i++) count[f->code[voxel_at(f, k, j, i)] & CODE_MASK]++;
   count[0] = 0;
+}
+
+/* ---- numbers of nodes ---- */
+
+/* Of boxes of one node at least: first of even and odd boxes, and from each such box to the next. */
+static void row_number(int32_t *restrict node, const uint8_t *restrict parts, int64_t n,
+                       const int32_t first[2], int32_t step) {
+  for (int32_t i = 0; i < n; i++) node[i] = parts[i] == 1 ? first[i & 1] + i / 2 * step : -1;
+}
+static void row_number_by_colour(int32_t *node, const uint8_t *parts, int64_t n, int colour,
+                                 int next[COLOURS]) {
+  for (int64_t i = 0; i < n; i++) node[i] = parts[i] == 1 ? next[(colour + i) & 1]++ : -1;
+}
+static void multi_number(struct flux_scan *scan, int64_t k, int64_t j, int64_t i, int *next) {
+  struct flux_fine *f      = scan->fine;
+  const int64_t b          = box_at(f, k, j, i);
+  struct flux_multi *multi = &f->multi[f->multis];
+  f->box_node[b]           = (int32_t)(-2 - f->multis++);
+  *multi                   = (struct flux_multi){.box = b, .k = (int)k, .j = (int)j, .i = (int)i};
+  multi->components        = scan->several[b];
+  for (int c = 0; c < multi->components; c++)
+    multi->node[c] = next ? next[c && !scan->plain ? 2 : 0]++ : (int32_t)scan->names++;
 }
 enum status flux_scan_number(struct flux_scan *scan, int next[COLOURS],
                              const struct flux_lattice *lattice) {
@@ -157,49 +202,29 @@ enum status flux_scan_number(struct flux_scan *scan, int next[COLOURS],
   memory_free(f->multi);
   f->multi = NULL;
   TRY(memory_make(scan->multis, sizeof *f->multi, "split boxes", &f->multi));
-  f->multis = 0;
+  f->multis   = 0;
+  scan->names = f->box_cells;
   const int parity =
       (int)((f->mine.start[0] / 2 + f->mine.start[1] / 2 + f->mine.start[2] / 2) & 1);
-  int32_t raster = 0;
   for (int64_t k = 0; k < f->boxes[0]; k++)
-    for (int64_t j = 0; j < f->boxes[1]; j++)
-      for (int64_t i = 0; i < f->boxes[2]; i++) {
-        const int64_t b  = box_at(f, k, j, i);
-        const int parts  = scan->several[b];
-        const int colour = (int)((k + j + i + parity) & 1);
-        f->box_node[b]   = -1;
-        if (!parts) continue;
-        if (parts == 1) {
-          f->box_node[b] = lattice ? flux_lattice_row(lattice, k, j, i)
-                           : next  ? next[colour]++
-                                   : raster++;
-          continue;
-        }
-        struct flux_multi *multi = &f->multi[f->multis];
-        f->box_node[b]           = (int32_t)(-2 - f->multis++);
-        *multi            = (struct flux_multi){.box = b, .k = (int)k, .j = (int)j, .i = (int)i};
-        multi->components = parts;
-        for (int c = 0; c < parts; c++)
-          multi->node[c] = next ? next[colour + (c && !scan->plain ? 2 : 0)]++ : raster++;
-      }
+    for (int64_t j = 0; j < f->boxes[1]; j++) {
+      const int64_t b = box_at(f, k, j, 0), n = f->boxes[2];
+      const uint8_t *parts = scan->several + b;
+      const int colour     = (int)((k + j + parity) & 1);
+      int32_t first[2]     = {(int32_t)b, (int32_t)b + 1};
+      for (int odd = 0; odd < 2 && lattice; odd++)
+        first[odd] = flux_lattice_row(lattice, k, j, odd);
+      if (next && !lattice)
+        row_number_by_colour(f->box_node + b, parts, n, colour, next);
+      else
+        row_number(f->box_node + b, parts, n, first, lattice ? 1 : 2);
+      for (int64_t i = 0; i < n && f->multis < scan->multis; i++)
+        if (parts[i] > 1) multi_number(scan, k, j, i, next ? next + ((colour + i) & 1) : NULL);
+    }
   return STATUS_OK;
 }
 
-enum status flux_scan_all(struct flux_scan *scan, int64_t count[FLUX_CODES]) {
-  uint8_t *zeros = NULL;
-  if (!scan->one_kind && !scan->kind)
-    TRY(memory_make(scan->fine->box_cells, 1, "box codes", &scan->kind));
-  TRY(memory_make(scan->fine->view.n[2] + PAD, 1, "row", &zeros));
-  scan_boxes(scan, zeros, count);
-  memory_free(zeros);
-  if (scan->nodes >=
-      INT32_MAX /
-          2) /* of trees, two ends of each edge are numbered, and halo nodes come after all */
-    return FAIL(STATUS_MEMORY, "flux: %lld nodes on one rank; use more ranks",
-                (long long)scan->nodes);
-  return flux_scan_number(scan, NULL, NULL);
-}
-void flux_scan_kinds(struct flux_scan *scan, int64_t count[FLUX_CODES]) {
+static void scan_kinds(struct flux_scan *scan) {
   const struct flux_fine *f = scan->fine;
   scan->one_kind            = f->view.uniform || f->kinds <= 1;
   scan->plain               = scan->one_kind;
@@ -208,8 +233,27 @@ void flux_scan_kinds(struct flux_scan *scan, int64_t count[FLUX_CODES]) {
     scan->plain     = scan->plain && scan->strong[a];
   }
   orders_set(scan, f->conductance);
-  for (int c = 0; c < FLUX_CODES; c++)
-    count[c] = c && scan->one_kind && f->first_kind == c ? -1 : 0;
+}
+enum status flux_scan_make(struct flux_scan *scan, struct flux_fine *fine) {
+  *scan = (struct flux_scan){.fine = fine};
+  for (int t = 0; t < BOX; t++)
+    scan->corner[t] = (t >> 2) * fine->view.plane + (t >> 1 & 1) * fine->view.row + (t & 1);
+  scan_kinds(scan);
+  TRY(memory_make(fine->box_cells, 1, "box patterns", &scan->pattern));
+  TRY(memory_make(fine->box_cells, 1, "box components", &scan->several));
+  return scan->one_kind ? STATUS_OK : memory_make(fine->box_cells, 1, "box codes", &scan->kind);
+}
+enum status flux_scan_all(struct flux_scan *scan, int64_t count[FLUX_CODES]) {
+  uint8_t *zeros = NULL;
+  TRY(memory_make(scan->fine->view.n[2] + PAD, 1, "row", &zeros));
+  scan_boxes(scan, zeros, count);
+  memory_free(zeros);
+  /* of trees, two ends of each edge are numbered, and halo nodes come after all */
+  const int64_t most = scan->fine->box_cells + BOX * scan->multis;
+  if (most >= INT32_MAX / 2)
+    return FAIL(STATUS_MEMORY, "flux: %lld boxes and parts of such on one rank; use more ranks",
+                (long long)most);
+  return flux_scan_number(scan, NULL, NULL);
 }
 /* Adds the outer layers that are fixed: all their voxels, or those before a voxel that conducts. */
 void flux_layers_count(const struct flux_fine *f, bool open, int64_t count[FLUX_CODES]) {

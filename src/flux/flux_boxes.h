@@ -8,8 +8,9 @@ struct flux_scan {
   uint8_t *pattern, *several; /* per box: conducting voxels, number of components */
   uint8_t *kind; /* per box: code of all its voxels; 0 none, or KIND_SEVERAL. NULL with one kind */
   int64_t nodes, multis;
-  int32_t *parent;
-  uint8_t *touch;        /* per node: 1 low face, 2 high face */
+  int64_t names;         /* of nodes in percolation: their box's place, or beyond all boxes */
+  int32_t *parent;       /* of names */
+  uint8_t *touch;        /* per name: 1 low face, 2 high face */
   bool one_kind;         /* of conductors */
   bool plain;            /* every open face inside a box joins */
   bool strong[3];        /* axes whose faces join */
@@ -44,15 +45,21 @@ static inline void side_place(const struct flux_fine *f, int s, int64_t u, int64
   at[a == 2 ? 1 : 2] = w;
 }
 
-/* Local. Room for a scan of `fine`. */
+/* Local. Room for a scan of `fine`; which codes and axes join. */
 enum status flux_scan_make(struct flux_scan *scan, struct flux_fine *fine);
 void flux_scan_free(struct flux_scan *scan);
-/* Local. Which codes and axes join; count[c] becomes -1 where the scan counts code c as all there is, else 0. */
-void flux_scan_kinds(struct flux_scan *scan, int64_t count[FLUX_CODES]);
-/* Local. Patterns, components and counts of voxels by code; numbers the nodes by raster. */
+/* Local. Patterns, components and counts of voxels by code; names of nodes. */
 enum status flux_scan_all(struct flux_scan *scan, int64_t count[FLUX_CODES]);
-/* Local. Numbers nodes: by raster, or colour by colour when next[] is given; boxes of one node by the lattice (may be NULL). */
+/* Some voxels of a box, all but those of the pattern, have been blocked. */
+void flux_scan_change(struct flux_scan *scan, int64_t k, int64_t j, int64_t i, uint8_t pattern);
+/* Local. Numbers nodes: by names, or colour by colour when next[] is given; boxes of one node by the lattice (may be NULL). */
 enum status flux_scan_number(struct flux_scan *scan, int next[COLOURS],
                              const struct flux_lattice *lattice);
 /* Local. Adds the outer layers that are fixed: all their voxels, or those before a voxel that conducts. */
 void flux_layers_count(const struct flux_fine *fine, bool open, int64_t count[FLUX_CODES]);
+
+/* flux_percolate.c */
+/* Collective. Scans; blocks what carries no flux: through and electrode, bodies that do not touch the faces. The answer's
+ * percolating voxels are then this rank's own. */
+enum status flux_percolate(MPI_Comm comm, const struct flux_case *problem, struct flux_scan *scan,
+                           struct flux_answer *answer);

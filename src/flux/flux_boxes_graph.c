@@ -437,8 +437,8 @@ static enum status codes_finish(struct flux_fine *f) {
   flux_fine_faces(f, 1);
   return STATUS_OK;
 }
-enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_answer *answer,
-                             struct flux_graph *graph) {
+enum status flux_boxes_graph(MPI_Comm comm, const struct flux_case *problem, struct flux_fine *fine,
+                             struct flux_answer *answer, struct flux_graph *graph) {
   struct flux_scan scan;
   struct edges *e  = NULL;
   uint16_t *length = NULL;
@@ -447,15 +447,14 @@ enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_
   enum status s    = AGREE(comm, flux_scan_make(&scan, fine));
   if (s == STATUS_OK) s = AGREE(comm, memory_make(1, sizeof *e, "edges", &e));
   if (s != STATUS_OK) goto done;
-  flux_scan_kinds(&scan, answer->percolating);
+  s = flux_percolate(comm, problem, &scan, answer);
+  if (s != STATUS_OK) goto done;
   e->scan  = &scan;
   e->graph = graph;
   for (int a = 0; a < 3; a++) {
     const uint8_t one = (uint8_t)fine->first_kind;
     e->face[a]        = flux_boxes_count(fine, one, one, a);
   }
-  s = AGREE(comm, flux_scan_all(&scan, answer->percolating));
-  if (s != STATUS_OK) goto done;
   e->nodes = scan.nodes;
   MPI_Allreduce(MPI_IN_PLACE, &e->nodes, 1, MPI_INT64_T, MPI_SUM, comm);
   flux_layers_count(fine, true, answer->percolating);

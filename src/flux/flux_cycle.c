@@ -155,8 +155,7 @@ enum status flux_levels_make(MPI_Comm comm, const struct flux_case *problem,
     levels->jump[a] = problem->gradient[a] * problem->spacing[a] * (double)codes->plan.n[a] /
                       flux_fine_drop(problem, codes->plan.n);
   TRY(flux_fine_make(comm, problem, codes, &levels->fine));
-  TRY(flux_boxes_percolate(comm, problem, &levels->fine, answer));
-  TRY(flux_boxes_graph(comm, &levels->fine, answer, &levels->graph[0]));
+  TRY(flux_boxes_graph(comm, problem, &levels->fine, answer, &levels->graph[0]));
   levels->graphs     = 1;
   answer->percolates = sum_of(answer->percolating) > 0;
   return answer->percolates ? graphs_make(comm, levels) : STATUS_OK;

@@ -229,12 +229,10 @@ double flux_fine_drop(const struct flux_case *problem, const int64_t n[3]);
 /* Of a voxel at a Dirichlet face to what is fixed: half a voxel away, or in the middle of the layer beyond. */
 double flux_fine_face(const struct flux_fine *fine, uint8_t in, uint8_t out, int axis);
 
-/* flux_percolate.c, flux_boxes_graph.c: percolation, the first graph. */
-/* Blocks what carries no flux: through and electrode, bodies that do not touch the faces. */
-enum status flux_boxes_percolate(MPI_Comm comm, const struct flux_case *problem,
-                                 struct flux_fine *fine, struct flux_answer *answer);
-enum status flux_boxes_graph(MPI_Comm comm, struct flux_fine *fine, struct flux_answer *answer,
-                             struct flux_graph *graph);
+/* flux_boxes_graph.c */
+/* Collective. Percolation and the first graph. */
+enum status flux_boxes_graph(MPI_Comm comm, const struct flux_case *problem, struct flux_fine *fine,
+                             struct flux_answer *answer, struct flux_graph *graph);
 /* Weight in graphs of a face at what is fixed. */
 double flux_boxes_face(const struct flux_fine *fine, uint8_t in, uint8_t out, int axis);
 

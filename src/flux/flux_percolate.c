@@ -60,19 +60,63 @@ static void join_inside(struct flux_scan *scan, const struct flux_multi *multi) 
       join_voxels(scan, p, q);
     }
 }
+/* Joins boxes of one node in a row of them, and with the rows before along y and z. Neighbours mostly belong to the same two
+ * bodies as the boxes before them did. */
+static void join_row(struct flux_scan *scan, int64_t k, int64_t j) {
+  const struct flux_fine *f = scan->fine;
+  const int64_t n = f->boxes[2], b = box_at(f, k, j, 0), at[2] = {k, j};
+  const int64_t step[2]  = {f->view.box_plane, f->view.box_row};
+  const uint8_t *pattern = scan->pattern + b, *parts = scan->several + b;
+  int32_t *parent = scan->parent + b;
+  for (int64_t i = 0; i < n; i++) {
+    const bool on =
+        i > 0 && parts[i] == 1 && parts[i - 1] == 1 && common(pattern[i - 1], pattern[i], 2);
+    parent[i] = on ? parent[i - 1] : (int32_t)(b + i);
+  }
+  for (int a = 0; a < 2; a++) {
+    int32_t here = -1, there = -1;
+    for (int64_t i = 0; i < n && at[a] > 0; i++) {
+      const int64_t before = i - step[a];
+      if (parts[i] != 1 || parts[before] != 1 || !common(pattern[before], pattern[i], a)) continue;
+      if (parent[i] == here && parent[before] == there) continue;
+      here  = parent[i];
+      there = parent[before];
+      join(scan->parent, here, there);
+    }
+  }
+}
+/* Over all faces of a box of several nodes that lie inside this rank. */
+static void join_multi(struct flux_scan *scan, const struct flux_multi *multi) {
+  for (int a = 0; a < 3; a++) {
+    int64_t box[3] = {multi->k, multi->j, multi->i};
+    join_boxes(scan, box, a);
+    if (box[a]-- > 0) join_boxes(scan, box, a);
+  }
+  if (!scan->plain) join_inside(scan, multi);
+}
+/* Over a periodic border of this rank to its own other side. */
+static void join_around(struct flux_scan *scan, int a) {
+  const struct flux_fine *f = scan->fine;
+  const int u = a == 0 ? 1 : 0, w = a == 2 ? 1 : 2;
+  for (int64_t p = 0; p < f->boxes[u]; p++)
+    for (int64_t q = 0; q < f->boxes[w]; q++) {
+      int64_t box[3];
+      box[a] = f->boxes[a] - 1;
+      box[u] = p;
+      box[w] = q;
+      join_boxes(scan, box, a);
+    }
+}
 static enum status join_here(struct flux_scan *scan) {
   struct flux_fine *f = scan->fine;
-  TRY(memory_make_raw(scan->nodes, sizeof *scan->parent, "components", &scan->parent));
-  TRY(memory_make(scan->nodes, 1, "components", &scan->touch));
-  for (int64_t n = 0; n < scan->nodes; n++) scan->parent[n] = (int32_t)n;
+  TRY(memory_make_raw(scan->names, sizeof *scan->parent, "components", &scan->parent));
+  TRY(memory_make(scan->names, 1, "components", &scan->touch));
+  for (int64_t n = f->box_cells; n < scan->names; n++) scan->parent[n] = (int32_t)n;
   for (int64_t k = 0; k < f->boxes[0]; k++)
-    for (int64_t j = 0; j < f->boxes[1]; j++)
-      for (int64_t i = 0; i < f->boxes[2]; i++) {
-        const int64_t box[3] = {k, j, i};
-        for (int a = 0; a < 3 && scan->pattern[box_at(f, k, j, i)]; a++) join_boxes(scan, box, a);
-      }
-  if (!scan->plain)
-    for (int64_t m = 0; m < f->multis; m++) join_inside(scan, &f->multi[m]);
+    for (int64_t j = 0; j < f->boxes[1]; j++) join_row(scan, k, j);
+  for (int64_t m = 0; m < f->multis; m++) join_multi(scan, &f->multi[m]);
+  for (int a = 0; a < 3; a++)
+    if (f->side[2 * a + 1].rank == f->rank) join_around(scan, a);
   return STATUS_OK;
 }
 static void touch_faces(struct flux_scan *scan) {
@@ -225,42 +269,63 @@ done:
   memory_free(start);
   return s;
 }
-/* Blocks every voxel whose body does not touch the faces wanted, bits as in touch[]. */
-static void block_rest(struct flux_scan *scan, uint8_t wanted) {
+/* Every name gets its root as its parent: roots are the least of their names. */
+static void names_settle(struct flux_scan *scan) {
+  const struct flux_fine *f = scan->fine;
+  int32_t *parent           = scan->parent;
+  for (int64_t k = 0; k < f->boxes[0]; k++)
+    for (int64_t j = 0; j < f->boxes[1]; j++)
+      for (int64_t b = box_at(f, k, j, 0), end = b + f->boxes[2]; b < end; b++)
+        parent[b] = parent[parent[b]];
+  for (int64_t n = f->box_cells; n < scan->names; n++) parent[n] = parent[parent[n]];
+}
+/* Blocks the voxels of a box whose body does not touch the faces wanted, bits as in touch[]; count[] loses them. */
+static void block_box(struct flux_scan *scan, int64_t k, int64_t j, int64_t i, uint8_t wanted,
+                      int64_t count[FLUX_CODES]) {
   struct flux_fine *f = scan->fine;
-  for (int64_t n = 0; n < scan->nodes; n++)
-    scan->touch[n] |= scan->touch[flux_root(scan->parent, (int32_t)n)];
+  const int64_t b     = box_at(f, k, j, i);
+  const int32_t node  = f->box_node[b];
+  uint8_t rest        = scan->pattern[b];
+  for (int t = 0; t < BOX; t++) {
+    if (!(scan->pattern[b] >> t & 1)) continue;
+    uint8_t *code     = &f->code[voxel_of_box(f, k, j, i, t)];
+    const int32_t own = node >= 0 ? node : f->multi[-2 - node].node[*code >> COMPONENT_SHIFT];
+    if ((scan->touch[scan->parent[own]] & wanted) == wanted) continue;
+    count[*code & CODE_MASK]--;
+    *code = 0;
+    rest  = (uint8_t)(rest & ~(1 << t));
+  }
+  if (rest != scan->pattern[b]) flux_scan_change(scan, k, j, i, rest);
+}
+static void block_rest(struct flux_scan *scan, uint8_t wanted, int64_t count[FLUX_CODES]) {
+  struct flux_fine *f = scan->fine;
+  names_settle(scan);
   for (int64_t k = 0; k < f->boxes[0]; k++)
     for (int64_t j = 0; j < f->boxes[1]; j++)
       for (int64_t i = 0; i < f->boxes[2]; i++) {
         const int64_t b    = box_at(f, k, j, i);
         const int32_t node = f->box_node[b];
-        if (node == -1 || (node >= 0 && (scan->touch[node] & wanted) == wanted)) continue;
-        for (int t = 0; t < BOX; t++) {
-          if (!(scan->pattern[b] >> t & 1)) continue;
-          uint8_t *code     = &f->code[voxel_of_box(f, k, j, i, t)];
-          const int32_t own = node >= 0 ? node : f->multi[-2 - node].node[*code >> COMPONENT_SHIFT];
-          if ((scan->touch[own] & wanted) != wanted) *code = 0;
-        }
+        if (node == -1) continue;
+        if (node >= 0 && (scan->touch[scan->parent[b]] & wanted) == wanted) continue;
+        block_box(scan, k, j, i, wanted, count);
       }
 }
-enum status flux_boxes_percolate(MPI_Comm comm, const struct flux_case *problem,
-                                 struct flux_fine *fine, struct flux_answer *answer) {
+enum status flux_percolate(MPI_Comm comm, const struct flux_case *problem, struct flux_scan *scan,
+                           struct flux_answer *answer) {
   const enum flux_kind kind = problem->kind;
-  struct flux_scan scan;
-  enum status s = AGREE(comm, flux_scan_make(&scan, fine));
-  if (s != STATUS_OK) goto done;
-  flux_scan_kinds(&scan, answer->voxels);
-  s = AGREE(comm, flux_scan_all(&scan, answer->voxels));
-  if (s == STATUS_OK) s = AGREE(comm, join_here(&scan));
-  if (s != STATUS_OK) goto done;
-  touch_faces(&scan);
-  s = join_ranks(comm, &scan);
-  if (s != STATUS_OK) goto done;
-  if (kind != FLUX_CELL) block_rest(&scan, kind == FLUX_THROUGH ? 3 : problem->high ? 2 : 1);
-  flux_layers_count(fine, false, answer->voxels);
+  enum status s             = AGREE(comm, flux_scan_all(scan, answer->voxels));
+  if (s == STATUS_OK) s = AGREE(comm, join_here(scan));
+  if (s != STATUS_OK) return s;
+  touch_faces(scan);
+  TRY(join_ranks(comm, scan));
+  memcpy(answer->percolating, answer->voxels, sizeof answer->voxels);
+  if (kind != FLUX_CELL)
+    block_rest(scan, kind == FLUX_THROUGH ? 3 : problem->high ? 2 : 1, answer->percolating);
+  memory_free(scan->parent);
+  memory_free(scan->touch);
+  scan->parent = NULL;
+  scan->touch  = NULL;
+  flux_layers_count(scan->fine, false, answer->voxels);
   MPI_Allreduce(MPI_IN_PLACE, answer->voxels, FLUX_CODES, MPI_INT64_T, MPI_SUM, comm);
-done:
-  flux_scan_free(&scan);
-  return s;
+  return STATUS_OK;
 }

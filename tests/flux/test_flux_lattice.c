@@ -45,8 +45,7 @@ static void graph_make(MPI_Comm comm, const struct random_case *c, struct flux_f
   CHECK_OK(flux_plan_make(comm, c->n, &plan));
   CHECK_OK(random_field(comm, c, &plan, &codes));
   CHECK_OK(flux_fine_make(comm, &c->problem, &codes, fine));
-  CHECK_OK(flux_boxes_percolate(comm, &c->problem, fine, &answer));
-  CHECK_OK(flux_boxes_graph(comm, fine, &answer, graph));
+  CHECK_OK(flux_boxes_graph(comm, &c->problem, fine, &answer, graph));
   grid_field_free(&codes);
   grid_plan_free(&plan);
 }
