@@ -177,11 +177,17 @@ static void scan_boxes(struct flux_scan *scan, const uint8_t *zeros, int64_t cou
 
 /* ---- numbers of nodes ---- */
 
-/* Of boxes of one node at least: first of even and odd boxes, and from each such box to the next. */
-static void row_number(int32_t *restrict node, const uint8_t *restrict parts, int64_t n,
-                       const int32_t first[2], int32_t step) {
-  for (int32_t i = 0; i < n; i++) node[i] = parts[i] == 1 ? first[i & 1] + i / 2 * step : -1;
+/* Boxes of one node have the names of their places, */
+static void row_name(int32_t *restrict node, const uint8_t *restrict parts, int32_t n,
+                     int32_t first) {
+  for (int32_t i = 0; i < n; i++) node[i] = parts[i] == 1 ? first + i : -1;
 }
+/* or even and odd ones are rows of a lattice, */
+static void row_number_by_lattice(int32_t *restrict node, const uint8_t *restrict parts, int32_t n,
+                                  int32_t even, int32_t odd) {
+  for (int32_t i = 0; i < n; i++) node[i] = parts[i] == 1 ? (i & 1 ? odd : even) + (i >> 1) : -1;
+}
+/* or are numbered one after the other, by colour. */
 static void row_number_by_colour(int32_t *node, const uint8_t *parts, int64_t n, int colour,
                                  int next[COLOURS]) {
   for (int64_t i = 0; i < n; i++) node[i] = parts[i] == 1 ? next[(colour + i) & 1]++ : -1;
@@ -211,14 +217,17 @@ enum status flux_scan_number(struct flux_scan *scan, int next[COLOURS],
       const int64_t b = box_at(f, k, j, 0), n = f->boxes[2];
       const uint8_t *parts = scan->several + b;
       const int colour     = (int)((k + j + parity) & 1);
-      int32_t first[2]     = {(int32_t)b, (int32_t)b + 1};
-      for (int odd = 0; odd < 2 && lattice; odd++)
-        first[odd] = flux_lattice_row(lattice, k, j, odd);
-      if (next && !lattice)
+      uint8_t most         = 0;
+      if (!next)
+        row_name(f->box_node + b, parts, (int32_t)n, (int32_t)b);
+      else if (!lattice)
         row_number_by_colour(f->box_node + b, parts, n, colour, next);
       else
-        row_number(f->box_node + b, parts, n, first, lattice ? 1 : 2);
-      for (int64_t i = 0; i < n && f->multis < scan->multis; i++)
+        row_number_by_lattice(f->box_node + b, parts, (int32_t)n,
+                              flux_lattice_row(lattice, k, j, 0),
+                              flux_lattice_row(lattice, k, j, 1));
+      for (int64_t i = 0; i < n; i++) most = parts[i] > most ? parts[i] : most;
+      for (int64_t i = 0; i < n && most > 1; i++)
         if (parts[i] > 1) multi_number(scan, k, j, i, next ? next + ((colour + i) & 1) : NULL);
     }
   return STATUS_OK;

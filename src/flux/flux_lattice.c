@@ -127,33 +127,31 @@ const struct flux_tree *flux_lattice_tree(uint32_t tie) {
 static uint8_t faces_at(const struct flux_lattice *t, int side, int32_t row) {
   return t->faces[side][row - t->first[0]];
 }
-/* at: of the row among those that begin with `first`; entry: of theirs. */
+/* at: of the row among those that begin with `first`; entry: of theirs; by: 1 over faces. */
 static void carry_over(struct flux_graph *g, const int32_t first[BOX], const int64_t entry[BOX],
-                       int32_t i, int64_t at, int from, int to, int side) {
+                       const double *by, int32_t i, int64_t at, int from, int to, int side) {
   const int32_t a = first[from] + i, b = first[to] + i;
   float *out = &g->entry_flux[entry[from] + at + side * LANES];
-  *out += (float)(g->load[a] / faces_at(&g->lattice, side, a));
+  *out += (float)(g->load[a] * by[faces_at(&g->lattice, side, a)]);
   g->entry_flux[entry[to] + at + (side ^ 1) * LANES] = -*out;
   g->load[b] += g->load[a];
   g->load[a] = 0;
 }
 void flux_lattice_trees(struct flux_graph *g) {
   const struct flux_lattice *t = &g->lattice;
-  const int64_t n[3] = {(t->boxes[0] + 1) / 2, (t->boxes[1] + 1) / 2, (t->boxes[2] + 1) / 2};
-  for (int64_t k = 0; k < n[0]; k++)
-    for (int64_t j = 0; j < n[1]; j++) {
-      const uint32_t *tie = flux_lattice_tie(t, k, j, 0);
-      int32_t first[BOX];
-      int64_t entry[BOX];
-      flux_lattice_eight(t, k, j, first);
-      for (int b = 0; b < BOX; b++) entry[b] = first[b] < 0 ? 0 : flux_lattice_entry(t, first[b]);
-      for (int32_t i = 0; i < n[2]; i++) {
-        const struct flux_tree *tree = flux_lattice_tree(tie[i]);
-        const int64_t at             = i / LANES * LANES * SIDES + i % LANES;
-        for (int m = 0; m < tree->moves && !(tie[i] & TIE_LOOSE); m++)
-          carry_over(g, first, entry, i, at, tree->from[m], tree->to[m], tree->side[m]);
-      }
+  double by[UINT8_MAX + 1]     = {0};
+  for (int faces = 1; faces <= t->most; faces++) by[faces] = 1. / faces;
+  EACH_EIGHT(t, k, j, first) {
+    const uint32_t *tie = flux_lattice_tie(t, k, j, 0);
+    int64_t entry[BOX];
+    for (int b = 0; b < BOX; b++) entry[b] = first[b] < 0 ? 0 : flux_lattice_entry(t, first[b]);
+    for (int32_t i = 0; i < flux_lattice_eights(t); i++) {
+      const struct flux_tree *tree = flux_lattice_tree(tie[i]);
+      const int64_t at             = i / LANES * LANES * SIDES + i % LANES;
+      for (int m = 0; m < tree->moves && !(tie[i] & TIE_LOOSE); m++)
+        carry_over(g, first, entry, by, i, at, tree->from[m], tree->to[m], tree->side[m]);
     }
+  }
 }
 
 /* ---- all rows of a graph ---- */
@@ -237,6 +235,33 @@ static float above_of(const struct flux_graph *g, const struct flux_graph *next,
   if (up == UP_SEARCH) return next->entry_flux[flux_graph_find(next, row, g->agg[col])];
   return next->entry_flux[next->slice[row / LANES] + row % LANES + (int64_t)up * LANES];
 }
+/* Adds what comes from above to the flux of a lattice row's entry. */
+static void stray_add(const struct flux_graph *g, int32_t row, int64_t e, uint8_t faces,
+                      float above) {
+  const double before = (double)g->entry_flux[e];
+  g->entry_flux[e] += above;
+  g->load[row] -= faces * ((double)g->entry_flux[e] - before);
+}
+/* Edges of strays, and of their neighbours to them. */
+static void strays_split(const struct flux_graph *g, const struct flux_graph *next) {
+  const struct flux_lattice *t = &g->lattice;
+  for (int s = 0; s < t->strays; s++) {
+    const int32_t row = t->stray[s];
+    const int64_t e   = flux_lattice_entry(t, row);
+    int64_t at[3], step[SIDES];
+    const int colour = flux_lattice_place(t, row, at);
+    flux_lattice_steps(t, colour, at[0], at[1], step);
+    for (int d = 0; d < SIDES; d++) {
+      const int32_t beyond = (int32_t)(row + step[d]);
+      const uint8_t faces = faces_at(t, d, row), up = g->up[e + d * LANES];
+      if (!faces || up == UP_INSIDE) continue;
+      const float above = above_of(g, next, row, beyond, up);
+      stray_add(g, row, e + d * LANES, faces, above);
+      if (g->agg[beyond] >= next->loose)
+        stray_add(g, beyond, flux_lattice_entry(t, beyond) + (d ^ 1) * LANES, faces, -above);
+    }
+  }
+}
 void flux_graph_split(const struct flux_graph *g, const struct flux_graph *next, const float *z,
                       double scale) {
   const struct flux_lattice *t = &g->lattice;
@@ -244,6 +269,7 @@ void flux_graph_split(const struct flux_graph *g, const struct flux_graph *next,
   ISA_PICK(flux_split)(g, next, z, scale);
   if (!t->pitch) return;
   ISA_PICK(flux_lattice_split)(g, next, z, scale);
+  strays_split(g, next);
   for (int l = 0; l < t->links[2]; l++) {
     const int64_t e = flux_lattice_link_entry(g, l);
     const int32_t i = t->link[l].row, col = t->link[l].col;

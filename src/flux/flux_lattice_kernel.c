@@ -80,6 +80,10 @@ void ISA_NAME(flux_lattice_carry)(const struct flux_graph *g, const float *z, do
     for (int l = 0; l < LANES; l++) g->load[i + l] -= out[l];
   }
 }
+/* Where the rows of a row of 2 x 2 x 2 boxes begin in the next lattice, by the box's last bit. */
+INLINE void rows_begin(const struct flux_graph *next, int64_t k, int64_t j, int32_t row[2]) {
+  for (int odd = 0; odd < 2; odd++) row[odd] = flux_lattice_row(&next->lattice, k, j, odd);
+}
 static bool all_inside(const uint8_t *up) {
   uint64_t half[2];
   memcpy(half, up, sizeof half);
@@ -99,11 +103,74 @@ INLINE void split_get(const struct flux_graph *g, const struct flux_graph *next,
     if (up[l] == UP_SEARCH)
       split[l] = next->entry_flux[flux_graph_find(next, g->agg[i + l], g->agg[i + l + step])];
 }
-/* As flux_split. */
+typedef uint8_t octets __attribute__((vector_size(LANES)));
+INLINE octets octets_get(const uint8_t *p) {
+  octets r;
+  memcpy(&r, p, sizeof r);
+  return r;
+}
+/* Of a slice of lattice rows, along z. */
+INLINE lanes flux_along(const float *z, const float *beyond, float times) {
+  const lanes fall = minus_product(get(z), all_lanes(1), get(beyond));
+  return plus_product(zero(), all_lanes(times), fall);
+}
+/* Adds what comes from above, over a side of even and of odd rows, where an edge went up over side d; out gets that. */
+INLINE void side_add(const uint8_t *faces, const uint8_t *up, int d, const float *even,
+                     const float *odd, lanes along, float *flux, double out[LANES]) {
+  const octets over = (octets)(octets_get(up) == (uint8_t)d) & 1;
+  float above[LANES], before[LANES], after[LANES], weight[LANES];
+  uint8_t keep[LANES];
+  for (int l = 0; l < LANES / 2; l++) {
+    above[2 * l]     = even[l];
+    above[2 * l + 1] = odd[l];
+  }
+  memcpy(keep, &over, sizeof keep);
+  put(before, along);
+  put(after, plus_product(along, bytes(keep), get(above)));
+  put(weight, bytes(faces));
+  for (int l = 0; l < LANES; l++)
+    out[l] += (double)weight[l] * ((double)after[l] - (double)before[l]);
+  memcpy(flux, after, sizeof after);
+}
+/* To a lattice from a lattice, but for strays and links. A row of boxes is one of the four, of even or of odd boxes, that make
+ * up a row of 2 x 2 x 2 boxes. */
+static void line_split(const struct flux_graph *g, const struct flux_graph *next,
+                       const struct line *n, const int64_t place[2], int odd, const float *z,
+                       float times) {
+  const struct flux_lattice *t = &g->lattice;
+  const unsigned outward =
+      flux_lattice_outward((int)(4 * (place[0] & 1) + 2 * (place[1] & 1)) + odd);
+  int32_t above[2];
+  rows_begin(next, place[0] / 2, place[1] / 2, above);
+  EACH_SLICE(t, *n, i) {
+    const int64_t e   = flux_lattice_entry(t, (int32_t)i);
+    double out[LANES] = {0};
+    const float *from[2];
+    for (int o = 0; o < 2; o++)
+      from[o] = next->entry_flux +
+                flux_lattice_entry(&next->lattice, above[o] + (int32_t)(i - n->row) / 2);
+    for (int d = 0; d < SIDES; d++) {
+      const lanes along = z ? flux_along(z + i, z + i + n->step[d], times) : zero();
+      float *flux       = g->entry_flux + e + d * LANES;
+      if (outward >> d & 1)
+        side_add(t->faces[d] + i - t->first[0], g->up + e + d * LANES, d, from[0] + d * LANES,
+                 from[1] + d * LANES, along, flux, out);
+      else
+        put(flux, along);
+    }
+    for (int l = 0; l < LANES; l++) g->load[i + l] -= out[l];
+  }
+}
+/* As flux_split; to a lattice, but for strays and links. */
 void ISA_NAME(flux_lattice_split)(const struct flux_graph *g, const struct flux_graph *next,
                                   const float *z, double scale) {
   const struct flux_lattice *t = &g->lattice;
   const float times            = (float)scale;
+  if (next->lattice.pitch) {
+    for (int colour = 0; colour < 2; colour++) EACH_LINE(t, colour, n)
+    line_split(g, next, &n, (int64_t[2]){k_, j_}, flux_lattice_colour(t, k_, j_, colour), z, times);
+    return;
+  }
   for (int colour = 0; colour < 2; colour++) EACH_LINE(t, colour, n)
   EACH_SLICE(t, n, i) {
     const int64_t e = flux_lattice_entry(t, (int32_t)i);
@@ -149,10 +216,6 @@ void ISA_NAME(flux_lattice_ties)(const struct flux_lattice *t) {
     }
   }
 }
-/* Where the rows of a row of such boxes begin in the next lattice, by the box's last bit. */
-INLINE void rows_begin(const struct flux_graph *next, int64_t k, int64_t j, int32_t row[2]) {
-  for (int odd = 0; odd < 2; odd++) row[odd] = flux_lattice_row(&next->lattice, k, j, odd);
-}
 void ISA_NAME(flux_lattice_agg)(const struct flux_graph *g, const struct flux_graph *next) {
   const struct flux_lattice *t = &g->lattice;
   const int32_t n              = flux_lattice_eights(t);
@@ -181,17 +244,15 @@ void ISA_NAME(flux_lattice_fold)(const struct flux_graph *g, const struct flux_g
     for (int odd = 0; odd < 2; odd++) above[odd] -= u->first[0];
     for (int32_t i = 0; i < n; i++)
       u->kind[above[i & 1] + i / 2] = tie[i] & TIE_ONE ? LATTICE_NODE : 0;
-    for (int s = 0; s < SIDES; s++)
-      for (int32_t i = 0; i < n; i += LANES) {
-        uint8_t sum[LANES] = {0};
+    for (int32_t i = 0; i < n; i += LANES)
+      for (int s = 0; s < SIDES; s++) {
+        octets sum = {0};
         for (int b = 0; b < BOX; b++) {
           if (row[b] < 0 || !(flux_lattice_outward(b) >> s & 1)) continue;
-          const uint8_t *faces = t->faces[s] + row[b] - t->first[0] + i;
-          uint8_t *up          = g->up + flux_lattice_entry(t, row[b]) + i * SIDES + s * LANES;
-          for (int l = 0; l < LANES; l++) {
-            sum[l] = (uint8_t)(sum[l] + faces[l]);
-            up[l]  = faces[l] ? (uint8_t)s : UP_INSIDE;
-          }
+          const octets faces = octets_get(t->faces[s] + row[b] - t->first[0] + i);
+          const octets none = (octets)(faces == 0), up = none | ((uint8_t)s & ~none);
+          memcpy(g->up + flux_lattice_entry(t, row[b]) + i * SIDES + s * LANES, &up, sizeof up);
+          sum += faces;
         }
         for (int l = 0; l < LANES; l++) u->faces[s][above[l & 1] + i / 2 + l / 2] = sum[l];
       }
