@@ -6,6 +6,7 @@
  * others (beside the cell, cut by its wall) or are off by more than three standard deviations do not count. Slices lie on
  * one rank each, so the profiles and all that follows are the same on any rank count. */
 #include "align.h"
+#include "numeric.h"
 #include <math.h>
 #include <string.h>
 
@@ -263,32 +264,17 @@ static double clustering(const struct blocks *b, const double p[3]) {
 }
 /* Weights are alike: what strays is the layers, not the noise. */
 static bool plane_fit(const struct blocks *b, struct plane *plane) {
-  double s[6] = {0}, t[3] = {0}, square = 0;
-  plane->blocks = 0;
-  for (int64_t k = 0; k < b->n; k++) {
-    if (!b->counts[k]) continue;
-    const double v[3] = {1, b->y[k], b->x[k]};
-    plane->blocks++;
-    for (int a = 0, i = 0; a < 3; a++) {
-      t[a] += v[a] * b->height[k];
-      for (int c = a; c < 3; c++, i++) s[i] += v[a] * v[c];
-    }
-  }
-  const double c0 = s[3] * s[5] - s[4] * s[4], c1 = s[2] * s[4] - s[1] * s[5],
-               c2 = s[1] * s[4] - s[2] * s[3], det = s[0] * c0 + s[1] * c1 + s[2] * c2;
-  const double c11 = s[0] * s[5] - s[2] * s[2], c12 = s[1] * s[2] - s[0] * s[4],
-               c22 = s[0] * s[3] - s[1] * s[1];
-  if (plane->blocks < BLOCKS_NEEDED || !(fabs(det) > 1e-9 * fabs(s[0] * s[3] * s[5]))) return false;
-  plane->p[0] = (c0 * t[0] + c1 * t[1] + c2 * t[2]) / det;
-  plane->p[1] = (c1 * t[0] + c11 * t[1] + c12 * t[2]) / det;
-  plane->p[2] = (c2 * t[0] + c12 * t[1] + c22 * t[2]) / det;
+  struct numeric_plane sums = {.points = 0};
+  double variance[3], square = 0;
+  for (int64_t k = 0; k < b->n; k++)
+    if (b->counts[k]) numeric_plane_add(&sums, b->y[k], b->x[k], b->height[k], 1);
+  plane->blocks = sums.points;
+  if (plane->blocks < BLOCKS_NEEDED || !numeric_plane_find(&sums, plane->p, variance)) return false;
   for (int64_t k = 0; k < b->n; k++)
     if (b->counts[k]) square += pow(b->height[k] - plane_at(b, plane->p, k), 2);
   square /= (double)(plane->blocks - 3);
   square *= clustering(b, plane->p);
-  plane->sigma[0] = sqrt(square * c0 / det);
-  plane->sigma[1] = sqrt(square * c11 / det);
-  plane->sigma[2] = sqrt(square * c22 / det);
+  for (int a = 0; a < 3; a++) plane->sigma[a] = sqrt(square * variance[a]);
   return true;
 }
 /* Blocks within three standard deviations of the scatter (and at least a tenth of a slice) of the plane count. */

@@ -86,6 +86,18 @@ void flux_edges_across(struct edges *e, int64_t b, int64_t c, int64_t at, int s)
   }
   if (sum > 0) e->edge[e->n++] = (struct edge){f->box_node[b], f->box_node[c], sum, s};
 }
+/* A box of one node, none of whose neighbours comes apart or is another rank's: at most one edge per side. */
+static bool is_sided(const struct flux_fine *f, const int64_t box[3], int64_t b) {
+  const int64_t step[3] = {f->view.box_plane, f->view.box_row, 1};
+  bool sided            = f->box_node[b] >= 0;
+  for (int s = 0; s < SIDES && sided; s++) {
+    const int a     = s / 2;
+    const bool edge = box[a] == (s % 2 ? f->boxes[a] - 1 : 0);
+    sided           = edge ? f->side[s].rank == MPI_PROC_NULL
+                           : f->box_node[s % 2 ? b + step[a] : b - step[a]] >= -1;
+  }
+  return sided;
+}
 void flux_edges_of_box(struct edges *e, const int64_t box[3]) {
   const struct flux_fine *f = e->scan->fine;
   const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
@@ -93,7 +105,7 @@ void flux_edges_of_box(struct edges *e, const int64_t box[3]) {
   const int64_t at          = voxel_at(f, 2 * box[0], 2 * box[1], 2 * box[2]);
   const int32_t node        = f->box_node[b];
   e->n                      = 0;
-  e->sided                  = node >= 0;
+  e->sided                  = is_sided(f, box, b);
   for (int s = 0; s < SIDES; s++) {
     const int a     = s / 2;
     const bool edge = s % 2 ? box[a] == f->boxes[a] - 1 : box[a] == 0;
@@ -103,7 +115,6 @@ void flux_edges_of_box(struct edges *e, const int64_t box[3]) {
       flux_edges_slow(e, box, s);
     else
       flux_edges_across(e, b, c, at, s);
-    e->sided = e->sided && !edge && f->box_node[c] >= -1;
   }
   if (node < -1 && !e->scan->plain) edges_inside(e, box);
 }
@@ -111,7 +122,7 @@ void flux_edges_of_box(struct edges *e, const int64_t box[3]) {
 static bool is_pure(const struct flux_scan *scan, int64_t b) {
   return scan->fine->box_node[b] >= -1 && (scan->one_kind || scan->kind[b] != KIND_SEVERAL);
 }
-/* A box inside the volume, pure like all its neighbours: at most one edge per side. */
+/* Such a box inside the volume, pure like all its neighbours. */
 static bool is_simple(const struct flux_scan *scan, const int64_t box[3], int64_t b) {
   const struct flux_fine *f = scan->fine;
   const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
@@ -121,18 +132,14 @@ static bool is_simple(const struct flux_scan *scan, const int64_t box[3], int64_
              is_pure(scan, b + step[a]);
   return simple;
 }
-static void simple_box(struct edges *e, int64_t b, uint16_t *length) {
+static void simple_box(struct edges *e, int64_t b) {
   const struct flux_fine *f = e->scan->fine;
   struct flux_graph *g      = e->graph;
   const uint8_t *kind       = e->scan->kind;
   const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
   const int32_t row         = f->box_node[b];
-  if (!g->slice) {
-    length[row] = SIDES; /* slices are nearly always that long */
-    return;
-  }
-  int64_t at = g->slice[row / LANES] + row % LANES;
-  float sum  = 0;
+  int64_t at                = g->slice[row / LANES] + row % LANES;
+  float sum                 = 0;
   for (int s = 0; s < SIDES; s++, at += LANES) {
     const int64_t c     = s % 2 ? b + step[s / 2] : b - step[s / 2];
     const unsigned open = shared(e->scan, b, c, s);
@@ -169,13 +176,15 @@ static void any_box(struct edges *e, const int64_t box[3], uint16_t *length) {
   const struct flux_fine *f = e->scan->fine;
   const int64_t b           = box_at(f, box[0], box[1], box[2]);
   if (!e->scan->several[b]) return;
-  if (is_simple(e->scan, box, b)) {
-    simple_box(e, b, length);
+  const bool sided = is_sided(f, box, b);
+  if (sided) length[f->box_node[b]] = SIDES; /* slices are nearly always that long */
+  if (sided && !e->graph->slice) return;
+  if (sided && is_simple(e->scan, box, b)) {
+    simple_box(e, b);
     return;
   }
   flux_edges_of_box(e, box);
   flux_edges_put(e, length);
-  if (e->sided) length[f->box_node[b]] = SIDES;
 }
 /* Rows of boxes that have neighbours on all sides and none of which, nor of theirs, comes apart. */
 static enum status rows_find(struct edges *e) {

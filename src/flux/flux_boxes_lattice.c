@@ -7,8 +7,7 @@
 bool flux_lattice_fits(const struct flux_scan *scan, int64_t nodes) {
   const struct flux_fine *f = scan->fine;
   const int64_t boxes       = f->boxes[0] * f->boxes[1] * f->boxes[2];
-  const int64_t row         = (f->boxes[2] + 2 * LANES - 1) / (2 * LANES) * (2 * LANES);
-  const int64_t rows        = f->boxes[0] * (f->boxes[1] * row + 8 * LANES);
+  const int64_t rows        = flux_lattice_rows(f->boxes);
   bool fits = f->view.uniform && nodes >= LATTICE_NODES && !flux_merge_wanted(&f->plan, 1, nodes);
   for (int a = 0; a < 3; a++)
     if (f->side[2 * a].rank == f->rank)

@@ -11,14 +11,20 @@ static int in_slices(int n) { return (n + LANES - 1) / LANES * LANES; }
  * into the same sets of a cache. */
 enum { PLANE_GAP = 4 * LANES, COLOUR_GAP = 5 * LANES, FACES_GAP = 192 };
 
+static int64_t plane_of(const int64_t boxes[3]) {
+  return boxes[1] * in_slices((int)((boxes[2] + 1) / 2)) + PLANE_GAP;
+}
+int64_t flux_lattice_rows(const int64_t boxes[3]) {
+  return 2 * (boxes[0] * plane_of(boxes) + COLOUR_GAP);
+}
 enum status flux_lattice_make(struct flux_graph *g, const int64_t boxes[3], int parity,
                               const int others[2]) {
   struct flux_lattice *t = &g->lattice;
   t->parity              = parity;
   t->pitch               = in_slices((int)((boxes[2] + 1) / 2));
   for (int a = 0; a < 3; a++) t->boxes[a] = boxes[a];
-  t->plane           = (int)boxes[1] * t->pitch + PLANE_GAP;
-  const int rows     = (int)boxes[0] * t->plane + COLOUR_GAP;
+  t->plane           = (int)plane_of(boxes);
+  const int rows     = (int)flux_lattice_rows(boxes) / 2;
   const int64_t side = 2 * (int64_t)rows + FACES_GAP;
   g->colours         = 4;
   g->colour_start[1] = in_slices(others[0]);

@@ -6,6 +6,8 @@
 enum { LATTICE_NODES = 4000 };
 
 /* flux_lattice.c */
+/* Rows of a lattice of so many boxes, those between lines and planes included. */
+int64_t flux_lattice_rows(const int64_t boxes[3]);
 /* Local. Rows of a graph whose other nodes, of two colours, are so many. */
 enum status flux_lattice_make(struct flux_graph *graph, const int64_t boxes[3], int parity,
                               const int others[2]);

@@ -3,20 +3,22 @@
 #include "flux_coarsen.h"
 #include <string.h>
 
-/* As for the first lattice: rows must be worth it, and meet the other colour over a periodic border. */
+/* As for the first lattice: rows must be worth it, also those between short lines, and meet the other colour over a periodic
+ * border. */
 bool flux_lattice_goes_on(const struct coarsening *k, const struct grid_plan *plan,
                           const int64_t nodes[2]) {
   const struct flux_lattice *t = &k->from->lattice;
   if (!t->pitch || 4 * t->most > UINT8_MAX) return false;
-  int64_t eights = 1;
-  bool fits      = nodes[0] >= LATTICE_NODES && nodes[0] <= nodes[1] / 2;
+  int64_t boxes[3], eights = 1;
+  bool fits = nodes[0] >= LATTICE_NODES && nodes[0] <= nodes[1] / 2;
   for (int a = 0; a < 3; a++) {
-    const int64_t n = (t->boxes[a] + 1) / 2;
-    eights *= n;
-    if (t->around[a]) fits = fits && t->boxes[a] % 2 == 0 && n % 2 == 0 && n >= 4;
+    boxes[a] = (t->boxes[a] + 1) / 2;
+    eights *= boxes[a];
+    if (t->around[a]) fits = fits && t->boxes[a] % 2 == 0 && boxes[a] % 2 == 0 && boxes[a] >= 4;
   }
+  const int64_t rows = flux_lattice_rows(boxes);
   return fits && !flux_merge_wanted(plan, 1, nodes[0]) && k->several < eights / 8 &&
-         eights < 3 * (int64_t)(k->nodes[0] + k->nodes[1]);
+         rows < 2 * eights && rows < 3 * (int64_t)(k->nodes[0] + k->nodes[1]);
 }
 enum status flux_lattice_next_make(struct coarsening *k, int next[2]) {
   const struct flux_lattice *t = &k->from->lattice;

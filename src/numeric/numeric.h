@@ -3,5 +3,5 @@
 #include "numeric_random.h"
 #include "numeric_xray.h"
 #include "numeric_fft.h"
-#include "numeric_fit.h"
 #include "numeric_leastsq.h"
+#include "numeric_plane.h"

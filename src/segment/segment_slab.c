@@ -5,6 +5,7 @@
  * slab with it. Heights off by more than three standard deviations (a dendrite, a rim) are left out. Counts are whole
  * numbers, so the plane does not depend on the number of ranks. */
 #include "segment_private.h"
+#include "numeric.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,26 +124,11 @@ static int64_t list_places(const struct blocks *b, const struct segment_region *
   return count;
 }
 
-/* Weighted least squares of z = p[0] + p[1] y + p[2] x by Cramer's rule; false where places lie on a line. */
 static bool fit(const struct place *place, int64_t n, double p[3]) {
-  double s[6] = {0}, t[3] = {0};
-  for (int64_t i = 0; i < n; i++) {
-    const struct place *q = &place[i];
-    double w = q->weight, v[3] = {1, q->y, q->x};
-    for (int a = 0, k = 0; a < 3; a++) {
-      t[a] += w * v[a] * q->z;
-      for (int c = a; c < 3; c++, k++) s[k] += w * v[a] * v[c];
-    }
-  }
-  double c0 = s[3] * s[5] - s[4] * s[4], c1 = s[2] * s[4] - s[1] * s[5],
-         c2 = s[1] * s[4] - s[2] * s[3], det = s[0] * c0 + s[1] * c1 + s[2] * c2;
-  if (!(fabs(det) > 1e-9 * fabs(s[0] * s[3] * s[5])) || n < 3) return false;
-  double c11 = s[0] * s[5] - s[2] * s[2], c12 = s[1] * s[2] - s[0] * s[4],
-         c22 = s[0] * s[3] - s[1] * s[1];
-  p[0]       = (c0 * t[0] + c1 * t[1] + c2 * t[2]) / det;
-  p[1]       = (c1 * t[0] + c11 * t[1] + c12 * t[2]) / det;
-  p[2]       = (c2 * t[0] + c12 * t[1] + c22 * t[2]) / det;
-  return true;
+  struct numeric_plane plane = {.points = 0};
+  for (int64_t i = 0; i < n; i++)
+    numeric_plane_add(&plane, place[i].y, place[i].x, place[i].z, place[i].weight);
+  return numeric_plane_find(&plane, p, NULL);
 }
 
 /* What lies within three standard deviations (at least half a voxel) stays. */
