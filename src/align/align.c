@@ -393,13 +393,14 @@ static enum status run(const struct stage_job *job) {
 }
 
 const struct stage align_stage = {
-    .name       = "align",
-    .words      = "every state's volume onto the first, by what does not change",
-    .params     = &param_set,
-    .reads      = "volume",
-    .writes     = "aligned",
-    .all_states = true,
-    .check      = check,
-    .plan       = plan,
-    .run        = run,
+    .name           = "align",
+    .words          = "every state's volume onto the first, by what does not change",
+    .params         = &param_set,
+    .reads          = "volume",
+    .writes         = "aligned",
+    .all_states     = true,
+    .file_per_state = true,
+    .check          = check,
+    .plan           = plan,
+    .run            = run,
 };

@@ -38,6 +38,7 @@ struct unit {
   enum unit_state now;
   enum status status; /* its own */
   bool damaged;       /* its file is there, but cannot be read */
+  bool partial;       /* of the files that it left with each state, some are gone */
   char why[512];
   double seconds;
   double read_bytes, written_bytes; /* of all ranks */

@@ -55,6 +55,34 @@ static enum status read_results(MPI_Comm comm, const char *path, char *text,
   return STATUS_OK;
 }
 
+/* Is the file of a state of which there are results, and none that was refused, still there? */
+static bool state_is_whole(const struct unit *unit, const struct stage_bundle *state) {
+  char path[STORE_NAME_BYTES];
+  bool has_results = false, refused = false;
+  for (int i = 0; i < unit->results.n; i++) {
+    const struct stage_result *row = &unit->results.row[i];
+    if (strcmp(row->of, state->state) != 0) continue;
+    has_results = true;
+    refused |= strcmp(row->state, "refused") == 0;
+  }
+  snprintf(path, sizeof path, "%.1900s/%s.h5", state->folder, unit->stage->name);
+  return !has_results || refused || access(path, F_OK) == 0;
+}
+static bool states_are_whole(const struct campaign *c, const struct unit *unit,
+                             const struct work *work) {
+  int whole = 1;
+  if (!unit->stage->file_per_state) return true;
+  for (int i = 0; i < c->cycle->states && log_is_speaker(); i++)
+    whole = whole && state_is_whole(unit, &work->states[i]);
+  MPI_Bcast(&whole, 1, MPI_INT, 0, c->comm);
+  return whole;
+}
+
+static enum status file_remove(const char *path) {
+  if (!log_is_speaker() || unlink(path) == 0 || errno == ENOENT) return STATUS_OK;
+  return FAIL(STATUS_OUTPUT, "%s cannot be removed: %s", path, strerror(errno));
+}
+
 static enum status compare(const struct campaign *c, struct unit *unit, const struct work *work,
                            char *text, bool *done) {
   TRY(store_get_text(c->comm, work->output, "/entry/process/effective_yaml", done, text,
@@ -73,6 +101,11 @@ static enum status look_if_done(const struct campaign *c, struct unit *unit,
   TRY_ALL(c->comm, memory_make(TEXT_BYTES, 1, "a record", &text));
   enum status status = compare(c, unit, work, text, done);
   memory_free(text);
+  if (status == STATUS_OK && *done && !states_are_whole(c, unit, work)) {
+    stage_results_free(&unit->results);
+    *done         = false;
+    unit->partial = true;
+  }
   if (status == STATUS_INPUT || status == STATUS_USAGE) { /* a damaged file is made anew */
     log_warning("%s cannot be read (%s): it is made anew", work->output, status_text());
     status_clear();
@@ -97,9 +130,7 @@ static enum status below_note(const struct campaign *c, const struct unit *unit,
   below_name(c, unit, path, sizeof path);
   if (!log_is_speaker()) return STATUS_OK;
   if (below) return store_text_write(path, status_text(), (int64_t)strlen(status_text()));
-  if (unlink(path) != 0 && errno != ENOENT)
-    return FAIL(STATUS_OUTPUT, "%s cannot be removed: %s", path, strerror(errno));
-  return STATUS_OK;
+  return file_remove(path);
 }
 
 static enum status below_said(const struct campaign *c, const struct unit *unit) {
@@ -132,6 +163,7 @@ static enum status run_stage(const struct campaign *c, struct unit *unit, struct
                                 work->output, work->record, &unit->results};
   TRY(forecast(c, unit, &job));
   if (c->dry_run || c->plan) return STATUS_OK;
+  if (unit->partial) TRY_ALL(c->comm, file_remove(work->output)); /* the states' files stay */
   enum status status = unit->stage->run(&job);
   if (status != STATUS_OK && status != STATUS_NOT_CONVERGED) return status;
   enum status noted = AGREE(c->comm, below_note(c, unit, status != STATUS_OK));

@@ -69,6 +69,7 @@ struct stage {
   const struct config_set *params;
   const char *reads, *writes; /* products, comma-separated; first of reads is --input's */
   bool all_states;            /* works once on all states */
+  bool file_per_state;        /* and writes a file into the folder of each, beside its own */
   /* Local: cross-parameter checks beyond bounds; USAGE. */
   enum status (*check)(const void *params, const struct stage_common *common);
   /* Collective, reads headers and at most small samples. */

@@ -65,6 +65,13 @@ class Align(Folder):
             again = {(r["state"], r["result"]): float(r["value"]) for r in csv.DictReader(f) if r["stage"] == "align"}
         self.assertEqual(rows, again)
         self.assertEqual(self.units("one")["b/segment"], "kept")
+        os.unlink(self.at("one/c/align.h5"))  # made again, and no other
+        self.ends(call("run", path, "--output", self.at("one"), "--quiet", "--until", "segment", "--dry-run"), 0)
+        self.assertTrue(os.path.exists(self.at("one/align.h5")))
+        self.ends(call("run", path, "--output", self.at("one"), "--quiet", "--until", "segment", ranks=2), 0)
+        self.assertEqual(os.stat(self.at("one/b/align.h5")).st_mtime_ns, before)
+        self.assertTrue(np.array_equal(self.aligned("one/c"), self.aligned("three/c")))
+        self.assertEqual((self.units("one")["all/align"], self.units("one")["c/segment"]), ("done", "kept"))
 
     def test_a_state_that_does_not_match_is_refused_with_6_and_left_unaligned(self):
         path = self.make_cycle(np.random.default_rng(9).normal(0, 1, SHAPE).astype("f4"))
