@@ -486,9 +486,13 @@ enum status flux_bound_find(MPI_Comm comm, struct flux_levels *levels, bool lowe
                             struct flux_bound *bound, struct flux_state *state,
                             const double flux_unit[3]) {
   struct work *w = NULL;
-  TRY_ALL(comm, memory_make(1, sizeof *w, "certificate", &w));
-  enum status s = AGREE(comm, work_make(w, levels));
-  w->state      = lower ? state : NULL;
+  enum status s  = AGREE(comm, memory_make(1, sizeof *w, "certificate", &w));
+  if (s != STATUS_OK) {
+    memory_free(w);
+    return s;
+  }
+  s        = AGREE(comm, work_make(w, levels));
+  w->state = lower ? state : NULL;
   for (int a = 0; a < 3; a++) w->flux_unit[a] = flux_unit[a];
   flux_transfer_finish(&levels->fine);
   /* jumps are added in double, so that a face at the border is seen alike from both ends */

@@ -258,10 +258,12 @@ enum status flux_scan_all(struct flux_scan *scan, int64_t count[FLUX_CODES]) {
   scan_boxes(scan, zeros, count);
   memory_free(zeros);
   /* of trees, two ends of each edge are numbered, and halo nodes come after all */
-  const int64_t most = scan->fine->box_cells + BOX * scan->multis;
-  if (most >= INT32_MAX / 2)
-    return FAIL(STATUS_MEMORY, "flux: %lld boxes and parts of such on one rank; use more ranks",
-                (long long)most);
+  if (scan->nodes >= INT32_MAX / 2)
+    return FAIL(STATUS_MEMORY, "flux: %lld nodes on one rank; use more ranks",
+                (long long)scan->nodes);
+  if (scan->fine->box_cells + BOX * scan->multis > INT32_MAX)
+    return FAIL(STATUS_MEMORY, "flux: %lld boxes of 2 x 2 x 2 voxels on one rank; use more ranks",
+                (long long)scan->fine->box_cells);
   return flux_scan_number(scan, NULL, NULL);
 }
 /* Adds the outer layers that are fixed: all their voxels, or those before a voxel that conducts. */

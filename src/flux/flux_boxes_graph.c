@@ -8,14 +8,15 @@ double flux_boxes_face(const struct flux_fine *f, uint8_t in, uint8_t out, int a
   if (!f->middles) return 2 * flux_boxes_count(f, in, in, axis);
   return out ? flux_boxes_count(f, in, out, axis) : 0;
 }
-static void edge_add(struct edges *e, int32_t from, int32_t to, double weight) {
+/* side: the only one over which the two may meet; -1. Over a periodic axis of two boxes they meet on both sides. */
+static void edge_add(struct edges *e, int32_t from, int32_t to, double weight, int side) {
   if (from == to) return;
   for (int i = 0; i < e->n; i++)
     if (e->edge[i].from == from && e->edge[i].to == to) {
       e->edge[i].weight += weight;
       return;
     }
-  e->edge[e->n++] = (struct edge){from, to, weight, -1};
+  e->edge[e->n++] = (struct edge){from, to, weight, side};
 }
 /* Voxel by voxel over one face of a box. */
 void flux_edges_slow(struct edges *e, const int64_t box[3], int s) {
@@ -42,7 +43,7 @@ void flux_edges_slow(struct edges *e, const int64_t box[3], int s) {
       if (outside) q[a] = s % 2 ? 0 : f->view.n[a] - 1;
       to = flux_boxes_node(f, q[0], q[1], q[2]);
     }
-    edge_add(e, flux_boxes_node(f, p[0], p[1], p[2]), to, flux_boxes_count(f, mine, other, a));
+    edge_add(e, flux_boxes_node(f, p[0], p[1], p[2]), to, flux_boxes_count(f, mine, other, a), -1);
   }
 }
 static void edges_inside(struct edges *e, const int64_t box[3]) {
@@ -56,7 +57,7 @@ static void edges_inside(struct edges *e, const int64_t box[3]) {
       const uint8_t q            = f->code[voxel_of_box(f, box[0], box[1], box[2], b)];
       const struct flux_multi *m = &f->multi[-2 - f->box_node[box_at(f, box[0], box[1], box[2])]];
       edge_add(e, m->node[p >> COMPONENT_SHIFT], m->node[q >> COMPONENT_SHIFT],
-               flux_boxes_count(f, p, q, axis));
+               flux_boxes_count(f, p, q, axis), -1);
     }
 }
 static int32_t node_in(const struct flux_fine *f, int64_t b, uint8_t code) {
@@ -82,9 +83,9 @@ void flux_edges_across(struct edges *e, int64_t b, int64_t c, int64_t at, int s)
     if (single)
       sum += count;
     else
-      edge_add(e, node_in(f, b, mine), node_in(f, c, other), count);
+      edge_add(e, node_in(f, b, mine), node_in(f, c, other), count, -1);
   }
-  if (sum > 0) e->edge[e->n++] = (struct edge){f->box_node[b], f->box_node[c], sum, s};
+  if (sum > 0) edge_add(e, f->box_node[b], f->box_node[c], sum, s);
 }
 /* A box of one node, none of whose neighbours comes apart or is another rank's: at most one edge per side. */
 static bool is_sided(const struct flux_fine *f, const int64_t box[3], int64_t b) {

@@ -37,19 +37,7 @@ static void lattice_faces(struct edges *e, int64_t k, int64_t j) {
   for (int64_t i = 0; i < n; i++)
     t->kind[(i % 2 ? odd : even) + i / 2] = scan->several[b + i] == 1 ? LATTICE_NODE : 0;
 }
-/* Boxes that come apart leave the lattice. */
-static void multi_leave(struct edges *e, const struct flux_multi *m) {
-  struct flux_lattice *t = &e->graph->lattice;
-  for (int s = 0; s < SIDES; s++) {
-    int64_t beyond[3]                                                = {m->k, m->j, m->i};
-    t->faces[s][flux_lattice_row(t, m->k, m->j, m->i) - t->first[0]] = 0;
-    beyond[s / 2] += s % 2 ? 1 : -1;
-    if (beyond[s / 2] < 0 || beyond[s / 2] >= t->boxes[s / 2]) continue;
-    t->faces[s ^ 1][flux_lattice_row(t, beyond[0], beyond[1], beyond[2]) - t->first[0]] = 0;
-  }
-  *flux_lattice_tie(t, m->k / 2, m->j / 2, m->i / 2) = TIE_LOOSE;
-}
-/* Edges of such boxes, and their neighbours' towards them. */
+/* Edges of boxes that come apart, and their neighbours' towards them. */
 static void multi_visit(struct edges *e, const struct flux_multi *m, uint16_t *length) {
   const struct flux_fine *f = e->scan->fine;
   const int64_t step[3]     = {f->view.box_plane, f->view.box_row, 1};
@@ -99,7 +87,8 @@ enum status flux_lattice_edges(struct edges *e, uint16_t *length) {
   memset(length, 0, (size_t)g->loose * sizeof *length);
   for (int64_t k = 0; k < f->boxes[0]; k++)
     for (int64_t j = 0; j < f->boxes[1]; j++) lattice_faces(e, k, j);
-  for (int64_t m = 0; m < f->multis; m++) multi_leave(e, &f->multi[m]);
+  for (int64_t m = 0; m < f->multis; m++)
+    flux_lattice_leave(&g->lattice, (int64_t[3]){f->multi[m].k, f->multi[m].j, f->multi[m].i});
   lattice_visit(e, length);
   flux_lattice_finish(g, e->links);
   return STATUS_OK;

@@ -5,11 +5,12 @@
  * Appl. 15, 473, 2008), skipping the second when the first did well. A correction x of A x = b with
  * x.b = x.A x leaves the energy as it is or lowers it when added twice, so the cycle cannot diverge.
  * Last graph: dense Cholesky. */
-#include "flux_inner.h"
+#include "flux_lattice.h"
 #include <math.h>
 #include <string.h>
 
 enum { DENSE = 160 };
+_Static_assert((int)DENSE < (int)LATTICE_NODES, "the last graph is no lattice");
 static const double second_step = 0.25; /* wanted when the first left more of the residual */
 
 /* ---- making ---- */

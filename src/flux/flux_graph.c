@@ -279,7 +279,8 @@ static enum status children_list(struct coarsening *k) {
   return STATUS_OK;
 }
 enum status flux_entries_grow(struct coarsening *k) {
-  const int64_t wanted = k->room ? 2 * k->room : 11 * (int64_t)k->to->real + 1024;
+  const int64_t rows   = k->lattice ? k->to->loose : k->to->real;
+  const int64_t wanted = k->room ? 2 * k->room : 11 * rows + 1024;
   const int64_t room   = wanted < INT32_MAX ? wanted : INT32_MAX; /* places in it are int32_t */
   int32_t *col         = NULL;
   double *weight       = NULL;

@@ -67,6 +67,16 @@ void flux_lattice_finish(struct flux_graph *g, int links) {
     g->diagonal[k->row] += k->weight;
   }
 }
+void flux_lattice_leave(struct flux_lattice *t, const int64_t at[3]) {
+  const int32_t row = flux_lattice_row(t, at[0], at[1], at[2]) - t->first[0];
+  for (int s = 0; s < SIDES; s++) {
+    int64_t next[3];
+    t->faces[s][row] = 0;
+    if (flux_lattice_beyond(t, at, s, next))
+      t->faces[s ^ 1][flux_lattice_row(t, next[0], next[1], next[2]) - t->first[0]] = 0;
+  }
+  *flux_lattice_tie(t, at[0] / 2, at[1] / 2, at[2] / 2) |= TIE_LOOSE;
+}
 void flux_lattice_free(struct flux_lattice *t) {
   memory_free(t->faces[0]);
   memory_free(t->kind);

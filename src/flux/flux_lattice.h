@@ -2,7 +2,7 @@
 #pragma once
 #include "flux_inner.h"
 
-/* Fewer nodes are no lattice's. */
+/* Fewer nodes are no lattice's, nor is the last graph. */
 enum { LATTICE_NODES = 4000 };
 
 /* flux_lattice.c */
@@ -85,6 +85,14 @@ static inline void flux_lattice_eight(const struct flux_lattice *t, int64_t k, i
     const int64_t z = 2 * k + (b >> 2), y = 2 * j + (b >> 1 & 1);
     row[b] = z < t->boxes[0] && y < t->boxes[1] ? flux_lattice_row(t, z, y, b & 1) : -1;
   }
+}
+/* Takes a box out of the lattice. */
+void flux_lattice_leave(struct flux_lattice *lattice, const int64_t at[3]);
+/* The next box along a side; false: there is none. */
+static inline bool flux_lattice_beyond(const struct flux_lattice *t, const int64_t at[3], int side,
+                                       int64_t next[3]) {
+  for (int a = 0; a < 3; a++) next[a] = at[a] + (a == side / 2 ? side % 2 * 2 - 1 : 0);
+  return next[side / 2] >= 0 && next[side / 2] < t->boxes[side / 2];
 }
 #define EACH_EIGHT(t, k, j, row)                                                                   \
   for (int64_t k = 0; k < ((t)->boxes[0] + 1) / 2; k++)                                            \

@@ -49,23 +49,6 @@ int32_t flux_lattice_next_row(const struct coarsening *k, const int16_t place[3]
   for (int32_t i = 0; i < flux_lattice_eights(t); i++)                                             \
     if (*flux_lattice_tie(t, k, j, i) & TIE_SEVERAL)
 
-/* The next box along a side; false: there is none. */
-static bool beyond(const struct flux_lattice *t, const int64_t at[3], int side, int64_t next[3]) {
-  for (int a = 0; a < 3; a++) next[a] = at[a] + (a == side / 2 ? side % 2 * 2 - 1 : 0);
-  return next[side / 2] >= 0 && next[side / 2] < t->boxes[side / 2];
-}
-/* Leaves the new lattice. */
-static void several_leave(struct flux_lattice *u, int64_t z, int64_t y, int64_t x) {
-  const int64_t at[3] = {z, y, x};
-  const int32_t row   = flux_lattice_row(u, z, y, x) - u->first[0];
-  for (int s = 0; s < SIDES; s++) {
-    int64_t next[3];
-    u->faces[s][row] = 0;
-    if (beyond(u, at, s, next))
-      u->faces[s ^ 1][flux_lattice_row(u, next[0], next[1], next[2]) - u->first[0]] = 0;
-  }
-  *flux_lattice_tie(u, z / 2, y / 2, x / 2) |= TIE_LOOSE;
-}
 /* Side of a lattice row at which another one lies; SIDES: none. */
 static int side_of(const struct flux_lattice *u, int32_t row, int32_t other) {
   int64_t at[3], step[SIDES];
@@ -99,7 +82,7 @@ static void edges_to_several(struct coarsening *k, int64_t z, int64_t y, int32_t
   const int64_t eight[3] = {z, y, i};
   for (int s = 0; s < SIDES; s++) {
     int64_t next[3];
-    if (!beyond(u, eight, s, next)) continue;
+    if (!flux_lattice_beyond(u, eight, s, next)) continue;
     if (!(*flux_lattice_tie(t, next[0], next[1], next[2]) & TIE_ONE)) continue;
     const int32_t above = flux_lattice_row(u, next[0], next[1], next[2]);
     for (int b = 0; b < BOX; b++) {
@@ -108,7 +91,7 @@ static void edges_to_several(struct coarsening *k, int64_t z, int64_t y, int32_t
       int64_t over[3];
       const int32_t col   = row[b] + i;
       const uint8_t faces = t->faces[s][col - t->first[0]];
-      if (!faces || !beyond(t, at, s, over)) continue;
+      if (!faces || !flux_lattice_beyond(t, at, s, over)) continue;
       const int32_t from = flux_lattice_row(t, over[0], over[1], over[2]);
       edge_up(k, flux_lattice_entry(t, from) + (s ^ 1) * LANES, above, col, faces);
     }
@@ -145,10 +128,10 @@ static enum status strays_find(struct coarsening *k) {
 }
 enum status flux_lattice_next_edges(struct coarsening *k) {
   struct flux_lattice *t = &k->from->lattice, *u = &k->to->lattice;
-  EACH_SEVERAL(t, z, y, i, row) several_leave(u, z, y, i);
+  EACH_SEVERAL(t, z, y, i, row) flux_lattice_leave(u, (int64_t[3]){z, y, i});
   TRY(strays_find(k));
   exceptions_visit(k);
-  TRY(memory_make((int64_t)u->links[2] + 1, sizeof *u->link, "links", &u->link));
+  TRY(memory_make(u->links[2], sizeof *u->link, "links", &u->link));
   exceptions_visit(k);
   flux_lattice_finish(k->to, u->links[2]);
   return STATUS_OK;

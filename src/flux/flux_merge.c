@@ -276,7 +276,12 @@ static enum status pieces_gather(struct merging *m) {
   struct flux_merge *w = m->w;
   int *count = NULL, mine = 0;
   if (w->group == MPI_COMM_NULL) return STATUS_OK;
-  TRY_ALL(w->group, memory_make(4 * (int64_t)w->size, sizeof *count, "counts", &count));
+  const enum status made =
+      AGREE(w->group, memory_make(4 * (int64_t)w->size, sizeof *count, "counts", &count));
+  if (made != STATUS_OK) {
+    memory_free(count);
+    return made;
+  }
   int *at = count + w->size, *sends = count + 2 * w->size, *sends_at = count + 3 * w->size;
   for (int r = 0, bytes = 0, n = 0; r < w->size; r++) {
     for (int s = 0; s < SIDES; s++) sends[r] += m->counts[r].sends[s];

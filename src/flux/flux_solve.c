@@ -319,12 +319,16 @@ enum status flux_solve(MPI_Comm comm, const struct flux_case *problem,
   struct run *run    = NULL;
   const double began = time_now_s();
   memset(answer, 0, sizeof *answer);
-  TRY_ALL(comm, memory_make(1, sizeof *run, "flux", &run));
-  run->comm     = comm;
-  run->problem  = problem;
-  run->answer   = answer;
-  run->kept_s   = began;
-  enum status s = flux_levels_make(comm, problem, codes, &run->levels, answer);
+  enum status s = AGREE(comm, memory_make(1, sizeof *run, "flux", &run));
+  if (s != STATUS_OK) {
+    memory_free(run);
+    return s;
+  }
+  run->comm    = comm;
+  run->problem = problem;
+  run->answer  = answer;
+  run->kept_s  = began;
+  s            = flux_levels_make(comm, problem, codes, &run->levels, answer);
   if (s == STATUS_OK) {
     run->to_diffusivity = diffusivity_unit(problem, &run->levels.fine);
     answer->setup_s     = time_now_s() - began;

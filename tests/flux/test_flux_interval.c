@@ -46,6 +46,36 @@ TEST(cells_of_one_phase_converge) {
       random_free(&c);
     }
 }
+/* Around an axis of two boxes a node meets another on both sides. */
+TEST(thin_periodic_axes_conserve_the_flux) {
+  for (int64_t thick = 1; thick <= 6; thick++) {
+    struct random_case c = {
+        .n = {thick, 40, 40}
+    };
+    struct flux_state state = {0};
+    struct flux_answer a;
+    uint64_t seed = 3;
+    c.code        = malloc((size_t)(c.n[0] * c.n[1] * c.n[2]));
+    c.problem     = (struct flux_case){
+            .kind           = FLUX_THROUGH,
+            .axis           = 1,
+            .periodic       = true,
+            .spacing        = {1, 1, 1},
+            .diffusivity    = {0, 1 },
+            .volume_vox     = c.n[0] * c.n[1] * c.n[2],
+            .tolerance      = 1e-6,
+            .iterations_max = 60,
+            .certify        = true
+    };
+    random_codes(&c, &seed, 0.8, 1, 2);
+    CHECK_OK(random_solve(comm, &c, &a, &state));
+    CHECK(a.percolates && a.converged && a.iterations <= 12 && a.divergence < 1e-7,
+          "%lld thick: %.9g .. %.9g after %d, divergence %g", (long long)thick, a.lower, a.upper,
+          a.iterations, a.divergence);
+    flux_state_free(&state);
+    random_free(&c);
+  }
+}
 TEST(the_kernels_sum_what_voxels_sum) {
   int ranks;
   MPI_Comm_size(comm, &ranks);
