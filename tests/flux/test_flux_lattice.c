@@ -343,4 +343,6 @@ TEST(graphs_after_a_lattice_are_lattices) {
   CHECK(coarsen(comm, FLUX_THROUGH, (int64_t[3]){66, 67, 800}, 0.8) > 1, "one lattice");
   CHECK(coarsen(comm, FLUX_CELL, (int64_t[3]){64, 64, 800}, 0.95) > (size == 1 ? 2 : 1),
         "few lattices");
+  /* eleven boxes around would meet their own colour */
+  if (size == 1) CHECK(coarsen(comm, FLUX_CELL, (int64_t[3]){64, 88, 800}, 0.95) == 2, "a third");
 }
