@@ -12,7 +12,7 @@
  * An electrode with sources s: J = sum s u is bounded from below by (s.v)^2 / E(v), and from above by sqrt(J C) >=
  * sum q du = J - sum u_i d_i with |u| bounded in the same way; told are S^2 / J, S the sum of s.
  * Sums run over rows in double and over rows exactly; `margin` covers the rest. */
-#include "flux_inner.h"
+#include "flux_lattice.h"
 #include <math.h>
 #include <string.h>
 
@@ -260,9 +260,13 @@ static void inverse_set(const double factor[3], pattern_inverse *inverse) {
       }
   }
 }
-/* A side that the kernel cannot treat: rank border or, along x, an outer face. */
-static bool hard_side(const struct flux_fine *f, int s) {
-  return f->side[s].rank != MPI_PROC_NULL || (s >= 4 && f->side[s].dirichlet);
+static bool is_border(const struct flux_fine *f, int s) { return f->side[s].rank != MPI_PROC_NULL; }
+/* A side that the kernels cannot treat: an outer face along x; the border of another rank unless flux_lattice_borders has
+ * put what flows there in place; what lies beyond more or less by a jump, or is this rank's own. */
+static bool hard_side(const struct work *w, int s) {
+  const struct flux_side *side = &w->fine->side[s];
+  if (!is_border(w->fine, s)) return s >= 4 && side->dirichlet;
+  return !w->graph->lattice.pitch || side->rank == w->fine->rank || side->jump != 0;
 }
 /* No box beside a split one is like its neighbours: of `along` 0 those before and behind it in the row, too. */
 static void beside_split(const struct work *w, const int32_t *node, int64_t row, int along,
@@ -275,6 +279,13 @@ static void beside_split(const struct work *w, const int32_t *node, int64_t row,
     if (along == 0 && i > 0) w->path[i - 1] = path;
     if (along == 0 && i < last) w->path[i + 1] = path;
   }
+}
+/* A box at a side; no kernel treats it if it or its neighbours come apart. */
+static void side_box(const struct work *w, const int32_t *node, int64_t i, bool hard) {
+  const struct flux_lattice *t = &w->graph->lattice;
+  const bool forked =
+      !hard && t->pitch && node[i] >= 0 && t->kind[node[i] - t->first[0]] & LATTICE_FORKED;
+  if (hard || forked || w->path[i] == PATH_MIXED) w->path[i] = PATH_VOXELS;
 }
 static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool by_voxels) {
   const struct flux_fine *f = w->fine;
@@ -297,13 +308,16 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
                          .fine     = f,
                          .ratio    = (const double(*)[FLUX_CODES][FLUX_CODES])w->ratio,
                          .outer    = -1};
-  bool inner[4];
+  bool inner[4], border = false;
   for (int s = 0; s < 4; s++) {
     const int a = s / 2;
     inner[s]    = s % 2 ? place[a] < f->boxes[a] - 1 : place[a] > 0;
     if (!inner[s] && s % 2 && v->n[a] % 2) by_voxels = true;
-    if (inner[s] || (!hard_side(f, s) && !f->side[s].dirichlet)) continue;
-    if (hard_side(f, s) || row.outer >= 0 || f->middles) by_voxels = true;
+    if (inner[s]) continue;
+    border = border || is_border(f, s);
+    if (hard_side(w, s)) by_voxels = true;
+    if (!f->side[s].dirichlet) continue;
+    if (row.outer >= 0 || f->middles) by_voxels = true;
     row.outer     = s;
     row.potential = f->side[s].potential;
     row.face_of   = w->face_of[s % 2];
@@ -312,7 +326,7 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
   by_voxels = by_voxels || f->source;
   memset(w->path, by_voxels ? PATH_VOXELS : PATH_ALIKE, (size_t)f->boxes[2]);
   if (by_voxels) return row;
-  const uint8_t beside = row.outer >= 0 ? PATH_VOXELS : PATH_MIXED;
+  const uint8_t beside = row.outer >= 0 || border ? PATH_VOXELS : PATH_MIXED;
   beside_split(w, row.node, k * f->boxes[1] + j, 0, beside);
   for (int s = 0; s < 4; s++) {
     const int sign = s % 2 ? 1 : -1, a = s / 2;
@@ -320,8 +334,10 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
       beside_split(w, row.node + sign * step[a],
                    k * f->boxes[1] + j + sign * (a == 0 ? f->boxes[1] : 1), -1, beside);
   }
-  if (hard_side(f, 4)) w->path[0] = PATH_VOXELS;
-  if (hard_side(f, 5) || v->n[2] % 2) w->path[last] = PATH_VOXELS;
+  for (int64_t i = 0; border && i <= last; i++) side_box(w, row.node, i, false);
+  if (is_border(f, 4) || f->side[4].dirichlet) side_box(w, row.node, 0, hard_side(w, 4));
+  if (is_border(f, 5) || f->side[5].dirichlet || v->n[2] % 2)
+    side_box(w, row.node, last, hard_side(w, 5) || v->n[2] % 2);
   if (!v->uniform) ISA_PICK(flux_row_alike)(&row, w->path);
   return row;
 }
@@ -502,6 +518,7 @@ enum status flux_bound_find(MPI_Comm comm, struct flux_levels *levels, bool lowe
   if (lower && s == STATUS_OK) {
     loads_find(w);
     flux_route_run(levels, fresh ? correct_afresh(comm, levels) : 1);
+    flux_lattice_borders(&levels->graph[0]);
     faces_index(w);
   }
   if (s == STATUS_OK) {

@@ -245,6 +245,18 @@ static void edges_visit(struct edges *e, uint16_t *length) {
         any_box(e, (int64_t[3]){k, j, i}, length);
     }
 }
+/* Codes of the four cells of a box at a side; 0 where there is none. */
+static unsigned side_codes(const struct flux_fine *f, const struct flux_side *side, int64_t first,
+                           int64_t u, int64_t w, uint8_t code[4]) {
+  unsigned all = 0;
+  for (int t = 0; t < 4; t++) {
+    const int64_t uu = u + t / 2, ww = w + t % 2;
+    const bool there = uu < side->nu && ww < side->nv;
+    code[t]          = there ? f->code[first + uu * side->step_u + ww * side->step_v] : 0;
+    all |= code[t];
+  }
+  return all;
+}
 /* Nodes on a side, box by box in raster order: both ranks at a border list the same ones in the same
  * order. `halo`: those of the neighbour, numbered from `first` into map; else own rows into list. */
 static int side_nodes(const struct flux_fine *f, int s, int first, int32_t *map, int32_t *list) {
@@ -252,18 +264,17 @@ static int side_nodes(const struct flux_fine *f, int s, int first, int32_t *map,
   int n                        = 0;
   for (int64_t u = 0; u < side->nu; u += 2)
     for (int64_t w = 0; w < side->nv; w += 2) {
+      uint8_t code[4];
       int found = 0, part[4];
+      if (!side_codes(f, side, map ? side->outside : side->inside, u, w, code) && !map) continue;
       for (int t = 0; t < 4; t++) {
         const int64_t uu = u + t / 2, ww = w + t % 2;
-        if (uu >= side->nu || ww >= side->nv) continue;
-        const int64_t p =
-            (map ? side->outside : side->inside) + uu * side->step_u + ww * side->step_v;
-        if (map) map[uu * side->nv + ww] = -1;
-        if (!f->code[p]) continue;
-        const int c = f->code[p] >> COMPONENT_SHIFT;
+        const int c = code[t] >> COMPONENT_SHIFT;
         int known   = 0;
-        while (known < found && part[known] != c) known++;
-        if (map) map[uu * side->nv + ww] = first + n + known;
+        while (code[t] && known < found && part[known] != c) known++;
+        if (map && uu < side->nu && ww < side->nv)
+          map[uu * side->nv + ww] = code[t] ? first + n + known : -1;
+        if (!code[t]) continue;
         if (known < found) continue;
         part[found++] = c;
         if (list) {
@@ -279,31 +290,25 @@ static int side_nodes(const struct flux_fine *f, int s, int first, int32_t *map,
 static enum status halo_make(struct edges *e) {
   struct flux_fine *f  = e->scan->fine;
   struct flux_graph *g = e->graph;
-  for (int pass = 0; pass < 2; pass++) {
-    g->neighbours = 0;
-    g->ghosts     = 0;
-    int sends     = 0;
-    for (int s = 0; s < SIDES; s++) {
-      const struct flux_side *side = &f->side[s];
-      if (side->rank == MPI_PROC_NULL || side->rank == f->rank) continue;
-      if (pass == 0)
-        TRY(memory_make_raw(side->nu * side->nv, sizeof(int32_t), "halo nodes",
-                            &e->scan->fine->halo_node[s]));
-      const int q       = g->neighbours++;
-      g->neighbour[q]   = side->rank;
-      g->side[q]        = s;
-      g->send_start[q]  = sends;
-      g->ghost_start[q] = g->ghosts;
-      g->ghosts += side_nodes(f, s, g->n + g->ghosts, e->scan->fine->halo_node[s], NULL);
-      sends += side_nodes(f, s, 0, NULL, pass ? g->send + sends : NULL);
-    }
-    g->send_start[g->neighbours]  = sends;
-    g->ghost_start[g->neighbours] = g->ghosts;
-    if (pass == 0) {
-      TRY(memory_make(sends, sizeof *g->send, "halo nodes", &g->send));
-      TRY(memory_make(sends, sizeof *g->send_buffer, "halo", &g->send_buffer));
-    }
+  int sends            = 0;
+  for (int s = 0; s < SIDES; s++) {
+    const struct flux_side *side = &f->side[s];
+    if (side->rank == MPI_PROC_NULL || side->rank == f->rank) continue;
+    TRY(memory_make_raw(side->nu * side->nv, sizeof(int32_t), "halo nodes", &f->halo_node[s]));
+    const int q       = g->neighbours++;
+    g->neighbour[q]   = side->rank;
+    g->side[q]        = s;
+    g->send_start[q]  = sends;
+    g->ghost_start[q] = g->ghosts;
+    g->ghosts += side_nodes(f, s, g->n + g->ghosts, f->halo_node[s], NULL);
+    sends += side_nodes(f, s, 0, NULL, NULL);
   }
+  g->send_start[g->neighbours]  = sends;
+  g->ghost_start[g->neighbours] = g->ghosts;
+  TRY(memory_make(sends, sizeof *g->send, "halo nodes", &g->send));
+  TRY(memory_make(sends, sizeof *g->send_buffer, "halo", &g->send_buffer));
+  for (int q = 0; q < g->neighbours; q++)
+    side_nodes(f, g->side[q], 0, NULL, g->send + g->send_start[q]);
   return STATUS_OK;
 }
 static enum status faces_make(const struct flux_fine *f, struct flux_graph *g) {

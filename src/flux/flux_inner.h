@@ -75,7 +75,8 @@ struct flux_fine {
   float *face_buffer[SIDES][2];   /* send, receive */
   MPI_Request request[2 * SIDES]; /* of a swap that was begun */
   int requests;
-  bool under_way, mends; /* the border of the potential is; boxes' sums wait for it */
+  bool under_way,
+      sums_wait; /* the border of the potential is; sums of the boxes there wait for it */
   int64_t messages, message_bytes;
 };
 /* A box of several components. */
@@ -131,14 +132,14 @@ struct flux_lattice {
   int first[2];          /* row of each colour's first box */
   int64_t entry;         /* of the first lattice row */
   uint8_t *faces[SIDES]; /* by row - first[0], shared with the box beyond that side */
-  uint8_t *kind;         /* by row - first[0]: LATTICE_NODE, LATTICE_LINKED */
+  uint8_t *kind;         /* by row - first[0]: LATTICE_NODE, LATTICE_LINKED, LATTICE_FORKED */
   uint32_t *tie;         /* by box of 2 x 2 x 2 boxes, see flux_lattice_tree */
   int links[3];          /* where the links of each colour begin */
   struct flux_link *link;
   int strays; /* rows that went into rows outside of the next lattice */
   int32_t *stray;
 };
-enum { LATTICE_NODE = 1, LATTICE_LINKED = 2 };
+enum { LATTICE_NODE = 1, LATTICE_LINKED = 2, LATTICE_FORKED = 4 };
 struct flux_graph {
   MPI_Comm comm,
       team; /* of all ranks, in which neighbours are told; of those that hold a part (MPI_COMM_NULL: others) */

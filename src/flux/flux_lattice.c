@@ -170,6 +170,23 @@ void flux_lattice_trees(struct flux_graph *g) {
   }
 }
 
+void flux_lattice_borders(struct flux_graph *g) {
+  const struct flux_lattice *t = &g->lattice;
+  unsigned met                 = 0;
+  for (int l = 0; l < t->links[2]; l++) {
+    const struct flux_link *k = &t->link[l];
+    int q                     = 0;
+    if (l == 0 || k->row != t->link[l - 1].row) met = 0;
+    if (k->col < g->n) continue;
+    while (k->col - g->n >= g->ghost_start[q + 1]) q++;
+    const int s = g->side[q];
+    if (met >> s & 1) t->kind[k->row - t->first[0]] |= LATTICE_FORKED;
+    met |= 1u << s;
+    g->entry_flux[flux_lattice_entry(t, k->row) + s * LANES] =
+        g->entry_flux[flux_lattice_link_entry(g, l)];
+  }
+}
+
 /* ---- all rows of a graph ---- */
 
 double flux_graph_weight(const struct flux_graph *g, int32_t row, int64_t e) {

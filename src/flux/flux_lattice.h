@@ -108,5 +108,8 @@ static inline unsigned flux_lattice_outward(int b) {
 }
 /* Links of a lattice row: from the returned one on as long as their row is this. */
 int flux_lattice_link(const struct flux_lattice *lattice, int32_t row);
+/* The flux of links over rank borders also gets the place of that side in its row, where the certificate's kernels look;
+ * rows that meet several nodes beyond a side are LATTICE_FORKED. */
+void flux_lattice_borders(struct flux_graph *graph);
 /* Loads go along the usual trees. */
 void flux_lattice_trees(struct flux_graph *graph);

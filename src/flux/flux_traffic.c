@@ -1,7 +1,8 @@
-/* What a cycle sends, foretold for a volume that conducts everywhere and a K-cycle that takes every second step, which
- * is an upper bound for the busiest rank, or none of them. A pass over the voxels swaps the border twice (before, and after to mend the sums of
- * boxes); a K-step of a graph swaps three times, a first one sums twice and a second once, a plain cycle swaps twice; each
- * level is visited up to twice as often as the one above while that takes K-steps. */
+/* What a cycle sends, foretold for a volume that conducts everywhere and a K-cycle that takes every second step, which is an
+ * upper bound for the busiest rank, or none of them. A pass over the voxels swaps the border three times (before it, before
+ * the sweep of the outermost layer, and after that for the sums of boxes); a K-step of a graph swaps three times, a first one
+ * sums twice and a second once, a plain cycle swaps twice; each level is visited up to twice as often as the one above while
+ * that takes K-steps. */
 #include "flux_inner.h"
 
 struct level {
@@ -35,8 +36,8 @@ struct flux_traffic flux_traffic_model(const struct grid_plan *plan, bool second
   const int times          = second_steps ? 2 : 1;
   const struct level first = level_of(plan, 0, 1);
   if (first.neighbours == 0) return t;
-  t.messages = 2 * first.neighbours;
-  t.bytes    = 2 * 4 * first.border;
+  t.messages = 3 * first.neighbours;
+  t.bytes    = 3 * 4 * first.border;
   for (int l = 0, step = 1; l < LEVELS; l++) {
     struct level here = level_of(plan, l + 1, step);
     while (flux_merge_wanted(plan, step, here.nodes) || here.nodes > before * 9 / 10) {

@@ -1,7 +1,7 @@
-/* Between the voxels and the first graph. A pass works with the halo as it was at its start (already
- * with the neighbours' corrections); afterwards the sums of boxes at the border are put right by what
- * the halo has changed, the residual being linear in it. Both exchanges go on while boxes and graph's vectors are
- * copied: corrections of the border's boxes are made first, their sums taken last. */
+/* Between the voxels and the first graph. A pass works with the halo as it was at its start (already with the neighbours'
+ * corrections), which leaves an error along the borders that would cost cycles; so the outermost layer is swept once more with
+ * the halo as it is then. Boxes at the border take their sums last. The exchanges before a pass and at its end go on while
+ * boxes and graph's vectors are copied: corrections of the border's boxes are made first. */
 #include "flux_inner.h"
 #include <string.h>
 
@@ -11,62 +11,73 @@ static int64_t box_of(const struct flux_fine *f, int s, int64_t u, int64_t w) {
   const int a = s / 2, p = a == 0 ? 1 : 0, q = a == 2 ? 1 : 2;
   return (s % 2 ? f->boxes[a] - 1 : 0) * step[a] + u / 2 * step[p] + w / 2 * step[q];
 }
+/* From the box of a side's row of cells to the next one along it. */
+static int64_t box_step(const struct flux_fine *f, int s) {
+  return s / 2 == 2 ? f->view.box_row : 1;
+}
+static bool is_border(const struct flux_fine *f, int s) { return f->side[s].rank != MPI_PROC_NULL; }
 /* Potentials of the inner layers, with the correction that the pass is about to add. */
 static void layers_pack(struct flux_fine *f, bool prolong) {
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &f->side[s];
-    if (side->rank == MPI_PROC_NULL) continue;
-    float *to = f->face_buffer[s][0];
-    for (int64_t u = 0; u < side->nu; u++)
-      for (int64_t w = 0; w < side->nv; w++) {
-        const int64_t p      = side->inside + u * side->step_u + w * side->step_v;
-        to[u * side->nv + w] = f->x[p];
-        if (prolong && f->code[p]) to[u * side->nv + w] += f->box[box_of(f, s, u, w)];
-      }
+    const int64_t step = side->step_v, over = box_step(f, s);
+    for (int64_t u = 0; is_border(f, s) && u < side->nu; u++) {
+      const int64_t first = side->inside + u * side->step_u;
+      const float *x = f->x + first, *box = f->box + box_of(f, s, u, 0);
+      const uint8_t *code = f->code + first;
+      float *to           = f->face_buffer[s][0] + u * side->nv;
+      for (int64_t w = 0; w < side->nv; w++) to[w] = x[w * step];
+      for (int64_t w = 0; prolong && w < side->nv; w++)
+        if (code[w * step]) to[w] += box[(w >> 1) * over];
+    }
   }
 }
-static void layers_begin(struct flux_fine *f, bool prolong, bool mends) {
+static void layers_begin(struct flux_fine *f, bool prolong, bool sums) {
   void *send[SIDES], *receive[SIDES];
-  bool halo = false;
   for (int s = 0; s < SIDES; s++) {
-    halo       = halo || f->side[s].rank != MPI_PROC_NULL;
     send[s]    = f->face_buffer[s][0];
     receive[s] = f->face_buffer[s][1];
   }
-  if (!halo) return;
   layers_pack(f, prolong);
   flux_fine_swap_begin(f, send, receive, sizeof(float));
   f->under_way = true;
-  f->mends     = mends;
+  f->sums_wait = sums;
 }
-static float weight_at(const struct flux_view *v, int64_t in, int64_t out, int axis) {
-  if (v->uniform) return 1;
-  return v->weight[axis] * v->pair[16 * (v->code[in] & CODE_MASK) + (v->code[out] & CODE_MASK)];
-}
-/* Halo cells take what came (over a border with a jump, that much more); the boxes inside learn of the change. */
-static void layers_take(struct flux_fine *f, bool mend) {
+/* Halo cells take what came, over a border with a jump that much more. */
+static void layers_take(struct flux_fine *f) {
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &f->side[s];
-    if (side->rank == MPI_PROC_NULL) continue;
-    const float *from = f->face_buffer[s][1];
-    const float jump  = (float)(f->jumps * side->jump);
-    for (int64_t u = 0; u < side->nu; u++)
-      for (int64_t w = 0; w < side->nv; w++) {
-        const int64_t in   = side->inside + u * side->step_u + w * side->step_v;
-        const int64_t out  = side->outside + u * side->step_u + w * side->step_v;
-        const float beyond = f->code[out] ? from[u * side->nv + w] + jump : 0;
-        const float change = beyond - f->x[out];
-        f->x[out]          = beyond;
-        if (mend && change != 0 && f->code[in])
-          f->box[box_of(f, s, u, w)] += change * weight_at(&f->view, in, out, s / 2);
-      }
+    const float jump             = (float)(f->jumps * side->jump);
+    for (int64_t u = 0; is_border(f, s) && u < side->nu; u++) {
+      const float *from = f->face_buffer[s][1] + u * side->nv;
+      int64_t out       = side->outside + u * side->step_u;
+      for (int64_t w = 0; w < side->nv; w++, out += side->step_v)
+        f->x[out] = f->code[out] ? from[w] + jump : 0;
+    }
   }
+}
+/* A pass over the outermost layers of a border: so many of voxels, at most those of a box. */
+static void border_pass(struct flux_fine *f, int s, int64_t layers, int half_sweeps, int colour) {
+  struct flux_view part = f->view;
+  const int a           = s / 2;
+  const int64_t step[3] = {part.plane, part.row, 1}, box = s % 2 ? f->boxes[a] - 1 : 0;
+  const int64_t box_stride[3] = {part.box_plane, part.box_row, 1};
+  const int64_t n = f->view.n[a], whole = s % 2 ? n - 2 * box : n < 2 ? n : 2;
+  part.n[a]           = layers < whole ? layers : whole;
+  const int64_t first = s % 2 ? n - part.n[a] : 0;
+  part.origin += first * step[a];
+  part.parity += (int)(first & 1);
+  part.box += box * box_stride[a];
+  ISA_PICK(flux_pass)(&part, false, half_sweeps, colour);
 }
 void flux_transfer_finish(struct flux_fine *f) {
   if (!f->under_way) return;
   flux_fine_swap_end(f);
   f->under_way = false;
-  layers_take(f, f->mends);
+  layers_take(f);
+  for (int s = 0; f->sums_wait && s < SIDES; s++)
+    if (is_border(f, s)) border_pass(f, s, 2, 0, 0);
+  f->sums_wait = false;
 }
 /* Lets messages go on. */
 static void poke(struct flux_fine *f) {
@@ -74,10 +85,17 @@ static void poke(struct flux_fine *f) {
   if (f->under_way && f->requests) MPI_Testall(f->requests, f->request, &done, MPI_STATUSES_IGNORE);
 }
 void flux_transfer_pass(struct flux_fine *f, bool prolong, int half_sweeps, int colour) {
-  if (f->mends) flux_transfer_finish(f);
-  if (!f->under_way) layers_begin(f, prolong, false);
+  bool border = false;
+  for (int s = 0; s < SIDES; s++) border = border || is_border(f, s);
+  if (f->sums_wait) flux_transfer_finish(f);
+  if (border && !f->under_way) layers_begin(f, prolong, false);
   flux_transfer_finish(f);
   ISA_PICK(flux_pass)(&f->view, prolong, half_sweeps, colour);
+  if (!border) return;
+  layers_begin(f, false, false);
+  flux_transfer_finish(f);
+  for (int s = 0; s < SIDES; s++)
+    if (is_border(f, s)) border_pass(f, s, 1, 2, (colour + half_sweeps) & 1);
   layers_begin(f, false, true);
 }
 
@@ -85,6 +103,9 @@ static int64_t voxel_of(const struct flux_fine *f, const struct flux_multi *m, i
   const int64_t k = 2 * m->k + (t >> 2), j = 2 * m->j + (t >> 1 & 1), i = 2 * m->i + (t & 1);
   if (k >= f->view.n[0] || j >= f->view.n[1] || i >= f->view.n[2]) return -1;
   return f->view.origin + k * f->view.plane + j * f->view.row + i;
+}
+static float weight_at(const struct flux_view *v, int64_t in, int64_t out, int axis) {
+  return v->weight[axis] * v->pair[16 * (v->code[in] & CODE_MASK) + (v->code[out] & CODE_MASK)];
 }
 static float residual_at(const struct flux_view *v, int64_t p) {
   const int64_t step[3] = {v->plane, v->row, 1};
@@ -147,10 +168,14 @@ static void multis_up(struct flux_fine *f, const struct flux_graph *g, float sca
 }
 void flux_transfer_up(struct flux_fine *f, const struct flux_graph *g, float scale) {
   const struct flux_view *v = &f->view;
+  bool border               = false;
   flux_transfer_finish(f);
   multis_up(f, g, scale);
-  EACH_BORDER_BOX(f, b) box_up(f, b, scale, g);
-  layers_begin(f, true, false);
+  EACH_BORDER_BOX(f, b) {
+    box_up(f, b, scale, g);
+    border = true;
+  }
+  if (border) layers_begin(f, true, false);
   for (int64_t k = 0; k < f->boxes[0]; k++) {
     poke(f);
     for (int64_t j = 0; j < f->boxes[1]; j++) {
