@@ -42,8 +42,9 @@ static enum status add_pixel(struct drift *d, int64_t p, double growth) {
   struct table_at at              = {.held = false};
   if (of->cube->bad[p] || !(line > 0) || !(fwhm > 0)) return STATUS_OK;
   TRY(compton_table_at(t, of->angle[p], fwhm, &at));
-  compton_table_mix(t, &at, d->part, d->integral, d->density);
   double scale = growth * line / true_kev, sigma = fwhm / 2.354820045, counts = 0, shapes = 0;
+  compton_table_span(t, true_kev, scale, &at);
+  compton_table_mix(t, &at, d->part, d->integral, d->density);
   double *count = d->all, *shape = count + d->n, *slope = shape + d->n, *one = slope + d->n,
          *shelf = one + d->n;
   compton_table_bins(t, d->integral, d->density, true_kev, scale, 0, d->edge, shape, slope);

@@ -41,6 +41,7 @@ static enum status other_nodes(struct compton_table *t, struct pixel_view *v, do
   struct table_at at = {.held = false};
   double line        = xray_line_kev(t->set.beam_kev, angle);
   TRY(compton_table_at(t, angle, fwhm_kev, &at));
+  compton_table_span(t, line, v->given.line_kev / line, &at);
   compton_table_mix(t, &at, part, v->integral, v->density);
   compton_table_bins(t, v->integral, v->density, line, v->given.line_kev / line, 0, v->edge, change,
                      NULL);
@@ -80,12 +81,22 @@ static void besides(const struct compton_table *t, const struct pixel_view *v, s
   }
 }
 
+/* The pixel's mixture from its shapes. */
+static void mixture_make(const struct compton_table *t, struct pixel_view *v,
+                         const double mixture[COMPTON_SHAPES]) {
+  for (int d = 0; d < 2; d++) {
+    const double *from[COMPTON_SHAPES];
+    for (int k = 0; k < t->set.shapes; k++) from[k] = v->shape[k][d];
+    ISA_PICK(profile_blend)(from, mixture, t->set.shapes, t->padded, d ? v->density : v->integral);
+  }
+}
+
 enum status view_biases(struct compton_table *t, struct pixel_view *v,
                         const double part[COMPTON_SHAPES], struct biases *out) {
   double mixture[COMPTON_SHAPES] = {0};
   memset(out->all, 0, (size_t)out->size * sizeof *out->all);
   for (int k = 0; k < t->set.shapes; k++) mixture[k] = part[k] * v->intensity;
-  compton_table_mix(t, &v->at, mixture, v->integral, v->density);
+  mixture_make(t, v, mixture);
   compton_table_bins(t, v->integral, v->density, v->true_kev, v->scale, 0, v->edge, v->base, NULL);
   shifts(t, v, out);
   if (t->set.unsure.tail_percent > 0) {

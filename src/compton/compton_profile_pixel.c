@@ -78,11 +78,13 @@ void biases_free(struct biases *b) {
 enum status view_make(const struct compton_table *t, struct pixel_view *v) {
   int64_t n = t->end - t->begin;
   memset(v, 0, sizeof *v);
-  TRY(memory_make((9 + COMPTON_WINDOWS) * (n + 1) + 2 * t->padded, sizeof(double), "a pixel",
-                  &v->room));
+  TRY(memory_make((9 + COMPTON_WINDOWS) * (n + 1) + 2 * (1 + t->set.shapes) * t->padded,
+                  sizeof(double), "a pixel", &v->room));
   double *at  = v->room;
   v->integral = take(&at, t->padded);
   v->density  = take(&at, t->padded);
+  for (int k = 0; k < t->set.shapes; k++)
+    for (int d = 0; d < 2; d++) v->shape[k][d] = take(&at, t->padded);
   v->momentum = take(&at, n + 1);
   v->per      = take(&at, n);
   v->edge     = take(&at, 3 * (n + 1));
@@ -245,9 +247,9 @@ static void shape_columns(const struct compton_table *t, struct pixel_view *v, s
   for (int k = 0; k < t->set.shapes; k++) {
     double part[COMPTON_SHAPES] = {0};
     part[k]                     = 1;
-    compton_table_mix(t, &v->at, part, v->integral, v->density);
-    compton_table_bins(t, v->integral, v->density, v->true_kev, v->scale, 0, v->edge, s->column[k],
-                       NULL);
+    compton_table_mix(t, &v->at, part, v->shape[k][0], v->shape[k][1]);
+    compton_table_bins(t, v->shape[k][0], v->shape[k][1], v->true_kev, v->scale, 0, v->edge,
+                       s->column[k], NULL);
   }
   v->intensity = intensity_of(t, v, s);
   *top         = v->intensity * top_of(t, v, s);

@@ -40,12 +40,17 @@ struct table_at {
   /* held: a resolution that moves a little keeps its nodes. Between two sets the shape jumps by some 1e-6, and a fit
    * whose minimum lies there would step to and fro for ever. */
   bool held;
+  int64_t begin,
+      end; /* the points that mixtures are made of, all unless compton_table_span was asked */
   long middle_width; /* 0 before the first use: nodes are about 1 + NODE_WIDTH_0 */
 };
 /* The nodes about an angle and a resolution, made where they are not there yet. INPUT: outside what nodes exist for. */
 enum status compton_table_at(struct compton_table *table, double angle, double fwhm_kev,
                              struct table_at *at);
-/* Density and integral of a mixture there: integral[padded], density[padded]. */
+/* Mixtures are for compton_table_bins with this line, scale and no shift alone. */
+void compton_table_span(const struct compton_table *table, double line_kev, double scale,
+                        struct table_at *at);
+/* Density and integral of a mixture there: integral[padded], density[padded], at its points. */
 void compton_table_mix(const struct compton_table *table, const struct table_at *at,
                        const double part[COMPTON_SHAPES], double *integral, double *density);
 /* Expected counts of the bins of the fit, per electron and photon/barn sr, for energies that are `scale` times the true
@@ -128,12 +133,13 @@ struct pixel_given {
 struct pixel_view {
   struct pixel_given given;
   struct table_at at;
-  double true_kev, scale;          /* of the line; seen over true */
-  bool alone;                      /* not part of a group */
-  double intensity;                /* by which the shapes' columns were multiplied */
-  double *momentum;                /* [bins + 1] at edges */
-  double *per;                     /* [bins] counts to J */
-  double *weight[COMPTON_WINDOWS]; /* [bins] */
+  double true_kev, scale;           /* of the line; seen over true */
+  bool alone;                       /* not part of a group */
+  double intensity;                 /* by which the shapes' columns were multiplied */
+  double *momentum;                 /* [bins + 1] at edges */
+  double *per;                      /* [bins] counts to J */
+  double *weight[COMPTON_WINDOWS];  /* [bins] */
+  double *shape[COMPTON_SHAPES][2]; /* integral, density of each, since view_sums */
   double *integral, *density, *edge, *base, *moved; /* room */
   struct cut *cut;                                  /* windows' five, then momentum bins' edges */
   void *room;                                       /* owned */
@@ -145,7 +151,7 @@ enum status view_look(struct compton_table *table, const struct pixel_given *giv
                       struct pixel_view *view, bool *windows);
 /* The pixel's sums (all of them set). */
 void view_sums(const struct compton_table *table, struct pixel_view *view, struct sums *sums);
-/* Its biases for a mixture of so many electrons each (all of them set). */
+/* Its biases for a mixture of so many electrons each (all of them set), after view_sums. */
 enum status view_biases(struct compton_table *table, struct pixel_view *view,
                         const double part[COMPTON_SHAPES], struct biases *biases);
 

@@ -70,6 +70,8 @@ enum status compton_table_at(struct compton_table *t, double angle, double fwhm_
   long middle_a = lround(a), middle_w = lround(w), was = at->middle_width - 1 - NODE_WIDTH_0;
   if (at->held && at->middle_width && fabs(w - (double)was) < HELD) middle_w = was;
   at->middle_width = middle_w + 1 + NODE_WIDTH_0;
+  at->begin        = 0;
+  at->end          = t->padded;
   shares(a - (double)middle_a, by_a);
   double off = w - (double)middle_w;
   shares(off, by_w);
@@ -87,6 +89,19 @@ enum status compton_table_at(struct compton_table *t, double angle, double fwhm_
   return STATUS_OK;
 }
 
+void compton_table_span(const struct compton_table *t, double line_kev, double scale,
+                        struct table_at *at) {
+  enum { BESIDE = 2 };
+  double low    = (t->first_kev + (double)t->begin * t->bin_kev) / scale - line_kev,
+         high   = (t->first_kev + (double)t->end * t->bin_kev) / scale - line_kev;
+  double first  = floor((low - t->y_first) / t->y_step) - BESIDE,
+         last   = ceil((high - t->y_first) / t->y_step) + BESIDE;
+  int64_t begin = (int64_t)fmin(fmax(first, 0), (double)(t->points - BESIDE));
+  int64_t end   = (int64_t)fmin(fmax(last + 1, 1), (double)t->points);
+  at->begin     = begin / PROFILE_PADDING * PROFILE_PADDING;
+  at->end       = (end + PROFILE_PADDING - 1) / PROFILE_PADDING * PROFILE_PADDING;
+}
+
 void compton_table_mix(const struct compton_table *t, const struct table_at *at,
                        const double part[COMPTON_SHAPES], double *integral, double *density) {
   const double *from[2][COMPTON_SHAPES * NODES_USED];
@@ -94,12 +109,12 @@ void compton_table_mix(const struct compton_table *t, const struct table_at *at,
   int n = 0;
   for (int k = 0; k < t->set.shapes; k++)
     for (int i = 0; i < NODES_USED && part[k] != 0; i++, n++) {
-      from[0][n] = at->node[i] + 2 * k * t->padded;
+      from[0][n] = at->node[i] + 2 * k * t->padded + at->begin;
       from[1][n] = from[0][n] + t->padded;
       weight[n]  = part[k] * at->weight[i];
     }
-  ISA_PICK(profile_blend)(from[0], weight, n, t->padded, integral);
-  ISA_PICK(profile_blend)(from[1], weight, n, t->padded, density);
+  ISA_PICK(profile_blend)(from[0], weight, n, at->end - at->begin, integral + at->begin);
+  ISA_PICK(profile_blend)(from[1], weight, n, at->end - at->begin, density + at->begin);
 }
 
 void compton_table_bins(const struct compton_table *t, const double *integral,
