@@ -344,6 +344,7 @@ bool flux_krylov_fits(int64_t unknowns) { return unknowns <= PETSC_MAX_INT; }
 enum status flux_krylov_make(MPI_Comm comm, const struct flux_case *problem,
                              struct flux_levels *levels, struct flux_krylov **out) {
   struct flux_krylov *q = NULL;
+  flux_transfer_finish(&levels->fine); /* buffers and requests are of one exchange at a time */
   TRY_ALL(comm, petsc_begin(comm));
   TRY_ALL(comm, memory_make(1, sizeof *q, "Krylov solver", out));
   q             = *out;

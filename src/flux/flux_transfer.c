@@ -5,11 +5,18 @@
 #include "flux_inner.h"
 #include <string.h>
 
-static int64_t box_of(const struct flux_fine *f, int s, int64_t u, int64_t w) {
+/* Boxes at a side whose sums change with the outermost layer of voxels: two where the last box, at the end of an odd periodic
+ * axis, is that layer alone. */
+static int64_t border_boxes(const struct flux_fine *f, int s) {
+  const int64_t n = f->view.n[s / 2];
+  return s % 2 && n % 2 && n > 1 ? 2 : 1;
+}
+/* The box at cell u, w of a side, or the one `depth` further in. */
+static int64_t box_of(const struct flux_fine *f, int s, int64_t depth, int64_t u, int64_t w) {
   const struct flux_view *v = &f->view;
   const int64_t step[3]     = {v->box_plane, v->box_row, 1};
   const int a = s / 2, p = a == 0 ? 1 : 0, q = a == 2 ? 1 : 2;
-  return (s % 2 ? f->boxes[a] - 1 : 0) * step[a] + u / 2 * step[p] + w / 2 * step[q];
+  return (s % 2 ? f->boxes[a] - 1 - depth : depth) * step[a] + u / 2 * step[p] + w / 2 * step[q];
 }
 /* From the box of a side's row of cells to the next one along it. */
 static int64_t box_step(const struct flux_fine *f, int s) {
@@ -23,7 +30,7 @@ static void layers_pack(struct flux_fine *f, bool prolong) {
     const int64_t step = side->step_v, over = box_step(f, s);
     for (int64_t u = 0; is_border(f, s) && u < side->nu; u++) {
       const int64_t first = side->inside + u * side->step_u;
-      const float *x = f->x + first, *box = f->box + box_of(f, s, u, 0);
+      const float *x = f->x + first, *box = f->box + box_of(f, s, 0, u, 0);
       const uint8_t *code = f->code + first;
       float *to           = f->face_buffer[s][0] + u * side->nv;
       for (int64_t w = 0; w < side->nv; w++) to[w] = x[w * step];
@@ -56,19 +63,21 @@ static void layers_take(struct flux_fine *f) {
     }
   }
 }
-/* A pass over the outermost layers of a border: so many of voxels, at most those of a box. */
+/* A pass over so many of the outermost layers of voxels at a side. */
 static void border_pass(struct flux_fine *f, int s, int64_t layers, int half_sweeps, int colour) {
   struct flux_view part = f->view;
   const int a           = s / 2;
-  const int64_t step[3] = {part.plane, part.row, 1}, box = s % 2 ? f->boxes[a] - 1 : 0;
-  const int64_t box_stride[3] = {part.box_plane, part.box_row, 1};
-  const int64_t n = f->view.n[a], whole = s % 2 ? n - 2 * box : n < 2 ? n : 2;
-  part.n[a]           = layers < whole ? layers : whole;
-  const int64_t first = s % 2 ? n - part.n[a] : 0;
+  const int64_t step[3] = {part.plane, part.row, 1}, box[3] = {part.box_plane, part.box_row, 1};
+  const int64_t first = s % 2 ? part.n[a] - layers : 0;
+  part.n[a]           = layers;
   part.origin += first * step[a];
   part.parity += (int)(first & 1);
-  part.box += box * box_stride[a];
+  part.box += first / 2 * box[a];
   ISA_PICK(flux_pass)(&part, false, half_sweeps, colour);
+}
+static void border_sums(struct flux_fine *f, int s) {
+  const int64_t n = f->view.n[s / 2];
+  border_pass(f, s, s % 2 ? n - 2 * (f->boxes[s / 2] - border_boxes(f, s)) : n < 2 ? n : 2, 0, 0);
 }
 void flux_transfer_finish(struct flux_fine *f) {
   if (!f->under_way) return;
@@ -76,7 +85,7 @@ void flux_transfer_finish(struct flux_fine *f) {
   f->under_way = false;
   layers_take(f);
   for (int s = 0; f->sums_wait && s < SIDES; s++)
-    if (is_border(f, s)) border_pass(f, s, 2, 0, 0);
+    if (is_border(f, s)) border_sums(f, s);
   f->sums_wait = false;
 }
 /* Lets messages go on. */
@@ -119,11 +128,13 @@ static float residual_at(const struct flux_view *v, int64_t p) {
       sum += weight_at(v, p, p + d * step[a], a) * (v->x[p + d * step[a]] - v->x[p]);
   return sum;
 }
-/* The boxes of a side that has a neighbour, one after the other. */
+/* The boxes at sides that have a neighbour, one after the other. */
 #define EACH_BORDER_BOX(f, b)                                                                      \
   for (int s_ = 0; s_ < SIDES; s_++)                                                               \
-    for (int64_t u_ = 0; (f)->side[s_].rank != MPI_PROC_NULL && u_ < (f)->side[s_].nu; u_ += 2)    \
-      for (int64_t w_ = 0, b; w_ < (f)->side[s_].nv && (b = box_of(f, s_, u_, w_), true); w_ += 2)
+    for (int64_t d_ = 0; is_border(f, s_) && d_ < border_boxes(f, s_); d_++)                       \
+      for (int64_t u_ = 0; u_ < (f)->side[s_].nu; u_ += 2)                                         \
+        for (int64_t w_ = 0, b; w_ < (f)->side[s_].nv && (b = box_of(f, s_, d_, u_, w_), true);    \
+             w_ += 2)
 static void box_down(const struct flux_fine *f, int64_t b, float scale, struct flux_graph *g) {
   if (f->box_node[b] >= 0) g->b[f->box_node[b]] = scale * f->box[b];
 }
