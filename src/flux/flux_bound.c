@@ -260,12 +260,11 @@ static void inverse_set(const double factor[3], pattern_inverse *inverse) {
       }
   }
 }
-static bool is_border(const struct flux_fine *f, int s) { return f->side[s].rank != MPI_PROC_NULL; }
 /* A side that the kernels cannot treat: an outer face along x; the border of another rank unless flux_lattice_borders has
  * put what flows there in place; what lies beyond more or less by a jump, or is this rank's own. */
 static bool hard_side(const struct work *w, int s) {
   const struct flux_side *side = &w->fine->side[s];
-  if (!is_border(w->fine, s)) return s >= 4 && side->dirichlet;
+  if (!flux_fine_border(w->fine, s)) return s >= 4 && side->dirichlet;
   return !w->graph->lattice.pitch || side->rank == w->fine->rank || side->jump != 0;
 }
 /* No box beside a split one is like its neighbours: of `along` 0 those before and behind it in the row, too. */
@@ -314,7 +313,7 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
     inner[s]    = s % 2 ? place[a] < f->boxes[a] - 1 : place[a] > 0;
     if (!inner[s] && s % 2 && v->n[a] % 2) by_voxels = true;
     if (inner[s]) continue;
-    border = border || is_border(f, s);
+    border = border || flux_fine_border(f, s);
     if (hard_side(w, s)) by_voxels = true;
     if (!f->side[s].dirichlet) continue;
     if (row.outer >= 0 || f->middles) by_voxels = true;
@@ -335,8 +334,8 @@ static struct flux_row row_make(const struct work *w, int64_t k, int64_t j, bool
                    k * f->boxes[1] + j + sign * (a == 0 ? f->boxes[1] : 1), -1, beside);
   }
   for (int64_t i = 0; border && i <= last; i++) side_box(w, row.node, i, false);
-  if (is_border(f, 4) || f->side[4].dirichlet) side_box(w, row.node, 0, hard_side(w, 4));
-  if (is_border(f, 5) || f->side[5].dirichlet || v->n[2] % 2)
+  if (flux_fine_border(f, 4) || f->side[4].dirichlet) side_box(w, row.node, 0, hard_side(w, 4));
+  if (flux_fine_border(f, 5) || f->side[5].dirichlet || v->n[2] % 2)
     side_box(w, row.node, last, hard_side(w, 5) || v->n[2] % 2);
   if (!v->uniform) ISA_PICK(flux_row_alike)(&row, w->path);
   return row;

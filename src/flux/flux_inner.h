@@ -79,6 +79,10 @@ struct flux_fine {
       sums_wait; /* the border of the potential is; sums of the boxes there wait for it */
   int64_t messages, message_bytes;
 };
+/* Does the halo show voxels there, another rank's or over a periodic border this one's? */
+static inline bool flux_fine_border(const struct flux_fine *fine, int side) {
+  return fine->side[side].rank != MPI_PROC_NULL;
+}
 /* A box of several components. */
 struct flux_multi {
   int64_t box;

@@ -22,13 +22,12 @@ static int64_t box_of(const struct flux_fine *f, int s, int64_t depth, int64_t u
 static int64_t box_step(const struct flux_fine *f, int s) {
   return s / 2 == 2 ? f->view.box_row : 1;
 }
-static bool is_border(const struct flux_fine *f, int s) { return f->side[s].rank != MPI_PROC_NULL; }
 /* Potentials of the inner layers, with the correction that the pass is about to add. */
 static void layers_pack(struct flux_fine *f, bool prolong) {
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &f->side[s];
     const int64_t step = side->step_v, over = box_step(f, s);
-    for (int64_t u = 0; is_border(f, s) && u < side->nu; u++) {
+    for (int64_t u = 0; flux_fine_border(f, s) && u < side->nu; u++) {
       const int64_t first = side->inside + u * side->step_u;
       const float *x = f->x + first, *box = f->box + box_of(f, s, 0, u, 0);
       const uint8_t *code = f->code + first;
@@ -55,7 +54,7 @@ static void layers_take(struct flux_fine *f) {
   for (int s = 0; s < SIDES; s++) {
     const struct flux_side *side = &f->side[s];
     const float jump             = (float)(f->jumps * side->jump);
-    for (int64_t u = 0; is_border(f, s) && u < side->nu; u++) {
+    for (int64_t u = 0; flux_fine_border(f, s) && u < side->nu; u++) {
       const float *from = f->face_buffer[s][1] + u * side->nv;
       int64_t out       = side->outside + u * side->step_u;
       for (int64_t w = 0; w < side->nv; w++, out += side->step_v)
@@ -85,7 +84,7 @@ void flux_transfer_finish(struct flux_fine *f) {
   f->under_way = false;
   layers_take(f);
   for (int s = 0; f->sums_wait && s < SIDES; s++)
-    if (is_border(f, s)) border_sums(f, s);
+    if (flux_fine_border(f, s)) border_sums(f, s);
   f->sums_wait = false;
 }
 /* Lets messages go on. */
@@ -95,7 +94,7 @@ static void poke(struct flux_fine *f) {
 }
 void flux_transfer_pass(struct flux_fine *f, bool prolong, int half_sweeps, int colour) {
   bool border = false;
-  for (int s = 0; s < SIDES; s++) border = border || is_border(f, s);
+  for (int s = 0; s < SIDES; s++) border = border || flux_fine_border(f, s);
   if (f->sums_wait) flux_transfer_finish(f);
   if (border && !f->under_way) layers_begin(f, prolong, false);
   flux_transfer_finish(f);
@@ -104,7 +103,7 @@ void flux_transfer_pass(struct flux_fine *f, bool prolong, int half_sweeps, int 
   layers_begin(f, false, false);
   flux_transfer_finish(f);
   for (int s = 0; s < SIDES; s++)
-    if (is_border(f, s)) border_pass(f, s, 1, 2, (colour + half_sweeps) & 1);
+    if (flux_fine_border(f, s)) border_pass(f, s, 1, 2, (colour + half_sweeps) & 1);
   layers_begin(f, false, true);
 }
 
@@ -131,7 +130,7 @@ static float residual_at(const struct flux_view *v, int64_t p) {
 /* The boxes at sides that have a neighbour, one after the other. */
 #define EACH_BORDER_BOX(f, b)                                                                      \
   for (int s_ = 0; s_ < SIDES; s_++)                                                               \
-    for (int64_t d_ = 0; is_border(f, s_) && d_ < border_boxes(f, s_); d_++)                       \
+    for (int64_t d_ = 0; flux_fine_border(f, s_) && d_ < border_boxes(f, s_); d_++)                \
       for (int64_t u_ = 0; u_ < (f)->side[s_].nu; u_ += 2)                                         \
         for (int64_t w_ = 0, b; w_ < (f)->side[s_].nv && (b = box_of(f, s_, d_, u_, w_), true);    \
              w_ += 2)
