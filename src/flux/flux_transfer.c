@@ -38,12 +38,16 @@ static void layers_pack(struct flux_fine *f, bool prolong) {
     }
   }
 }
+/* Nothing without a border. */
 static void layers_begin(struct flux_fine *f, bool prolong, bool sums) {
   void *send[SIDES], *receive[SIDES];
+  bool border = false;
   for (int s = 0; s < SIDES; s++) {
+    border     = border || flux_fine_border(f, s);
     send[s]    = f->face_buffer[s][0];
     receive[s] = f->face_buffer[s][1];
   }
+  if (!border) return;
   layers_pack(f, prolong);
   flux_fine_swap_begin(f, send, receive, sizeof(float));
   f->under_way = true;
@@ -93,13 +97,10 @@ static void poke(struct flux_fine *f) {
   if (f->under_way && f->requests) MPI_Testall(f->requests, f->request, &done, MPI_STATUSES_IGNORE);
 }
 void flux_transfer_pass(struct flux_fine *f, bool prolong, int half_sweeps, int colour) {
-  bool border = false;
-  for (int s = 0; s < SIDES; s++) border = border || flux_fine_border(f, s);
   if (f->sums_wait) flux_transfer_finish(f);
-  if (border && !f->under_way) layers_begin(f, prolong, false);
+  if (!f->under_way) layers_begin(f, prolong, false);
   flux_transfer_finish(f);
   ISA_PICK(flux_pass)(&f->view, prolong, half_sweeps, colour);
-  if (!border) return;
   layers_begin(f, false, false);
   flux_transfer_finish(f);
   for (int s = 0; s < SIDES; s++)
@@ -178,14 +179,10 @@ static void multis_up(struct flux_fine *f, const struct flux_graph *g, float sca
 }
 void flux_transfer_up(struct flux_fine *f, const struct flux_graph *g, float scale) {
   const struct flux_view *v = &f->view;
-  bool border               = false;
   flux_transfer_finish(f);
   multis_up(f, g, scale);
-  EACH_BORDER_BOX(f, b) {
-    box_up(f, b, scale, g);
-    border = true;
-  }
-  if (border) layers_begin(f, true, false);
+  EACH_BORDER_BOX(f, b) box_up(f, b, scale, g);
+  layers_begin(f, true, false);
   for (int64_t k = 0; k < f->boxes[0]; k++) {
     poke(f);
     for (int64_t j = 0; j < f->boxes[1]; j++) {

@@ -44,6 +44,7 @@ static void passes(MPI_Comm comm, struct random_case *c) {
   CHECK_OK(random_field(comm, c, &plan, &codes));
   CHECK_OK(flux_fine_make(comm, &c->problem, &codes, &f));
   CHECK_OK(flux_boxes_graph(comm, &c->problem, &f, &answer, &graph));
+  CHECK(answer.percolating[1] + answer.percolating[2] > 0, "nothing conducts");
   f.view.rhs                    = f.source;
   EACH_VOXEL(&f.view, p) f.x[p] = (float)(random_unit(&seed) - 0.5);
   for (int half_sweeps = 1; half_sweeps <= 4; half_sweeps++) {
